@@ -1,0 +1,73 @@
+"""Large Kernel Attention.
+
+Guo et al., "Visual Attention Network", Computational Visual Media 9 (2023), arXiv:2202.09741, equations 1–2:
+a large-kernel convolution taken apart into a depthwise, a depthwise dilated and a pointwise one, whose output
+multiplies the input.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from awb.attention.registry import register_attention
+from awb.errors import AWBError
+
+
+@register_attention("lka")
+class LKA(nn.Module):
+    """x · pointwise(dilated(depthwise(x))): a 23×23 receptive field at C·(25 + 49 + C + 3) parameters.
+
+    Args:
+        channels: Number of channels of the N×C×H×W maps.
+        kernel_size: Side of the depthwise kernel.
+        dilated_kernel_size: Side of the dilated depthwise kernel.
+        dilation: Its dilation.
+
+    The map is not bounded. With PyTorch's default initialisation it is near 0, so that a fresh block leaves
+    7–20 % of its input; after `reset_identity()` it is exactly 1.
+
+    Raises:
+        AWBError: A kernel size is even.
+    """
+
+    def __init__(
+        self, channels: int, kernel_size: int = 5, dilated_kernel_size: int = 7, dilation: int = 3
+    ) -> None:
+        super().__init__()
+        for name, size in (("kernel_size", kernel_size), ("dilated_kernel_size", dilated_kernel_size)):
+            if size % 2 == 0:
+                raise AWBError(f"{name}={size}: expected an odd number, so that the map keeps its size")
+        # padding as numbers: fvcore does not count convolutions with padding="same"
+        reach = dilation * (dilated_kernel_size // 2)
+        self.depthwise = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
+        self.dilated = nn.Conv2d(
+            channels, channels, dilated_kernel_size, padding=reach, dilation=dilation, groups=channels
+        )
+        self.pointwise = nn.Conv2d(channels, channels, 1)
+
+    def attention_map(self, x: Tensor) -> Tensor:
+        """The N×C×H×W map that multiplies `x`; unbounded, and 1 everywhere after `reset_identity()`."""
+        attention: Tensor = self.dilated(self.depthwise(x))
+        return self.pointwise(finite(attention))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.attention_map(x)
+
+    @torch.no_grad()
+    def reset_identity(self) -> None:
+        """Make the map exactly 1: pointwise weight 0 and bias 1.
+
+        The pointwise weight gets a gradient at the first step, the depthwise ones from the second.
+        """
+        self.pointwise.weight.zero_()
+        assert self.pointwise.bias is not None
+        self.pointwise.bias.fill_(1.0)
+
+
+def finite(x: Tensor) -> Tensor:
+    """In float16, infinities become the largest finite number, since 0 · inf is NaN; NaN stays NaN."""
+    if x.dtype is not torch.float16:
+        return x
+    limit = torch.finfo(x.dtype).max
+    return x.clamp(-limit, limit)

@@ -1,0 +1,52 @@
+"""The receptive field that a block really has."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from awb.errors import AWBError
+
+
+def receptive_field(block: nn.Module, channels: int | None = None, max_size: int = 127) -> tuple[float, float]:
+    """Height and width of the input on which one output position depends, found by gradients.
+
+    A copy of the block with random weights (a gate at identity would hide everything) maps a random input in
+    float64; the extent of the non-zero gradient of the centre output is the field. LKA's is 23×23: 5 + 6·3.
+
+    Args:
+        block: An attention module, or an attached block.
+        channels: Channels of its map; by default the block's, or its first convolution's.
+        max_size: Side of the map tried; a field that reaches its border is taken to be global.
+
+    Returns:
+        (height, width) in positions, `math.inf` on an axis along which the field is global.
+
+    Raises:
+        AWBError: The number of channels cannot be read off.
+    """
+    first = next((m for m in block.modules() if isinstance(m, nn.Conv2d)), None)
+    channels = channels or getattr(block, "channels", None) or (first.in_channels if first else None)
+    if channels is None:
+        raise AWBError(f"{type(block).__name__} has no convolution that tells its channels; pass channels=…")
+    probe = copy.deepcopy(getattr(block, "attention", block)).cpu().double().eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in probe.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    side = max_size // 2 * 2 + 1
+    shape = (1, channels, side, side)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+    centre = probe(x)[:, :, side // 2, side // 2].sum()
+    (gradient,) = torch.autograd.grad(centre, x)
+    touched = gradient[0].ne(0).any(dim=0)
+    return _extent(touched.any(dim=1)), _extent(touched.any(dim=0))
+
+
+def _extent(touched: Tensor) -> float:
+    positions = touched.nonzero()
+    if not len(positions) or touched[0] or touched[-1]:
+        return math.inf if len(positions) else 0
+    return int(positions.max() - positions.min()) + 1

@@ -1,0 +1,48 @@
+"""The Visual Attention Network's attention block around LKA.
+
+Guo et al., arXiv:2202.09741, figure 4(d): 1×1, GELU, LKA, 1×1, and a shortcut.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from awb.attention.lka import LKA
+from awb.attention.registry import register_attention
+
+
+@register_attention("van")
+class VANAttention(nn.Module):
+    """x + project_out(LKA(GELU(project_in(x)))).
+
+    Args:
+        channels: Number of channels of the N×C×H×W maps.
+        kernel_size: Side of LKA's depthwise kernel.
+        dilated_kernel_size: Side of LKA's dilated depthwise kernel.
+        dilation: Its dilation.
+    """
+
+    def __init__(
+        self, channels: int, kernel_size: int = 5, dilated_kernel_size: int = 7, dilation: int = 3
+    ) -> None:
+        super().__init__()
+        self.project_in = nn.Conv2d(channels, channels, 1)
+        self.activation = nn.GELU()
+        self.lka = LKA(channels, kernel_size, dilated_kernel_size, dilation)
+        self.project_out = nn.Conv2d(channels, channels, 1)
+
+    def attention_map(self, x: Tensor) -> Tensor:
+        """LKA's N×C×H×W map of the projected input."""
+        return self.lka.attention_map(self.activation(self.project_in(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        update: Tensor = self.project_out(self.lka(self.activation(self.project_in(x))))
+        return x + update
+
+    @torch.no_grad()
+    def reset_identity(self) -> None:
+        """Make the block return its input: the shortcut's other branch ends in zeros."""
+        self.project_out.weight.zero_()
+        assert self.project_out.bias is not None
+        self.project_out.bias.zero_()

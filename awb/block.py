@@ -1,0 +1,172 @@
+"""The block that is attached, and the hooks that run it.
+
+Hooks are objects holding plain data, never closures: a deepcopy of the model then runs its own blocks, and
+pickling works. A hook finds its block by path below the module it sits on.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from awb.attention.lka import finite
+from awb.attention.registry import create_attention
+from awb.errors import AWBError, LostBlockError
+from awb.layout import from_nchw, to_nchw
+from awb.planned import PlannedBlock
+
+
+class TokenGrid:
+    """Height and width of the token grid of the forward in progress."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+
+
+class AWB(nn.Module):
+    """An Attention-Wise Block: an attention kind at a site of a backbone.
+
+    A kind without `reset_identity()` that is to start as the identity gets a scale γ per channel, 0 at
+    first: y = x + γ·(f(x) − x).
+
+    Args:
+        planned: What to build: attention kind, its options, the site and the initialisation.
+    """
+
+    def __init__(self, planned: PlannedBlock) -> None:
+        super().__init__()
+        self.planned = planned
+        self.grid = TokenGrid(planned.site.grid)
+        self.enabled = True
+        self.captured: list[Tensor] | None = None
+        self.attention = create_attention(planned.attention, self.channels, **planned.attention_kwargs)
+        self.gamma: nn.Parameter | None = None
+        if planned.init == "identity":
+            if hasattr(self.attention, "reset_identity"):
+                self.attention.reset_identity()
+            else:
+                self.gamma = nn.Parameter(torch.zeros(self.channels))
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the map."""
+        return self.planned.site.channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map the site's tensor, in its own layout and dtype, to a new one of the same shape."""
+        if not self.enabled:
+            return x
+        site = self.planned.site
+        nchw = to_nchw(x, site.layout, self.grid.size, site.num_prefix_tokens)
+        if self.captured is not None:
+            self.captured.append(self.attention.attention_map(nchw))
+        y = self._scaled(nchw).to(x.dtype)
+        return from_nchw(y, x, site.layout, site.num_prefix_tokens)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        y: Tensor = self.attention(x)
+        if self.gamma is None:
+            return y
+        # in float16 an overflow in f(x) − x would make 0 · inf = NaN
+        return x + self.gamma.to(x.dtype).view(-1, 1, 1) * finite(y.to(x.dtype) - x)
+
+    def extra_repr(self) -> str:
+        return f"site={self.planned.site}, layout={self.planned.site.layout}"
+
+
+class BlockHook:
+    """Forward hook: pass the module's output, or one element of it, through a block below the module.
+
+    Args:
+        path: Path of the block relative to the hooked module.
+        element: Index or key of the tensor in the output; None if the output is a tensor.
+    """
+
+    def __init__(self, path: str, element: int | str | None) -> None:
+        self.path = path
+        self.element = element
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
+        block = module.get_submodule(self.path)
+        if self.element is None:
+            return block(output)
+        return replace_element(output, self.element, block(output[self.element]))
+
+
+class GridHook:
+    """Forward hook on the module whose N×C×H×W output becomes the tokens: note the grid for the blocks."""
+
+    def __init__(self, grid: TokenGrid) -> None:
+        self.grid = grid
+
+    def __call__(self, module: nn.Module, args: Any, output: Tensor) -> None:
+        self.grid.size = (output.shape[2], output.shape[3])
+
+
+class HookGuard:
+    """Forward pre-hook on the root: refuse to run if a block has lost its hook.
+
+    Replacing a module (`SyncBatchNorm.convert_sync_batchnorm`, timm's `freeze_batch_norm_2d`) moves the block
+    to the new module but not the hook; the block would stay in the state dict and never run.
+
+    Args:
+        planned: The attached blocks by their path in the root.
+    """
+
+    def __init__(self, planned: dict[str, PlannedBlock]) -> None:
+        self.planned = planned
+
+    def __call__(self, module: nn.Module, args: Any) -> None:
+        for planned in self.planned.values():
+            if not is_hooked(module, planned):
+                self.check(module)
+
+    def lost(self, root: nn.Module) -> list[str]:
+        """Paths of the blocks that no longer run."""
+        return [path for path, planned in self.planned.items() if not is_hooked(root, planned)]
+
+    def check(self, root: nn.Module) -> None:
+        """Raise `LostBlockError` if a block no longer runs, naming it and what to do."""
+        lost = self.lost(root)
+        if lost:
+            raise LostBlockError(
+                f"block {', '.join(lost)} no longer runs: the module that it follows was replaced after attaching "
+                "(SyncBatchNorm conversion and freeze_batch_norm_2d do that). Convert before attaching, or call "
+                "awb.rehook_awb(model) afterwards"
+            )
+
+
+def is_hooked(root: nn.Module, planned: PlannedBlock) -> bool:
+    """Whether the block exists and everything that runs it is in place."""
+    try:
+        root.get_submodule(planned.path)
+        hooks = root.get_submodule(planned.site.module)._forward_hooks
+        source = root.get_submodule(planned.grid_source)._forward_hooks if planned.grid_source else None
+    except AttributeError:
+        return False
+    runs = False
+    for hook in hooks.values():
+        runs = runs or (isinstance(hook, BlockHook) and hook.path == planned.path_below_site)
+    reads_grid = source is None
+    for hook in source.values() if source else ():
+        reads_grid = reads_grid or isinstance(hook, GridHook)
+    return runs and reads_grid
+
+
+def replace_element(output: Any, element: int | str, value: Tensor) -> Any:
+    """A copy of a tuple, named tuple, list or mapping with one element replaced."""
+    if isinstance(output, Mapping):
+        changed = copy.copy(output)
+        changed[element] = value  # type: ignore[index]
+        return changed
+    if isinstance(output, tuple | list) and isinstance(element, int):
+        items = [*output]
+        items[element] = value
+        if hasattr(output, "_make"):
+            return output._make(items)
+        return type(output)(items)
+    raise AWBError(f"cannot replace element {element!r} of a {type(output).__name__}")

@@ -1,0 +1,31 @@
+"""The library's exceptions: one base class, so that a caller can catch what awb refuses."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AWBError(ValueError):
+    """A request that awb refuses; the message names what was wrong and the nearest right choice."""
+
+
+class LostBlockError(AWBError, RuntimeError):
+    """A block is still in the model, but the hook that ran it is gone (or the other way round)."""
+
+
+class DeadNetworkError(AWBError, RuntimeError):
+    """`diagnose` found that no gradient reaches a block or the classifier's weights."""
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """`"; did you mean 'x'?"` for the nearest choice, or an empty string."""
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def shortlist(names: Iterable[str], limit: int = 8) -> str:
+    """The first names, comma-separated, and a count of the rest."""
+    names = list(names)
+    head = ", ".join(names[:limit])
+    return head if len(names) <= limit else f"{head}, … ({len(names) - limit} more)"

@@ -1,0 +1,58 @@
+"""NCHW ⇄ NHWC ⇄ tokens: the only file that knows layouts.
+
+An attention block maps N×C×H×W to the same shape. Backbones also speak N×H×W×C (Swin) and
+N×L×C (ViT), the latter often with prefix tokens (class, registers, distillation) in front.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from torch import Tensor, cat
+
+from awb.errors import AWBError
+
+Layout = Literal["NCHW", "NHWC", "NLC"]
+LAYOUTS: tuple[str, ...] = get_args(Layout)
+
+
+def to_nchw(x: Tensor, layout: Layout, grid: tuple[int, int], num_prefix_tokens: int = 0) -> Tensor:
+    """View a stage's output as an N×C×H×W map.
+
+    Args:
+        x: N×C×H×W, N×H×W×C or N×L×C, as `layout` says.
+        layout: The layout of `x`.
+        grid: Height and width of the token grid; read for `"NLC"` only.
+        num_prefix_tokens: Tokens in front of the grid, left out of the map.
+
+    Raises:
+        AWBError: The number of tokens is not `num_prefix_tokens` + H·W.
+    """
+    if layout == "NCHW":
+        return x
+    if layout == "NHWC":
+        return x.permute(0, 3, 1, 2)
+    height, width = grid
+    if x.shape[1] != num_prefix_tokens + height * width:
+        raise AWBError(
+            f"{x.shape[1]} tokens do not make {num_prefix_tokens} prefix tokens and a {height}×{width} grid: "
+            "attach with the input_size that the model runs at, and without token dropping"
+        )
+    patches = x[:, num_prefix_tokens:]
+    return patches.transpose(1, 2).unflatten(2, (height, width))
+
+
+def from_nchw(y: Tensor, like: Tensor, layout: Layout, num_prefix_tokens: int = 0) -> Tensor:
+    """Undo `to_nchw`, taking the prefix tokens from `like`, the tensor that was viewed.
+
+    Returns:
+        A new tensor of `like`'s shape; contiguous for `"NHWC"` and `"NLC"`, whose readers often call `view`.
+    """
+    if layout == "NCHW":
+        return y
+    if layout == "NHWC":
+        return y.permute(0, 2, 3, 1).contiguous()
+    tokens = y.flatten(2).transpose(1, 2)
+    if num_prefix_tokens:
+        return cat([like[:, :num_prefix_tokens], tokens], dim=1)
+    return tokens.contiguous()

@@ -1,0 +1,195 @@
+"""The dry run: everything that can be wrong with an attachment is found here, before anything is touched."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from awb.attention.registry import attention_options, create_attention, find_factory
+from awb.block import AWB
+from awb.errors import AWBError
+from awb.planned import CHILD, Init, PlannedBlock
+from awb.stages.describe import token_grid
+from awb.stages.find import number_stages
+from awb.stages.inputs import Size, trace_model
+from awb.stages.select import Selector, select_stages
+from awb.stages.trace import Trace, find_homes
+from awb.stages.types import Site, Stage
+from awb.table import Table
+
+Stages = Selector | Iterable[Selector]
+_WRAPPERS = {"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "FSDPModule"}
+
+
+@dataclass(frozen=True)
+class AttachmentPlan:
+    """What `attach_awb` does to a model; prints as a table.
+
+    Attributes:
+        backbone: Class of the model.
+        blocks: The blocks, in the order of the stages.
+    """
+
+    backbone: str
+    blocks: tuple[PlannedBlock, ...]
+
+    def table(self) -> Table:
+        """Stage, site, channels, reduction, layout, attention, init, parameters and MACs of each block.
+
+        MACs are multiply–accumulates of one image, counted by fvcore at the site's grid.
+        """
+        from awb.profile import count_macs
+
+        rows, missed = [], set()
+        for block in self.blocks:
+            with torch.random.fork_rng(devices=[]):
+                module = AWB(block).eval()
+            macs, uncounted = count_macs(module.attention, torch.zeros(1, block.site.channels, *block.site.grid))
+            missed |= uncounted
+            params = sum(p.numel() for p in module.parameters())
+            height, width = block.site.grid
+            rows.append(
+                (block.stage, str(block.site), block.site.channels, block.reduction, block.site.layout,
+                 f"{height}×{width}", block.attention, block.init, params, macs)
+            )  # fmt: skip
+        headers = ("stage", "site", "channels", "reduction", "layout", "grid", "attention", "init", "params", "MACs")
+        notes = (f"not counted in MACs: {', '.join(sorted(missed))}",) if missed else ()
+        return Table(headers, tuple(rows), notes)
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+
+def plan_awb(
+    model: nn.Module,
+    stages: Stages = "last",
+    *,
+    attention: str = "lka",
+    init: Init = "identity",
+    input_size: Size | None = None,
+    example_input: Any = None,
+    allow_dead: bool = False,
+    replace: bool = False,
+    **attention_kwargs: Any,
+) -> AttachmentPlan:
+    """The dry run of `attach_awb`: same arguments, same errors, and nothing is changed.
+
+    Returns:
+        The plan; `print(plan)` shows a table of what would be attached and what it costs.
+
+    Example:
+        >>> import torchvision, awb
+        >>> plan = awb.plan_awb(torchvision.models.densenet121(), stages=[3, 4])
+        >>> [block.path for block in plan.blocks][0]
+        'features.denseblock3.denselayer24.awb'
+    """
+    check_unwrapped(model)
+    _check_options(attention, init, attention_kwargs)
+    traced = trace_model(model, input_size, example_input)
+    chosen = select_stages(model, traced, number_stages(model, traced), stages, allow_dead)
+    homes = find_homes(traced, [site.module for stage in chosen for site in stage.sites], CHILD)
+    blocks = tuple(
+        PlannedBlock(
+            stage.index,
+            stage.name,
+            stage.reduction,
+            site,
+            homes[site.module],
+            _grid_source(traced, site, stage),
+            attention,
+            dict(attention_kwargs),
+            init,
+        )
+        for stage in chosen
+        for site in stage.sites
+    )
+    _check_free(model, blocks, replace)
+    for block in blocks:
+        _check_shape(block)
+    return AttachmentPlan(backbone_name(model), blocks)
+
+
+def backbone_name(model: nn.Module) -> str:
+    """The model's class, with its library."""
+    return f"{type(model).__module__.partition('.')[0]}.{type(model).__qualname__}"
+
+
+def check_unwrapped(model: nn.Module) -> None:
+    """Refuse a model whose forward is already fixed or wrapped: new hooks or parameters would be ignored."""
+    order = "attach, then freeze, then wrap or compile, then make the optimiser"
+    if not isinstance(model, nn.Module):
+        raise AWBError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise AWBError(f"the model is a TorchScript module, whose forward cannot be hooked: {order}")
+    if any(getattr(m, "_compiled_call_impl", None) is not None or hasattr(m, "_orig_mod") for m in model.modules()):
+        raise AWBError(f"the model is compiled, and would ignore new blocks: {order}")
+    for cls in {cls for module in model.modules() for cls in type(module).__mro__}:
+        if cls.__module__.startswith("torch.") and cls.__name__ in _WRAPPERS:
+            raise AWBError(f"the model is wrapped in {cls.__name__}, which would not see new parameters: {order}")
+
+
+def _check_options(attention: str, init: str, kwargs: Mapping[str, Any]) -> None:
+    find_factory(attention)
+    if init not in ("identity", "default"):
+        raise AWBError(f"init={init!r}: expected 'identity' or 'default'")
+    own = [p.name for p in inspect.signature(plan_awb).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    options = attention_options(attention)
+    for key in kwargs:
+        if options is None or key in options:
+            continue
+        near = difflib.get_close_matches(key, ["stages", *own, *options], n=1)
+        hint = f"; did you mean {near[0]}=?" if near else ""
+        has = f"its options are {', '.join(options)}" if options else "it has none"
+        raise AWBError(f"neither attach_awb nor attention {attention!r} has an option {key!r}{hint} ({has})")
+
+
+def _grid_source(traced: Trace, site: Site, stage: Stage) -> str | None:
+    if site.layout != "NLC":
+        return None
+    call = traced.call(site.module)
+    if call is None:
+        raise AWBError(f"{site.module!r} is not called in the forward pass, so no block can run after it")
+    length = site.grid[0] * site.grid[1] + site.num_prefix_tokens
+    grid, source = token_grid(traced, call, length, stage.reduction)
+    return source if grid == site.grid else None
+
+
+def _check_free(model: nn.Module, blocks: tuple[PlannedBlock, ...], replace: bool) -> None:
+    modules = dict(model.named_modules())
+    paths: set[str] = set()
+    for block in blocks:
+        if block.path in paths:
+            raise AWBError(f"two blocks would both live at {block.path}: choose one of the places around {block.site}")
+        paths.add(block.path)
+        taken = modules.get(f"{block.home}.{CHILD}")
+        if taken is None:
+            continue
+        if not (isinstance(taken, AWB) or any(isinstance(m, AWB) for m in taken.children())):
+            raise AWBError(f"{block.home} already has a child named {CHILD!r} that is not a block")
+        if isinstance(taken, AWB) and taken.planned.site.module != block.site.module:
+            raise AWBError(f"the block after {taken.planned.site} already lives on {block.home}: detach_awb(model) first")
+        if not replace:
+            raise AWBError(f"a block already sits after {block.site}; pass replace=True to put a new one there")
+
+
+def _check_shape(block: PlannedBlock) -> None:
+    site = block.site
+    shape = (2, site.channels, *site.grid)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("meta"):
+            module = create_attention(block.attention, site.channels, **block.attention_kwargs).eval()
+            result = module(torch.empty(shape))
+    except Exception as error:
+        raise AWBError(
+            f"attention {block.attention!r} cannot be built for, or run on, the {shape[1:]} map after {site} "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    if not isinstance(result, torch.Tensor) or tuple(result.shape) != shape:
+        got = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
+        raise AWBError(f"attention {block.attention!r} maps {shape} to {got}; it must keep the shape")

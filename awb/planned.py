@@ -1,0 +1,51 @@
+"""One block of a plan: plain data that can be printed, compared and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from awb.stages.types import Site
+
+Init = Literal["identity", "default"]
+CHILD = "awb"  # the name under which a block sits on its home module
+
+
+@dataclass(frozen=True)
+class PlannedBlock:
+    """One block of a plan.
+
+    Attributes:
+        stage: Number of the stage; None for a place without one.
+        stage_name: Path of the stage's module.
+        reduction: Nominal input-to-map ratio there.
+        site: The module after which the block runs, and the map there.
+        home: The module on which the block sits; the site's own, or a descendant of it where the site would
+            run a new child as a layer.
+        grid_source: The module whose output shows the token grid at run time; None if it is fixed.
+        attention: The attention kind.
+        attention_kwargs: Its options.
+        init: How it starts.
+    """
+
+    stage: int | None
+    stage_name: str
+    reduction: int
+    site: Site
+    home: str
+    grid_source: str | None
+    attention: str
+    attention_kwargs: Mapping[str, Any]
+    init: Init
+
+    @property
+    def path(self) -> str:
+        """The block's path in the model, with which its state-dict keys begin."""
+        path = f"{self.home}.{CHILD}"
+        return path if self.site.element is None else f"{path}.{self.site.element}"
+
+    @property
+    def path_below_site(self) -> str:
+        """The block's path relative to the site's module."""
+        return self.path[len(self.site.module) + 1 :]

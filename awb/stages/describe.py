@@ -1,0 +1,154 @@
+"""From a traced module to a `Site`: where exactly the block goes, and in what layout the map is there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import cast
+
+from torch import Tensor
+
+from awb.errors import AWBError
+from awb.layout import Layout
+from awb.stages.families import Entry
+from awb.stages.trace import CONTAINERS, Call, Trace, trace
+from awb.stages.types import Site
+
+_MAX_PREFIX = 16  # the most class, register and distillation tokens looked for
+
+
+def describe_site(traced: Trace, entry: Entry, element: int | str | None = None) -> Site:
+    """The site of a stage: the outermost block that returns the stage's tensor and runs once in each mode.
+
+    A stage's container may be skipped (gradient checkpointing flattens it, `forward_intermediates` walks
+    past it), so the site goes down to a child, but only to one that returned the same tensor object at
+    the same version: torchvision's MBConv adds its residual to a child's output in place.
+
+    Raises:
+        AWBError: The module does not run once, or its output is not a map.
+    """
+    call = traced.call(entry.name)
+    if call is None:
+        raise AWBError(f"{entry.name!r} is not called in the forward pass, so no block can run after it")
+    element, tensor = _pick_element(call, element, entry)
+    version = next(v for e, _, v in call.outputs if e == element)
+    inside = f"{entry.name}."
+    chain = [n for n in traced.returning(tensor, version) if n == entry.name or n.startswith(inside)]
+    once = sorted((n for n in chain if not traced.times_called(n)), key=lambda n: _preference(traced, n))
+    if not once:
+        counts = ", ".join(f"{times} times in {mode}" for mode, times in traced.times_called(entry.name).items())
+        raise AWBError(
+            f"{entry.name!r} is called {counts}; a block goes after a module that runs exactly once: "
+            "name one inside or after it"
+        )
+    layout, channels = _layout(traced, entry, element, tensor)
+    if layout != "NLC":
+        grid = (tensor.shape[2], tensor.shape[3]) if layout == "NCHW" else (tensor.shape[1], tensor.shape[2])
+        return Site(once[0], element, channels, layout, grid)
+    grid, _ = token_grid(traced, call, tensor.shape[1], entry.reduction)
+    return Site(once[0], element, channels, layout, grid, tensor.shape[1] - grid[0] * grid[1])
+
+
+def _preference(traced: Trace, name: str) -> tuple[bool, int]:
+    """Real modules before containers (whose children others walk through), then the shallowest."""
+    return isinstance(traced.model.get_submodule(name), CONTAINERS), name.count(".")
+
+
+def nominal_reduction(traced: Trace, entry: Entry, grid: tuple[int, int]) -> int:
+    """`feature_info`'s reduction; else the input-to-map ratio, taken to a power of two if it is not whole."""
+    if entry.reduction is not None:
+        return entry.reduction
+    ratio = traced.input_size[0] / grid[0]
+    return int(ratio) if ratio == int(ratio) else 2 ** round(math.log2(ratio))
+
+
+def token_grid(traced: Trace, call: Call, length: int, reduction: int | None) -> tuple[tuple[int, int], str | None]:
+    """The grid of `length` tokens, prefix tokens included, and the module whose map shows it at run time.
+
+    Tokens come from a map, so the latest N×C×H×W output before the call that fits says what the grid is.
+    Where none does (LeViT subsamples tokens) the nominal reduction decides, and the grid is fixed (None).
+
+    Raises:
+        AWBError: Neither gives a grid.
+    """
+    height, width = traced.input_size
+    for earlier in reversed([c for c in traced.calls if c.finished < call.finished]):
+        tensor = earlier.output(None)
+        if tensor is None or tensor.ndim != 4:
+            continue
+        h, w = int(tensor.shape[2]), int(tensor.shape[3])
+        step = reduction or math.sqrt(height * width / max(length, 1))
+        close = abs(h - height / step) < 1 + 0.1 * h and abs(w - width / step) < 1 + 0.1 * w
+        if close and 0 <= length - h * w <= _MAX_PREFIX and not traced.times_called(earlier.name):
+            return (h, w), earlier.name
+    if reduction is not None:
+        h, w = math.ceil(height / reduction), math.ceil(width / reduction)
+        if 0 <= length - h * w <= _MAX_PREFIX:
+            return (h, w), None
+    raise AWBError(
+        f"{call.name!r} returns {length} tokens, which fit no grid of a {height}×{width} input; "
+        "pass a Stage with its Site spelled out"
+    )
+
+
+def _pick_element(call: Call, element: int | str | None, entry: Entry) -> tuple[int | str | None, Tensor]:
+    maps = {e: t for e, t, _ in call.outputs if t.ndim in (3, 4) and min(t.shape) > 0}
+    if element is None and len(maps) == 1:
+        return next(iter(maps.items()))
+    if element in maps:
+        return element, maps[element]
+    if not maps:
+        shapes = ", ".join(str(tuple(t.shape)) for _, t, _ in call.outputs) or "no tensor"
+        raise AWBError(f"{call.name!r} returns {shapes}; a block needs N×C×H×W, N×H×W×C or N×L×C")
+    choices = ", ".join(f"{e!r}: {tuple(t.shape)}" for e, t in maps.items())
+    raise AWBError(f"{call.name!r} returns several maps ({choices}); pass a Stage whose Site names the element")
+
+
+def _layout(traced: Trace, entry: Entry, element: int | str | None, tensor: Tensor) -> tuple[Layout, int]:
+    """Layout and channels; a known channel count settles it, else a second look at another input size."""
+    shape = tuple(int(n) for n in tensor.shape)
+    if tensor.ndim == 3:
+        return "NLC", shape[2]
+    fits: list[tuple[Layout, int]] = [("NCHW", shape[1]), ("NHWC", shape[3])]
+    if entry.layout in ("NCHW", "NHWC"):
+        return cast(Layout, entry.layout), dict(fits)[cast(Layout, entry.layout)]
+    tests: tuple[Callable[[Layout, int], bool], ...] = (
+        lambda layout, channels: entry.channels is None or channels == entry.channels,
+        lambda layout, channels: _same_aspect(traced.input_size, shape, layout),
+        lambda layout, channels: _is_channel_axis(traced, entry.name, element, layout),
+    )
+    for test in tests:
+        left = [fit for fit in fits if test(*fit)]
+        fits = left or fits
+        if len(fits) == 1:
+            return fits[0]
+    raise AWBError(
+        f"{entry.name!r} returns {shape}, which may be N×C×H×W or N×H×W×C; pass a Stage whose Site says the layout"
+    )
+
+
+def _same_aspect(input_size: tuple[int, int], shape: tuple[int, ...], layout: Layout) -> bool:
+    h, w = shape[2:] if layout == "NCHW" else shape[1:3]
+    height, width = input_size
+    step = math.sqrt(height * width / (h * w))
+    return abs(h - height / step) < 1 and abs(w - width / step) < 1
+
+
+def _is_channel_axis(traced: Trace, name: str, element: int | str | None, layout: Layout) -> bool:
+    """Whether the axis keeps its length when the input grows; False if the model takes one size only."""
+    first = traced.inputs[0] if traced.inputs else None
+    if not isinstance(first, Tensor) or first.ndim != 4:
+        return False
+    larger = first.new_empty(*first.shape[:2], 2 * first.shape[2], 2 * first.shape[3])
+    try:
+        again = trace(traced.model, (larger, *traced.inputs[1:]), traced.kwargs)
+    except AWBError:
+        return False
+    axis = 1 if layout == "NCHW" else 3
+    before, after = traced.call(name), again.call(name)
+    if before is None or after is None:
+        return False
+    a, b = before.output(element), after.output(element)
+    return a is not None and b is not None and a.shape[axis] == b.shape[axis]
+
+

@@ -1,0 +1,141 @@
+"""Which modules are a backbone's stages: timm's `feature_info`, and a table of rules where there is none.
+
+One short entry a family, with its reason; a rule that several families share is written once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from torch import nn
+
+from awb.stages.trace import Trace
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stage as its family names it.
+
+    Attributes:
+        name: Path of the stage's module.
+        channels: Number of channels, if the family says so.
+        reduction: Nominal reduction, if the family says so.
+        layout: The layout, if the family says so.
+    """
+
+    name: str
+    channels: int | None = None
+    reduction: int | None = None
+    layout: str | None = None
+
+
+Rule = Callable[[nn.Module, Trace], list[Entry]]
+
+# what timm lists first when the stem has a map of its own; the stem is not a stage
+_STEM = re.compile(
+    r"act1|stem.*|bn1|conv_stem|conv0|conv_0|layer0|Conv2d_2b_3x3|conv2d_2b|features\.(norm0|norm2|conv1_1|0)"
+)
+
+
+def listed(model: nn.Module, traced: Trace) -> list[Entry]:
+    """timm's `feature_info`, less the stem."""
+    info: Any = getattr(model, "feature_info", None)
+    if info is None:
+        return []
+    layout = getattr(model, "output_fmt", None)
+    entries = [
+        Entry(row["module"], row["num_chs"], row["reduction"], None if layout is None else str(layout))
+        for row in (info.get_dicts() if hasattr(info, "get_dicts") else info)
+    ]
+    return entries[1:] if entries and _STEM.fullmatch(entries[0].name) else entries
+
+
+def named(*names: str, layout: str | None = None) -> Rule:
+    """Stages whose paths are fixed; `*` stands for all children of a module."""
+
+    def rule(model: nn.Module, traced: Trace) -> list[Entry]:
+        found: list[str] = []
+        for name in names:
+            parent, star, _ = name.partition(".*")
+            children = [child for child, _ in model.get_submodule(parent).named_children()] if star else []
+            found += [f"{parent}.{child}" for child in children] if star else [name]
+        return [Entry(name, layout=layout) for name in found]
+
+    return rule
+
+
+def ladder(container: str, first: int = 0, last: int | None = None) -> Rule:
+    """The last child of `container` at each map size, among children `first` to `last` (exclusive)."""
+
+    def rule(model: nn.Module, traced: Trace) -> list[Entry]:
+        children = [f"{container}.{name}" for name, _ in model.get_submodule(container).named_children()]
+        grids = [(name, _grid(traced, name)) for name in children[first:last]]
+        steps = [list(group) for _, group in groupby(grids, key=lambda pair: pair[1])]
+        return [Entry(group[-1][0]) for group in steps]
+
+    return rule
+
+
+def replaced(**names: str) -> Rule:
+    """timm's `feature_info` with some modules named otherwise (dots written as `__`)."""
+    renamed = {old.replace("__", "."): new for old, new in names.items()}
+
+    def rule(model: nn.Module, traced: Trace) -> list[Entry]:
+        return [
+            Entry(renamed.get(e.name, e.name), e.channels, e.reduction, e.layout) for e in listed(model, traced)
+        ]
+
+    return rule
+
+
+def _grid(traced: Trace, name: str) -> tuple[int, ...] | None:
+    call = traced.call(name)
+    output = call.output(None) if call else None
+    return tuple(output.shape[2:]) if output is not None else None
+
+
+_LAYERS = named("layer1", "layer2", "layer3", "layer4")
+_DENSE = ("features.denseblock1", "features.denseblock2", "features.denseblock3", "features.denseblock4")
+# torchvision merges patches at the end of a stage and timm at the start of the next: the same tensors
+_EVERY_SECOND = ("features.1", "features.3", "features.5", "features.7")
+# the stem and the head's 1280-wide convolution are no stages
+_INVERTED_RESIDUAL = ladder("features", 1, -1)
+# stage k ends with block k's last ReLU; the last pool is "after"
+_BEFORE_POOLS = ladder("features", 0, -1)
+
+FAMILIES: Mapping[str, Rule] = {
+    # timm lists norm5 as the last stage; a stage is a dense block
+    "timm:DenseNet": replaced(features__norm5="features.denseblock4"),
+    "timm:VGG": _BEFORE_POOLS,
+    "torchvision:ResNet": _LAYERS,
+    "torchvision:DenseNet": named(*_DENSE),
+    "torchvision:VGG": _BEFORE_POOLS,
+    "torchvision:AlexNet": _BEFORE_POOLS,
+    "torchvision:SqueezeNet": ladder("features", 2),
+    "torchvision:EfficientNet": _INVERTED_RESIDUAL,
+    "torchvision:MobileNetV2": _INVERTED_RESIDUAL,
+    # its last convolution (960 or 576 wide) comes before pooling and is a stage, as timm has it
+    "torchvision:MobileNetV3": ladder("features", 1),
+    "torchvision:MNASNet": ladder("layers", 3, -3),
+    "torchvision:ConvNeXt": named(*_EVERY_SECOND),
+    "torchvision:SwinTransformer": named(*_EVERY_SECOND, layout="NHWC"),
+    "torchvision:VisionTransformer": named("encoder.layers.*", layout="NLC"),
+    "torchvision:RegNet": named("trunk_output.*"),
+    "torchvision:MaxVit": named("blocks.*"),
+    "torchvision:ShuffleNetV2": named("stage2", "stage3", "stage4"),
+    "torchvision:Inception3": named("Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c"),
+    "torchvision:GoogLeNet": named("conv3", "inception3b", "inception4e", "inception5b"),
+}
+
+
+def stage_entries(model: nn.Module, traced: Trace) -> list[Entry]:
+    """The stages that a backbone's family names, from the stem outward; empty if it is unknown."""
+    for cls in type(model).__mro__:
+        rule = FAMILIES.get(f"{cls.__module__.partition('.')[0]}:{cls.__name__}")
+        if rule is not None:
+            return rule(model, traced)
+    return listed(model, traced)

@@ -1,0 +1,81 @@
+"""Find a backbone's stages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from awb.errors import AWBError
+from awb.stages.after import after_site
+from awb.stages.describe import describe_site, nominal_reduction
+from awb.stages.families import Entry, stage_entries
+from awb.stages.inputs import Size, trace_model
+from awb.stages.live import dead_sites
+from awb.stages.trace import Trace
+from awb.stages.types import Stage
+
+
+def find_stages(model: nn.Module, input_size: Size | None = None, example_input: Any = None) -> list[Stage]:
+    """The numbered stages of a backbone, counted from the stem outward.
+
+    The numbering is timm's `feature_info` less the stem, the same in torchvision's and timm's version of a
+    network: DenseNet's dense blocks 1–4, ResNet's `layer1`–`layer4`, VGG's conv blocks 1–5 (each at its last
+    ReLU, before the pool), Swin's and ConvNeXt's stages 1–4, a transformer's blocks 1–12. The model is not
+    changed in any way: its structure is run on meta tensors in a copy.
+
+    Args:
+        model: A torchvision or timm model.
+        input_size: Side or (height, width) of the input in pixels; by default what the model was built for.
+        example_input: A tensor, tuple of arguments or dict, for models that take no single image.
+
+    Returns:
+        One `Stage` each, with its sites, nominal reduction and whether the head reads it.
+
+    Raises:
+        AWBError: The model cannot be traced, or its architecture is unknown.
+
+    Example:
+        >>> import torchvision, awb
+        >>> [stage.name for stage in awb.find_stages(torchvision.models.resnet18())]
+        ['layer1', 'layer2', 'layer3', 'layer4']
+    """
+    stages = number_stages(model, trace_model(model, input_size, example_input))
+    if not stages:
+        raise AWBError(
+            f"no stages known for {type(model).__name__}: it has no timm feature_info and awb has no rule "
+            "for it; name modules instead, e.g. stages=['path.to.module']"
+        )
+    return stages
+
+
+def number_stages(model: nn.Module, traced: Trace) -> list[Stage]:
+    """The numbered stages in a trace; empty if the architecture is unknown."""
+    entries = stage_entries(model, traced)
+    stages = [make_stage(traced, entry, index) for index, entry in enumerate(entries, 1)]
+    return mark_dead(model, traced, stages)
+
+
+def make_stage(traced: Trace, entry: Entry, index: int | None = None) -> Stage:
+    """A stage with one site, taken to be live."""
+    site = describe_site(traced, entry)
+    return Stage(index, entry.name, nominal_reduction(traced, entry, site.grid), True, (site,))
+
+
+def mark_dead(model: nn.Module, traced: Trace, stages: list[Stage]) -> list[Stage]:
+    """The stages with `live` settled."""
+    dead = dead_sites(model, traced, [site for stage in stages for site in stage.sites])
+    return [replace(stage, live=not dead.issuperset(stage.sites)) for stage in stages]
+
+
+def find_after(model: nn.Module, traced: Trace, stages: list[Stage]) -> Stage:
+    """The unnumbered stage of the selector `"after"`, or the last stage if nothing follows it."""
+    if not stages:
+        raise AWBError(f"'after' needs numbered stages, and none are known for {type(model).__name__}")
+    site = after_site(traced, stages[-1])
+    if site == stages[-1].sites[0]:
+        return stages[-1]
+    entry = Entry(site.module)
+    stage = Stage(None, site.module, nominal_reduction(traced, entry, site.grid), True, (site,))
+    return mark_dead(model, traced, [stage])[0]

@@ -1,0 +1,81 @@
+"""Whether the head can see a site: a class-token head never reads the patch tokens after the last block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from awb.classifier import find_classifier
+from awb.stages.trace import Trace, copy_structure, elements
+from awb.stages.types import Site
+
+
+def dead_sites(model: nn.Module, traced: Trace, sites: list[Site]) -> set[Site]:
+    """The sites whose map has no effect on what the classifier reads.
+
+    Only sites with prefix tokens can be dead, so the rest cost nothing. They are settled by computing:
+    one forward on random input and one backward from the features before the classifier (the classifier
+    itself may start at zero) to the sites. A patch token with a gradient of exactly 0 is not read.
+
+    Args:
+        model: The model; its tensors are read, in a copy of its structure, and not changed.
+        traced: Its trace.
+        sites: Sites of `traced`.
+    """
+    suspects = [site for site in sites if site.num_prefix_tokens > 0]
+    if not suspects:
+        return set()
+    duplicate = copy_structure(model, _usable)
+    duplicate.requires_grad_(False)
+    maps: dict[Site, Tensor] = {}
+    features: list[Tensor] = []
+    for site in suspects:
+        duplicate.get_submodule(site.module).register_forward_hook(_Keep(site, maps))
+    for head in find_classifier(duplicate).values():
+        head.register_forward_pre_hook(lambda _, args: features.append(args[0]))
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(0)
+        device = next((p.device for p in duplicate.parameters()), torch.device("cpu"))
+        inputs = torch.utils._pytree.tree_map_only(Tensor, lambda t: _random(t, device), traced.inputs)
+        kwargs = torch.utils._pytree.tree_map_only(Tensor, lambda t: _random(t, device), dict(traced.kwargs))
+        output = duplicate(*inputs, **kwargs)
+        ends = features or [t for _, t in elements(output)]
+        # random weights, since a sum over a normalised axis is constant
+        score = torch.stack([(t * torch.randn_like(t)).sum() for t in ends]).sum()
+        gradients = torch.autograd.grad(score, list(maps.values()), allow_unused=True)
+    return {
+        site
+        for site, gradient in zip(maps, gradients, strict=True)
+        if gradient is None or not gradient[:, site.num_prefix_tokens :].any()
+    }
+
+
+class _Keep:
+    """Put a site's map on the autograd tape and remember it."""
+
+    def __init__(self, site: Site, maps: dict[Site, Tensor]) -> None:
+        self.site, self.maps = site, maps
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        tensor = dict(elements(output))[self.site.element]
+        self.maps[self.site] = tensor if tensor.requires_grad else tensor.requires_grad_()
+
+
+def _usable(tensor: Tensor) -> Tensor:
+    """The tensor itself, as float32 with something in it: half precision underflows, zero gates hide a path."""
+    if not tensor.is_floating_point():
+        return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor.detach()
+    if tensor.is_meta or not tensor.any():
+        device = "cpu" if tensor.is_meta else tensor.device
+        generator = torch.Generator().manual_seed(tensor.numel())
+        return (0.05 * torch.randn(tensor.shape, generator=generator)).to(device)
+    return tensor.detach().float()
+
+
+def _random(tensor: Tensor, device: torch.device) -> Tensor:
+    shape = (1, *tensor.shape[1:]) if tensor.ndim == 4 else tuple(tensor.shape)
+    if tensor.is_floating_point():
+        return torch.randn(shape, device=device)
+    return torch.zeros(shape, dtype=tensor.dtype, device=device)

@@ -1,0 +1,116 @@
+"""From selectors to stages: every selector must match."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from torch import nn
+
+from awb.errors import AWBError, did_you_mean, shortlist
+from awb.stages.families import Entry
+from awb.stages.find import find_after, make_stage, mark_dead
+from awb.stages.trace import Trace
+from awb.stages.types import Stage
+
+Selector = int | str | Stage
+_LAST = re.compile(r"last:(\d+)")
+
+
+def select_stages(
+    model: nn.Module,
+    traced: Trace,
+    numbered: Sequence[Stage],
+    selectors: Selector | Iterable[Selector],
+    allow_dead: bool = False,
+) -> list[Stage]:
+    """The stages that the selectors name, each once, numbered ones first.
+
+    Args:
+        model: The model.
+        traced: Its trace.
+        numbered: Its numbered stages.
+        selectors: 1-based or negative ints, `"all"`, `"last"`, `"last:k"`, `"after"`, module paths, globs
+            (`*` within one path segment, `**` across), `Stage` objects, or a list of these.
+        allow_dead: Accept stages that the head never reads.
+
+    Raises:
+        AWBError: A selector matches nothing, or names a dead stage.
+    """
+    single = isinstance(selectors, int | str | Stage)
+    asked: list[Selector] = [selectors] if single else list(selectors)  # type: ignore[arg-type, list-item]
+    if not asked:
+        raise AWBError("stages is empty: name at least one stage")
+    chosen: dict[tuple[object, ...], Stage] = {}
+    for selector in asked:
+        for stage in _match(model, traced, numbered, selector):
+            if not (stage.live or allow_dead):
+                raise AWBError(_dead_message(stage, numbered))
+            chosen.setdefault(stage.sites, stage)
+    return sorted(chosen.values(), key=lambda s: (s.index is None, s.index or 0))
+
+
+def _match(model: nn.Module, traced: Trace, numbered: Sequence[Stage], selector: Selector) -> list[Stage]:
+    if isinstance(selector, Stage):
+        return [selector]
+    if isinstance(selector, bool) or not isinstance(selector, int | str):
+        raise AWBError(f"stages: {selector!r} is a {type(selector).__name__}; expected an int, a str or a Stage")
+    if isinstance(selector, int):
+        return [_by_number(model, numbered, selector)]
+    last = _LAST.fullmatch(selector)
+    if selector in ("all", "last") or last:
+        live = [stage for stage in numbered if stage.live]
+        if not live:
+            raise AWBError(f"{selector!r}: {_known(model, numbered)}")
+        count = int(last[1]) if last else (len(live) if selector == "all" else 1)
+        if not 1 <= count <= len(live):
+            raise AWBError(f"{selector!r}: {type(model).__name__} has {len(live)} live stages")
+        return live[-count:]
+    if selector == "after":
+        return [find_after(model, traced, list(numbered))]
+    return _by_path(model, traced, numbered, selector)
+
+
+def _by_number(model: nn.Module, numbered: Sequence[Stage], number: int) -> Stage:
+    index = number - 1 if number > 0 else len(numbered) + number
+    if number == 0 or not 0 <= index < len(numbered):
+        raise AWBError(f"no stage {number}: {_known(model, numbered)}")
+    return numbered[index]
+
+
+def _by_path(model: nn.Module, traced: Trace, numbered: Sequence[Stage], pattern: str) -> list[Stage]:
+    by_path = {path: stage for stage in numbered for path in (stage.name, *(s.module for s in stage.sites))}
+    names = [name for name, _ in traced.model.named_modules() if name]
+    called = traced.counts["forward"]
+    regex = _glob(pattern)
+    matches = [name for name in names if name == pattern or (called[name] and regex.fullmatch(name))]
+    if not matches:
+        words = ["all", "last", "last:2", "after", *names]
+        raise AWBError(f"no module matches {pattern!r}{did_you_mean(pattern, words)}: {_known(model, numbered)}")
+    found = [by_path[name] for name in matches if name in by_path]
+    fresh = [make_stage(traced, Entry(name)) for name in matches if name not in by_path]
+    return found + mark_dead(model, traced, fresh)
+
+
+def _glob(pattern: str) -> re.Pattern[str]:
+    parts = re.split(r"(\*\*|\*|\?)", pattern)
+    meaning = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
+    return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts))
+
+
+def _known(model: nn.Module, numbered: Sequence[Stage]) -> str:
+    config = getattr(model, "pretrained_cfg", None) or {}
+    name = config.get("architecture") or type(model).__name__
+    if not numbered:
+        return f"no stages known for {name}; name modules by path"
+    return f"{name} has stages 1-{len(numbered)}: {shortlist([stage.name for stage in numbered])}"
+
+
+def _dead_message(stage: Stage, numbered: Sequence[Stage]) -> str:
+    live = [s.index for s in numbered if s.live and s.index is not None]
+    earlier = f"attach at an earlier stage (the last live one is {live[-1]})" if live else "choose another place"
+    return (
+        f"{stage} is dead: the head reads only the class token, never the patch tokens after it, so a block "
+        f"there would change nothing and get no gradient; {earlier}, build the model with global_pool='avg', "
+        "or pass allow_dead=True if you read the dense features yourself"
+    )

@@ -1,0 +1,294 @@
+"""Watch one run of a model without touching it: who is called, how often, and what comes back.
+
+The model is copied onto the meta device (structure without storage), so tracing reads no weight,
+moves no statistic, draws no random number and runs none of the user's hooks.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from awb.errors import AWBError
+
+TensorMap = Callable[[Tensor], Tensor]
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # they run a child that is added to them
+
+
+class _MapTensors(TorchFunctionMode):
+    """Under this mode `copy.deepcopy` maps tensors through a function instead of cloning them."""
+
+    def __init__(self, tensor_map: TensorMap) -> None:
+        super().__init__()
+        self.tensor_map = tensor_map
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.clone:  # how nn.Parameter copies itself
+            return self.tensor_map(args[0])
+        if func is Tensor.__deepcopy__:
+            tensor, memo = args
+            if id(tensor) not in memo:
+                memo[id(tensor)] = self.tensor_map(tensor).requires_grad_(tensor.requires_grad)
+            return memo[id(tensor)]
+        return func(*args, **(kwargs or {}))
+
+
+def copy_structure(model: nn.Module, tensor_map: TensorMap) -> nn.Module:
+    """A deep copy of `model` in eval mode, its tensors mapped by `tensor_map`, without any hook."""
+    with torch.no_grad(), _MapTensors(tensor_map):
+        duplicate = copy.deepcopy(model)
+    for module in duplicate.modules():
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+        module._backward_hooks.clear()
+        module._backward_pre_hooks.clear()
+    return duplicate.eval()
+
+
+def to_meta(tensor: Tensor) -> Tensor:
+    """The tensor's shape and dtype without its storage."""
+    return tensor.detach().to("meta")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of one module.
+
+    Attributes:
+        name: The module's path.
+        inputs: Tensors among its positional arguments.
+        outputs: (element, tensor, version when it was returned); element None for a plain tensor.
+        started, finished: Position in the sequence of all starts and ends.
+    """
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[tuple[int | str | None, Tensor, int], ...]
+    started: int
+    finished: int
+
+    def output(self, element: int | str | None) -> Tensor | None:
+        """The returned tensor at `element`, or None if there is none."""
+        return next((t for e, t, _ in self.outputs if e == element), None)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a run of the model showed.
+
+    Attributes:
+        model: The traced copy (meta device, eval mode).
+        inputs: What it was called with.
+        input_size: Height and width of the first 4-D input.
+        calls: Every call of the plain forward, in the order they finished.
+        counts: How often each module was called, by mode.
+    """
+
+    model: nn.Module
+    inputs: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    input_size: tuple[int, int]
+    calls: tuple[Call, ...]
+    counts: Mapping[str, Counter[str]] = field(default_factory=dict)
+
+    def call(self, name: str) -> Call | None:
+        """The first call of the module at `name`."""
+        return next((c for c in self.calls if c.name == name), None)
+
+    def times_called(self, name: str) -> dict[str, int]:
+        """How often the module runs in each mode in which that is not once."""
+        return {mode: counts[name] for mode, counts in self.counts.items() if counts[name] != 1}
+
+    def returning(self, tensor: Tensor, version: int) -> list[str]:
+        """Paths of the modules that returned this very tensor at this version, in order of finishing."""
+        return [c.name for c in self.calls if any(t is tensor and v == version for _, t, v in c.outputs)]
+
+
+def trace(model: nn.Module, inputs: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Trace:
+    """Run a meta copy of `model` in every mode that it offers.
+
+    Args:
+        model: Any module; it is left exactly as it was.
+        inputs: Positional arguments; tensors in them are only read for shape and dtype.
+        kwargs: Keyword arguments, likewise.
+
+    Raises:
+        AWBError: The model cannot run on these inputs.
+    """
+    duplicate = copy_structure(model, to_meta)
+    meta_inputs = torch.utils._pytree.tree_map_only(Tensor, to_meta, inputs)
+    meta_kwargs = torch.utils._pytree.tree_map_only(Tensor, to_meta, dict(kwargs or {}))
+    size = next((tuple(t.shape[-2:]) for t in _tensors((meta_inputs, meta_kwargs)) if t.ndim == 4), (0, 0))
+    calls: list[Call] = []
+    counts: dict[str, Counter[str]] = {}
+    for mode, run in _modes(duplicate):
+        watch = _Watch(duplicate)
+        try:
+            with watch, without_side_effects(), torch.device("meta"):
+                run(*meta_inputs, **meta_kwargs)
+        except Exception as error:
+            if mode == "forward":
+                shapes = [tuple(t.shape) for t in _tensors((meta_inputs, meta_kwargs))]
+                raise AWBError(
+                    f"{type(model).__name__} cannot be traced on an input of shape "
+                    f"{shapes[0] if len(shapes) == 1 else shapes} ({type(error).__name__}: {error}); "
+                    "pass input_size=(height, width) or example_input=… that the model accepts"
+                ) from error
+            continue  # a mode that the backbone itself cannot run says nothing about sites
+        counts[mode] = Counter(c.name for c in watch.calls)
+        if mode == "forward":
+            calls = watch.calls
+    return Trace(duplicate, meta_inputs, meta_kwargs, (size[0], size[1]), tuple(calls), counts)
+
+
+@contextmanager
+def without_side_effects() -> Iterator[None]:
+    """No gradients, and the global random state as it was afterwards."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        yield
+
+
+def _modes(model: nn.Module) -> Iterator[tuple[str, Callable[..., Any]]]:
+    yield "forward", model
+    if hasattr(model, "forward_intermediates"):
+        yield "forward_intermediates", model.forward_intermediates
+    if hasattr(model, "set_grad_checkpointing"):
+
+        def checkpointed(*args: Any, **kwargs: Any) -> Any:
+            model.set_grad_checkpointing(True)
+            try:
+                return model(*args, **kwargs)
+            finally:
+                model.set_grad_checkpointing(False)
+
+        yield "gradient checkpointing", checkpointed
+
+
+class _Watch:
+    """Record the calls of all modules while the context is open."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.names = {id(m): name for name, m in model.named_modules()}
+        self.modules = list(model.modules())
+        self.calls: list[Call] = []
+        self._started: list[int] = []
+        self._clock = 0
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> _Watch:
+        for module in self.modules:
+            self._handles.append(module.register_forward_pre_hook(self._before))
+            self._handles.append(module.register_forward_hook(self._after))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _tick(self) -> int:
+        self._clock += 1
+        return self._clock
+
+    def _before(self, module: nn.Module, args: Any) -> None:
+        self._started.append(self._tick())
+
+    def _after(self, module: nn.Module, args: Any, output: Any) -> None:
+        inputs = tuple(_tensors(args))
+        outputs = tuple((e, t, t._version) for e, t in elements(output))
+        name = self.names[id(module)]
+        self.calls.append(Call(name, inputs, outputs, self._started.pop(), self._tick()))
+
+
+def elements(output: Any) -> Iterator[tuple[int | str | None, Tensor]]:
+    """(element, tensor) for a tensor (element None), or for the tensors of a tuple, list or dict."""
+    if isinstance(output, Tensor):
+        yield None, output
+    elif isinstance(output, Mapping):
+        yield from ((k, v) for k, v in output.items() if isinstance(v, Tensor))
+    elif isinstance(output, list | tuple):
+        yield from ((i, v) for i, v in enumerate(output) if isinstance(v, Tensor))
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [t for t in torch.utils._pytree.tree_leaves(tree) if isinstance(t, Tensor)]
+
+
+class _Probe(nn.Module):
+    """An extra child that notices when it is run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called = False
+
+    def forward(self, *args: Any) -> Any:
+        self.called = True
+        return args[0] if args else None
+
+
+def find_homes(traced: Trace, names: list[str], child: str) -> dict[str, str]:
+    """For each module, the nearest one on which a block can sit without being run as a layer.
+
+    A module that iterates its children (`nn.Sequential`, DenseNet's dense block, RegNet's stage) would
+    run a block added to it. Rule: the module itself, else its last child, else that one's last child, …
+    Containers are known by type; the rest is tried: a probe is added to each home and the model run in
+    every mode.
+
+    Args:
+        traced: A trace of the model.
+        names: Paths of the modules.
+        child: The name under which the block will be added.
+    """
+    homes = {name: _below_containers(traced.model, name) for name in names}
+    while True:
+        probes = {home: _Probe() for home in set(homes.values())}
+        for home, probe in probes.items():
+            traced.model.get_submodule(home).add_module(child, probe)
+        try:
+            failure = _run_all_modes(traced, lambda: any(p.called for p in probes.values()))
+        finally:
+            for home in probes:
+                delattr(traced.model.get_submodule(home), child)
+        run = {home for home, probe in probes.items() if probe.called}
+        if not run:
+            if failure is not None:
+                raise failure
+            return homes
+        for name, home in homes.items():
+            if home in run:
+                homes[name] = _below_containers(traced.model, _last_child(traced.model, home))
+
+
+def _run_all_modes(traced: Trace, stop: Callable[[], bool]) -> Exception | None:
+    for mode, run in _modes(traced.model):
+        if mode not in traced.counts:
+            continue
+        with without_side_effects(), torch.device("meta"):
+            try:
+                run(*traced.inputs, **traced.kwargs)
+            except Exception as error:
+                # a probe run as a layer may break the forward; without that the failure is ours
+                return error
+        if stop():
+            break
+    return None
+
+
+def _below_containers(model: nn.Module, name: str) -> str:
+    while isinstance(model.get_submodule(name), CONTAINERS):
+        name = _last_child(model, name)
+    return name
+
+
+def _last_child(model: nn.Module, name: str) -> str:
+    children = [child for child, _ in model.get_submodule(name).named_children()]
+    if not children:
+        raise AWBError(f"no module at or below {name!r} can hold a block")
+    return f"{name}.{children[-1]}" if name else children[-1]
