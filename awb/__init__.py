@@ -1,18 +1,69 @@
 """Attention-Wise Blocks: attention after chosen stages of any vision backbone, exact and reversible.
 
-Find and attach: find_stages, plan_awb, attach_awb, detach_awb, awb_disabled, summary.
+Attach      attach_awb, detach_awb, awb_disabled, rehook_awb, awb_blocks
+Plan        find_stages, plan_awb, summary, profile_placements
+Attention   list_attention, create_attention, register_attention, receptive_field, capture_attention
+Train       replace_head, freeze_backbone, unfreeze_backbone, param_groups, awb_parameters, diagnose
+Save        save_awb, load_awb, awb_state_dict
 """
 
-from awb.attach import (
-    apply_plan,
-    attach_awb,
-    awb_blocks,
-    awb_disabled,
-    detach_awb,
-    rehook_awb,
-    summary,
+from awb.attach import attach_awb, awb_blocks, awb_disabled, detach_awb, rehook_awb, summary
+from awb.attention import (
+    LKA,
+    VANAttention,
+    create_attention,
+    list_attention,
+    receptive_field,
+    register_attention,
 )
-from awb.attention import LKA, VANAttention, create_attention, list_attention, receptive_field, register_attention
+from awb.block import AWB
+from awb.capture import capture_attention
+from awb.checkpoint import awb_state_dict, load_awb, save_awb
+from awb.diagnose import diagnose
+from awb.errors import AWBError, DeadNetworkError, LostBlockError
+from awb.head import replace_head
 from awb.plan import AttachmentPlan, plan_awb
-from awb.stages import Site, Stage, find_stages
+from awb.planned import PlannedBlock
 from awb.profile import profile_placements
+from awb.stages import Site, Stage, find_stages
+from awb.table import Table
+from awb.tuning import awb_parameters, freeze_backbone, param_groups, unfreeze_backbone
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AWB",
+    "LKA",
+    "AWBError",
+    "AttachmentPlan",
+    "DeadNetworkError",
+    "LostBlockError",
+    "PlannedBlock",
+    "Site",
+    "Stage",
+    "Table",
+    "VANAttention",
+    "attach_awb",
+    "awb_blocks",
+    "awb_disabled",
+    "awb_parameters",
+    "awb_state_dict",
+    "capture_attention",
+    "create_attention",
+    "detach_awb",
+    "diagnose",
+    "find_stages",
+    "freeze_backbone",
+    "list_attention",
+    "load_awb",
+    "param_groups",
+    "plan_awb",
+    "profile_placements",
+    "receptive_field",
+    "register_attention",
+    "rehook_awb",
+    "replace_head",
+    "save_awb",
+    "summary",
+    "unfreeze_backbone",
+]

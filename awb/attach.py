@@ -56,7 +56,7 @@ def attach_awb(
     Raises:
         AWBError: Anything above cannot be done; the model is then exactly as it was.
 
-    Example:
+    Examples:
         >>> import torchvision, awb
         >>> model = awb.attach_awb(torchvision.models.resnet18(), stages=[3, 4])
         >>> list(awb.awb_blocks(model))
@@ -71,8 +71,18 @@ def attach_awb(
 
 def apply_plan(model: nn.Module, plan: AttachmentPlan) -> nn.Module:
     """Attach the blocks of a plan made for this model; blocks that already sit there are replaced."""
-    blocks = [_build(model, planned) for planned in plan.blocks]
-    for block in blocks:  # nothing below can fail
+    place_blocks(model, build_blocks(model, plan))
+    return model
+
+
+def build_blocks(model: nn.Module, plan: AttachmentPlan) -> list[AWB]:
+    """New blocks on the device, in the dtype and in the mode of their sites."""
+    return [_build(model, planned) for planned in plan.blocks]
+
+
+def place_blocks(model: nn.Module, blocks: list[AWB]) -> None:
+    """Put blocks and their hooks on the model; decides nothing, so that it cannot fail half-way."""
+    for block in blocks:
         home = model.get_submodule(block.planned.home)
         if block.planned.site.element is None:
             home.add_module(CHILD, block)
@@ -81,7 +91,6 @@ def apply_plan(model: nn.Module, plan: AttachmentPlan) -> nn.Module:
                 home.add_module(CHILD, nn.ModuleDict())
             home.get_submodule(CHILD).add_module(str(block.planned.site.element), block)
         _hook(model, block)
-    return model
 
 
 def detach_awb(model: nn.Module) -> nn.Module:

@@ -63,7 +63,7 @@ class AWB(nn.Module):
         site = self.planned.site
         nchw = to_nchw(x, site.layout, self.grid.size, site.num_prefix_tokens)
         if self.captured is not None:
-            self.captured.append(self.attention.attention_map(nchw))
+            self.captured[:] = [self.attention.attention_map(nchw).detach()]
         y = self._scaled(nchw).to(x.dtype)
         return from_nchw(y, x, site.layout, site.num_prefix_tokens)
 

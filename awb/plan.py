@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
@@ -20,7 +21,6 @@ from awb.stages.find import number_stages
 from awb.stages.inputs import Size, trace_model
 from awb.stages.select import Selector, select_stages
 from awb.stages.trace import Trace, find_homes
-from awb.stages.types import Site, Stage
 from awb.table import Table
 
 Stages = Selector | Iterable[Selector]
@@ -83,7 +83,7 @@ def plan_awb(
     Returns:
         The plan; `print(plan)` shows a table of what would be attached and what it costs.
 
-    Example:
+    Examples:
         >>> import torchvision, awb
         >>> plan = awb.plan_awb(torchvision.models.densenet121(), stages=[3, 4])
         >>> [block.path for block in plan.blocks][0]
@@ -93,26 +93,33 @@ def plan_awb(
     _check_options(attention, init, attention_kwargs)
     traced = trace_model(model, input_size, example_input)
     chosen = select_stages(model, traced, number_stages(model, traced), stages, allow_dead)
-    homes = find_homes(traced, [site.module for stage in chosen for site in stage.sites], CHILD)
     blocks = tuple(
         PlannedBlock(
-            stage.index,
-            stage.name,
-            stage.reduction,
-            site,
-            homes[site.module],
-            _grid_source(traced, site, stage),
-            attention,
-            dict(attention_kwargs),
-            init,
+            stage.index, stage.name, stage.reduction, site, site.module, None, attention, attention_kwargs, init
         )
         for stage in chosen
         for site in stage.sites
     )
-    _check_free(model, blocks, replace)
-    for block in blocks:
+    return complete_plan(model, traced, blocks, replace)
+
+
+def complete_plan(
+    model: nn.Module, traced: Trace, blocks: tuple[PlannedBlock, ...], replace: bool = False
+) -> AttachmentPlan:
+    """Settle where blocks sit and read their token grid, and check all that can go wrong.
+
+    Raises:
+        AWBError: A block cannot be built, does not keep the map's shape, or its place is taken.
+    """
+    homes = find_homes(traced, [block.site.module for block in blocks], CHILD)
+    placed = tuple(
+        dataclasses.replace(block, home=homes[block.site.module], grid_source=_grid_source(traced, block))
+        for block in blocks
+    )
+    _check_free(model, placed, replace)
+    for block in placed:
         _check_shape(block)
-    return AttachmentPlan(backbone_name(model), blocks)
+    return AttachmentPlan(backbone_name(model), placed)
 
 
 def backbone_name(model: nn.Module) -> str:
@@ -149,14 +156,15 @@ def _check_options(attention: str, init: str, kwargs: Mapping[str, Any]) -> None
         raise AWBError(f"neither attach_awb nor attention {attention!r} has an option {key!r}{hint} ({has})")
 
 
-def _grid_source(traced: Trace, site: Site, stage: Stage) -> str | None:
-    if site.layout != "NLC":
-        return None
+def _grid_source(traced: Trace, block: PlannedBlock) -> str | None:
+    site = block.site
     call = traced.call(site.module)
     if call is None:
         raise AWBError(f"{site.module!r} is not called in the forward pass, so no block can run after it")
+    if site.layout != "NLC":
+        return None
     length = site.grid[0] * site.grid[1] + site.num_prefix_tokens
-    grid, source = token_grid(traced, call, length, stage.reduction)
+    grid, source = token_grid(traced, call, length, block.reduction)
     return source if grid == site.grid else None
 
 
@@ -173,7 +181,8 @@ def _check_free(model: nn.Module, blocks: tuple[PlannedBlock, ...], replace: boo
         if not (isinstance(taken, AWB) or any(isinstance(m, AWB) for m in taken.children())):
             raise AWBError(f"{block.home} already has a child named {CHILD!r} that is not a block")
         if isinstance(taken, AWB) and taken.planned.site.module != block.site.module:
-            raise AWBError(f"the block after {taken.planned.site} already lives on {block.home}: detach_awb(model) first")
+            other = taken.planned.site
+            raise AWBError(f"{block.home} already holds the block after {other}: detach_awb(model) first")
         if not replace:
             raise AWBError(f"a block already sits after {block.site}; pass replace=True to put a new one there")
 

@@ -28,7 +28,7 @@ def register_attention(name: str) -> Callable[[F], F]:
     Args:
         name: The name for `attach_awb(..., attention=name)`; it must be free.
 
-    Example:
+    Examples:
         >>> import awb
         >>> from torch import nn
         >>> @awb.register_attention("spatial_gate")

@@ -36,7 +36,7 @@ def find_stages(model: nn.Module, input_size: Size | None = None, example_input:
     Raises:
         AWBError: The model cannot be traced, or its architecture is unknown.
 
-    Example:
+    Examples:
         >>> import torchvision, awb
         >>> [stage.name for stage in awb.find_stages(torchvision.models.resnet18())]
         ['layer1', 'layer2', 'layer3', 'layer4']

@@ -248,37 +248,37 @@ def find_homes(traced: Trace, names: list[str], child: str) -> dict[str, str]:
     """
     homes = {name: _below_containers(traced.model, name) for name in names}
     while True:
-        probes = {home: _Probe() for home in set(homes.values())}
-        for home, probe in probes.items():
-            traced.model.get_submodule(home).add_module(child, probe)
-        try:
-            failure = _run_all_modes(traced, lambda: any(p.called for p in probes.values()))
-        finally:
-            for home in probes:
-                delattr(traced.model.get_submodule(home), child)
-        run = {home for home, probe in probes.items() if probe.called}
+        run = _run_as_layers(traced, set(homes.values()), child)
         if not run:
-            if failure is not None:
-                raise failure
             return homes
         for name, home in homes.items():
             if home in run:
                 homes[name] = _below_containers(traced.model, _last_child(traced.model, home))
 
 
-def _run_all_modes(traced: Trace, stop: Callable[[], bool]) -> Exception | None:
-    for mode, run in _modes(traced.model):
-        if mode not in traced.counts:
-            continue
-        with without_side_effects(), torch.device("meta"):
+def _run_as_layers(traced: Trace, homes: set[str], child: str) -> set[str]:
+    """The homes that run a probe added to them, in the first mode in which any does."""
+    probes = {home: _Probe() for home in homes}
+    for home, probe in probes.items():
+        traced.model.get_submodule(home).add_module(child, probe)
+    try:
+        for mode, run in _modes(traced.model):
+            if mode not in traced.counts:
+                continue
             try:
-                run(*traced.inputs, **traced.kwargs)
-            except Exception as error:
-                # a probe run as a layer may break the forward; without that the failure is ours
-                return error
-        if stop():
-            break
-    return None
+                with without_side_effects(), torch.device("meta"):
+                    run(*traced.inputs, **traced.kwargs)
+            except Exception:
+                # a probe run as a layer may break the forward; any other failure is a real one
+                if not any(probe.called for probe in probes.values()):
+                    raise
+            called = {home for home, probe in probes.items() if probe.called}
+            if called:
+                return called
+    finally:
+        for home in homes:
+            delattr(traced.model.get_submodule(home), child)
+    return set()
 
 
 def _below_containers(model: nn.Module, name: str) -> str:

@@ -1,0 +1,184 @@
+"""Is the network alive? One forward and one backward on real images, at every block and the classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from awb.attach import attached_blocks
+from awb.block import AWB
+from awb.classifier import find_classifier
+from awb.errors import DeadNetworkError
+from awb.stages.inputs import as_arguments
+from awb.stages.trace import elements
+from awb.table import Table
+
+_ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers.activations_me")
+
+
+@dataclass
+class _Reading:
+    """What one site showed."""
+
+    rms_before: float = float("nan")
+    rms_after: float = float("nan")
+    dead_units: float | None = None
+
+
+@dataclass
+class _Readings:
+    sites: dict[str, _Reading] = field(default_factory=dict)
+    waiting: list[_Reading] = field(default_factory=list)  # for the next activation
+    features: list[Tensor] = field(default_factory=list)
+
+
+def diagnose(model: nn.Module, images: Any, *, raise_if_dead: bool = False) -> Table:
+    """Measure whether signal and gradient pass every block.
+
+    One forward and one backward in the model's present mode; parameters, gradients, statistics, random state
+    and hooks are as before afterwards. The gradient is that of a fixed random projection of the logits and of
+    the features before the classifier (a classifier at zero passes none back).
+
+    Args:
+        model: A model with blocks.
+        images: A batch of real images, N×C×H×W, preprocessed as in training (or a tuple of arguments, or a dict).
+        raise_if_dead: Raise if the network cannot learn; for training scripts.
+
+    Returns:
+        A row a block: root mean square of the map before and after it, their ratio, the share of units (channels)
+        that are 0 everywhere on all images in the activation layer that follows (None if that is a function
+        and not a module), and the norm of the block's gradient. The last row is the classifier's weights.
+
+    Raises:
+        AWBError: The model has no blocks, or one no longer runs.
+        DeadNetworkError: With `raise_if_dead`: a block or the classifier's weights get a gradient of exactly 0
+            or not finite, or every unit after a block is dead.
+    """
+    blocks = attached_blocks(model)
+    heads = find_classifier(model)
+    groups = {path: list(block.parameters()) for path, block in blocks.items()}
+    groups["head"] = [p for head in heads.values() for p in head.parameters() if p.ndim > 1]
+    readings = _Readings()
+    with _restored(model, [p for group in groups.values() for p in group]), ExitStack() as hooks:
+        _watch(model, blocks, heads, readings, hooks)
+        args, kwargs = as_arguments(images)
+        logits = [t for _, t in elements(model(*args, **kwargs))]
+        norms = _gradient_norms(groups, logits + readings.features)
+    table = _table(blocks, readings, norms)
+    if raise_if_dead:
+        _raise_if_dead(blocks, readings, norms)
+    return table
+
+
+@contextmanager
+def _restored(model: nn.Module, measured: list[nn.Parameter]) -> Iterator[None]:
+    """Everything that a forward in train mode moves is put back; the measured parameters get a gradient."""
+    buffers = [(b, b.clone()) for b in model.buffers()]
+    flags = [(p, p.requires_grad) for p in measured]
+    modes = [(m, m.training) for m in model.modules()]
+    devices = {p.device for p in model.parameters() if p.is_cuda}
+    try:
+        with torch.random.fork_rng(devices=[d.index for d in devices]), torch.enable_grad():
+            torch.manual_seed(0)
+            for parameter, _ in flags:
+                parameter.requires_grad_(True)
+            yield
+    finally:
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+        for module, mode in modes:
+            module.training = mode
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+
+
+def _watch(
+    model: nn.Module, blocks: dict[str, AWB], heads: dict[str, nn.Module], readings: _Readings, hooks: ExitStack
+) -> None:
+    for path, block in blocks.items():
+        readings.sites[path] = _Reading()
+        hooks.callback(block.register_forward_hook(_site_hook(readings, readings.sites[path])).remove)
+    for head in heads.values():
+        hooks.callback(head.register_forward_pre_hook(lambda _, args: readings.features.append(args[0])).remove)
+    inside = {id(m) for block in blocks.values() for m in block.modules()}
+    for module in model.modules():
+        if type(module).__module__ in _ACTIVATIONS and id(module) not in inside:
+            hooks.callback(module.register_forward_hook(_activation_hook(readings)).remove)
+
+
+def _site_hook(readings: _Readings, reading: _Reading) -> Any:
+    def hook(block: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        reading.rms_before, reading.rms_after = _rms(args[0]), _rms(output)
+        readings.waiting.append(reading)
+
+    return hook
+
+
+def _activation_hook(readings: _Readings) -> Any:
+    def hook(module: nn.Module, args: Any, output: Any) -> None:
+        while readings.waiting and isinstance(output, Tensor):
+            readings.waiting.pop().dead_units = _dead_units(output)
+
+    return hook
+
+
+def _rms(x: Tensor) -> float:
+    return x.detach().double().square().mean().sqrt().item()
+
+
+def _dead_units(activations: Tensor) -> float:
+    """Share of channels that are 0 everywhere: axis 1 of a map, else the last axis."""
+    axis = 1 if activations.ndim == 4 else activations.ndim - 1
+    others = [d for d in range(activations.ndim) if d != axis]
+    return activations.detach().eq(0).float().amin(dim=others).mean().item()
+
+
+def _gradient_norms(groups: dict[str, list[nn.Parameter]], ends: list[Tensor]) -> dict[str, float]:
+    ends = [end for end in ends if end.requires_grad]
+    parameters = [p for group in groups.values() for p in group]
+    if not ends:
+        return dict.fromkeys(groups, 0.0)
+    # fixed random weights: the sum of a normalised output would be constant
+    score = torch.stack([(end.float() * torch.randn_like(end, dtype=torch.float32)).sum() for end in ends]).sum()
+    gradients = dict(zip(map(id, parameters), torch.autograd.grad(score, parameters, allow_unused=True), strict=True))
+    return {name: _norm([gradients[id(p)] for p in group]) for name, group in groups.items()}
+
+
+def _norm(gradients: list[Tensor | None]) -> float:
+    squares = [g.double().square().sum() for g in gradients if g is not None]
+    return torch.stack(squares).sum().sqrt().item() if squares else 0.0
+
+
+def _table(blocks: dict[str, AWB], readings: _Readings, norms: dict[str, float]) -> Table:
+    rows: list[tuple[Any, ...]] = []
+    for path, block in blocks.items():
+        r = readings.sites[path]
+        ratio = r.rms_after / r.rms_before if r.rms_before else float("nan")
+        planned = block.planned
+        rows.append((planned.stage, str(planned.site), r.rms_before, r.rms_after, ratio, r.dead_units, norms[path]))
+    rows.append((None, "head (weights)", None, None, None, None, norms["head"]))
+    headers = ("stage", "site", "RMS before", "RMS after", "ratio", "dead units after", "gradient norm")
+    return Table(headers, tuple(rows))
+
+
+def _raise_if_dead(blocks: dict[str, AWB], readings: _Readings, norms: dict[str, float]) -> None:
+    problems = []
+    for name, norm in norms.items():
+        if norm == 0 or norm != norm or norm == float("inf"):
+            problems.append(f"the gradient of {name} is {norm:g}")
+    for path in blocks:
+        if readings.sites[path].dead_units == 1:
+            problems.append(f"every unit after {path} is 0 on all images")
+    if problems:
+        raise DeadNetworkError(
+            f"the network is dead: {'; '.join(problems)}. A block with init='default' shrinks what a frozen network "
+            "expects: attach with init='identity', or train the layers after it too"
+        )
+
+

@@ -1,0 +1,111 @@
+"""Replace the classifier for another number of classes."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from awb.attach import awb_blocks
+from awb.classifier import find_classifier
+from awb.errors import AWBError
+
+_AUXILIARY = ("AuxLogits", "aux1", "aux2")  # Inception-v3's and GoogLeNet's second classifiers
+
+
+def replace_head(model: nn.Module, num_classes: int, dropout: float = 0.0) -> nn.Module:
+    """Give a backbone a fresh classifier: global pooling, dropout, linear; before or after attaching.
+
+    timm's models do it themselves (`reset_classifier`). torchvision's VGG and AlexNet lose their 4096-wide
+    layers and SqueezeNet its convolution; elsewhere the last linear layer is replaced, and what pools and
+    normalises before it stays. Networks with a class-token head keep classifying from that token.
+
+    Args:
+        model: A torchvision or timm model, or one whose `fc`, `classifier`, `heads` or `head` ends in a linear.
+        num_classes: Number of logits.
+        dropout: Probability of the dropout before the linear layer.
+
+    Returns:
+        The model.
+
+    Raises:
+        AWBError: A number is out of range, or no classifier is found.
+    """
+    if not (isinstance(num_classes, int) and num_classes > 0):
+        raise AWBError(f"num_classes={num_classes!r}: expected a positive int")
+    if not 0 <= dropout < 1:
+        raise AWBError(f"dropout={dropout!r}: expected a probability in [0, 1)")
+    if hasattr(model, "reset_classifier"):
+        _reset_timm(model, num_classes, dropout)
+    elif type(model).__name__ in ("VGG", "AlexNet"):
+        model.avgpool = nn.AdaptiveAvgPool2d(1)
+        model.classifier = _linear_like(_last_conv(model), num_classes, dropout)
+    elif type(model).__name__ == "SqueezeNet":
+        linear = _linear_like(_last_conv(model.get_submodule("features")), num_classes, dropout)
+        model.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+    else:
+        _replace_last_linear(model, num_classes, dropout)
+    if isinstance(getattr(model, "num_classes", None), int):
+        model.num_classes = num_classes  # type: ignore[assignment]
+    return model
+
+
+def _reset_timm(model: nn.Module, num_classes: int, dropout: float) -> None:
+    reference = next(model.parameters())
+    if "drop_rate" in vars(model):  # read at run time, or by the head that reset_classifier makes
+        model.drop_rate = dropout  # type: ignore[assignment]
+    model.reset_classifier(num_classes)
+    head = getattr(model, "head", None)
+    drops = [getattr(model, "head_drop", None), getattr(head, "drop", None)]
+    modules = [drop for drop in drops if isinstance(drop, nn.Dropout)]
+    for drop in modules:
+        drop.p = dropout
+    if dropout and not modules and "drop_rate" not in vars(model):
+        raise AWBError(f"{type(model).__name__} has no dropout before its classifier; build it with drop_rate={dropout}")
+    for classifier in find_classifier(model).values():
+        classifier.to(device=reference.device, dtype=reference.dtype)
+
+
+def _replace_last_linear(model: nn.Module, num_classes: int, dropout: float) -> None:
+    heads = list(find_classifier(model))
+    if not heads:
+        raise AWBError(
+            f"{type(model).__name__} has no fc, classifier, heads or head; replace its last layer yourself"
+        )
+    auxiliary = [name for name in _AUXILIARY if isinstance(getattr(model, name, None), nn.Module)]
+    paths = [_last_linear(model, name) for name in (*heads, *auxiliary)]
+    for path in paths:
+        parent_path, _, child = path.rpartition(".")
+        parent = model.get_submodule(parent_path)
+        rate = 0.0 if parent_path in auxiliary else dropout
+        existing = None if parent_path in auxiliary else _dropout_before(parent, child)
+        if existing is not None:
+            existing.p, rate = dropout, 0.0
+        old = model.get_submodule(path)
+        assert isinstance(old, nn.Linear)
+        setattr(parent, child, _linear_like(old, num_classes, rate))
+
+
+def _last_linear(model: nn.Module, name: str) -> str:
+    linears = [path for path, m in model.get_submodule(name).named_modules() if isinstance(m, nn.Linear)]
+    if not linears:
+        raise AWBError(f"{type(model).__name__}.{name} has no linear layer; replace its last layer yourself")
+    return f"{name}.{linears[-1]}" if linears[-1] else name
+
+
+def _dropout_before(parent: nn.Module, child: str) -> nn.Dropout | None:
+    """The dropout that runs just before the child: the one before it in a Sequential, else a child `dropout`."""
+    names = list(parent._modules)
+    previous = names[names.index(child) - 1] if names.index(child) else ""
+    dropout = parent._modules.get(previous if isinstance(parent, nn.Sequential) else "dropout")
+    return dropout if isinstance(dropout, nn.Dropout) else None
+
+
+def _linear_like(old: nn.Linear | nn.Conv2d, num_classes: int, dropout: float) -> nn.Module:
+    """A linear layer on what `old` reads (a linear) or makes (a convolution), on its device, in its dtype."""
+    width = old.in_features if isinstance(old, nn.Linear) else old.out_channels
+    linear = nn.Linear(width, num_classes, device=old.weight.device, dtype=old.weight.dtype)
+    return nn.Sequential(nn.Dropout(dropout), linear) if dropout else linear
+
+
+def _last_conv(model: nn.Module) -> nn.Conv2d:
+    inside = {id(m) for block in awb_blocks(model).values() for m in block.modules()}
+    return [m for m in model.modules() if isinstance(m, nn.Conv2d) and id(m) not in inside][-1]
