@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from awb.attach import awb_blocks
 from awb.classifier import find_classifier
@@ -37,9 +37,10 @@ def replace_head(model: nn.Module, num_classes: int, dropout: float = 0.0) -> nn
         _reset_timm(model, num_classes, dropout)
     elif type(model).__name__ in ("VGG", "AlexNet"):
         model.avgpool = nn.AdaptiveAvgPool2d(1)
-        model.classifier = _linear_like(_last_conv(model), num_classes, dropout)
+        model.classifier = _linear(_last_conv(model).out_channels, _last_conv(model).weight, num_classes, dropout)
     elif type(model).__name__ == "SqueezeNet":
-        linear = _linear_like(_last_conv(model.get_submodule("features")), num_classes, dropout)
+        conv = next(m for m in model.get_submodule("classifier").modules() if isinstance(m, nn.Conv2d))
+        linear = _linear(conv.in_channels, conv.weight, num_classes, dropout)
         model.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
     else:
         _replace_last_linear(model, num_classes, dropout)
@@ -81,7 +82,7 @@ def _replace_last_linear(model: nn.Module, num_classes: int, dropout: float) -> 
             existing.p, rate = dropout, 0.0
         old = model.get_submodule(path)
         assert isinstance(old, nn.Linear)
-        setattr(parent, child, _linear_like(old, num_classes, rate))
+        setattr(parent, child, _linear(old.in_features, old.weight, num_classes, rate))
 
 
 def _last_linear(model: nn.Module, name: str) -> str:
@@ -99,10 +100,9 @@ def _dropout_before(parent: nn.Module, child: str) -> nn.Dropout | None:
     return dropout if isinstance(dropout, nn.Dropout) else None
 
 
-def _linear_like(old: nn.Linear | nn.Conv2d, num_classes: int, dropout: float) -> nn.Module:
-    """A linear layer on what `old` reads (a linear) or makes (a convolution), on its device, in its dtype."""
-    width = old.in_features if isinstance(old, nn.Linear) else old.out_channels
-    linear = nn.Linear(width, num_classes, device=old.weight.device, dtype=old.weight.dtype)
+def _linear(width: int, like: Tensor, num_classes: int, dropout: float) -> nn.Module:
+    """Dropout and a fresh linear layer, on the device and in the dtype of a weight."""
+    linear = nn.Linear(width, num_classes, device=like.device, dtype=like.dtype)
     return nn.Sequential(nn.Dropout(dropout), linear) if dropout else linear
 
 

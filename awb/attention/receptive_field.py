@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from awb.errors import AWBError
 
+_DRAWS = 4  # a single draw may leave every unit behind a ReLU dead
+
 
 def receptive_field(block: nn.Module, channels: int | None = None, max_size: int = 127) -> tuple[float, float]:
     """Height and width of the input on which one output position depends, found by gradients.
@@ -33,15 +35,17 @@ def receptive_field(block: nn.Module, channels: int | None = None, max_size: int
     if channels is None:
         raise AWBError(f"{type(block).__name__} has no convolution that tells its channels; pass channels=…")
     probe = copy.deepcopy(getattr(block, "attention", block)).cpu().double().eval().requires_grad_(False)
-    generator = torch.Generator().manual_seed(0)
-    for parameter in probe.parameters():
-        parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
     side = max_size // 2 * 2 + 1
-    shape = (1, channels, side, side)
-    x = torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
-    centre = probe(x)[:, :, side // 2, side // 2].sum()
-    (gradient,) = torch.autograd.grad(centre, x)
-    touched = gradient[0].ne(0).any(dim=0)
+    touched = torch.zeros(side, side, dtype=torch.bool)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(_DRAWS):
+        for parameter in probe.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.copy_(noise / max(1, parameter[0].numel()) ** 0.5)  # no saturated sigmoid
+        x = torch.randn(1, channels, side, side, generator=generator, dtype=torch.float64).requires_grad_()
+        centre = probe(x)[:, :, side // 2, side // 2].sum()
+        (gradient,) = torch.autograd.grad(centre, x)
+        touched |= gradient[0].ne(0).any(dim=0)
     return _extent(touched.any(dim=1)), _extent(touched.any(dim=0))
 
 

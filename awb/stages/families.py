@@ -54,8 +54,11 @@ def listed(model: nn.Module, traced: Trace) -> list[Entry]:
     return entries[1:] if entries and _STEM.fullmatch(entries[0].name) else entries
 
 
-def named(*names: str, layout: str | None = None) -> Rule:
-    """Stages whose paths are fixed; `*` stands for all children of a module."""
+def named(*names: str, layout: str | None = None, reductions: tuple[int, ...] = ()) -> Rule:
+    """Stages whose paths are fixed; `*` stands for all children of a module.
+
+    Reductions are given where unpadded convolutions hide them in the maps' sizes.
+    """
 
     def rule(model: nn.Module, traced: Trace) -> list[Entry]:
         found: list[str] = []
@@ -63,7 +66,8 @@ def named(*names: str, layout: str | None = None) -> Rule:
             parent, star, _ = name.partition(".*")
             children = [child for child, _ in model.get_submodule(parent).named_children()] if star else []
             found += [f"{parent}.{child}" for child in children] if star else [name]
-        return [Entry(name, layout=layout) for name in found]
+        known = reductions or (None,) * len(found)
+        return [Entry(name, None, reduction, layout) for name, reduction in zip(found, known, strict=True)]
 
     return rule
 
@@ -127,7 +131,9 @@ FAMILIES: Mapping[str, Rule] = {
     "torchvision:RegNet": named("trunk_output.*"),
     "torchvision:MaxVit": named("blocks.*"),
     "torchvision:ShuffleNetV2": named("stage2", "stage3", "stage4"),
-    "torchvision:Inception3": named("Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c"),
+    "torchvision:Inception3": named(
+        "Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c", reductions=(4, 8, 16, 32)
+    ),
     "torchvision:GoogLeNet": named("conv3", "inception3b", "inception4e", "inception5b"),
 }
 
