@@ -43,11 +43,12 @@ class AWB(nn.Module):
         self.grid = TokenGrid(planned.site.grid)
         self.enabled = True
         self.captured: list[Tensor] | None = None
-        self.attention = create_attention(planned.attention, self.channels, **planned.attention_kwargs)
+        self.attention: Any = create_attention(planned.attention, self.channels, **planned.attention_kwargs)
         self.gamma: nn.Parameter | None = None
         if planned.init == "identity":
-            if hasattr(self.attention, "reset_identity"):
-                self.attention.reset_identity()
+            reset = getattr(self.attention, "reset_identity", None)
+            if reset is not None:
+                reset()
             else:
                 self.gamma = nn.Parameter(torch.zeros(self.channels))
 

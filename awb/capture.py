@@ -90,5 +90,6 @@ def _reduced(attention: Tensor, reduce: Reduce | None) -> Tensor:
     if reduce is None:
         return attention
     if reduce == "norm":
-        return attention.norm(dim=1)
+        norm: Tensor = attention.norm(dim=1)
+        return norm
     return (attention.abs() if reduce == "abs_mean" else attention).mean(dim=1)

@@ -180,5 +180,3 @@ def _raise_if_dead(blocks: dict[str, AWB], readings: _Readings, norms: dict[str,
             f"the network is dead: {'; '.join(problems)}. A block with init='default' shrinks what a frozen network "
             "expects: attach with init='identity', or train the layers after it too"
         )
-
-

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from awb.attach import awb_blocks
@@ -49,10 +51,10 @@ def replace_head(model: nn.Module, num_classes: int, dropout: float = 0.0) -> nn
     return model
 
 
-def _reset_timm(model: nn.Module, num_classes: int, dropout: float) -> None:
+def _reset_timm(model: Any, num_classes: int, dropout: float) -> None:
     reference = next(model.parameters())
     if "drop_rate" in vars(model):  # read at run time, or by the head that reset_classifier makes
-        model.drop_rate = dropout  # type: ignore[assignment]
+        model.drop_rate = dropout
     model.reset_classifier(num_classes)
     head = getattr(model, "head", None)
     drops = [getattr(model, "head_drop", None), getattr(head, "drop", None)]
@@ -60,7 +62,9 @@ def _reset_timm(model: nn.Module, num_classes: int, dropout: float) -> None:
     for drop in modules:
         drop.p = dropout
     if dropout and not modules and "drop_rate" not in vars(model):
-        raise AWBError(f"{type(model).__name__} has no dropout before its classifier; build it with drop_rate={dropout}")
+        raise AWBError(
+            f"{type(model).__name__} has no dropout before its classifier; build it with drop_rate={dropout}"
+        )
     for classifier in find_classifier(model).values():
         classifier.to(device=reference.device, dtype=reference.dtype)
 
@@ -68,9 +72,7 @@ def _reset_timm(model: nn.Module, num_classes: int, dropout: float) -> None:
 def _replace_last_linear(model: nn.Module, num_classes: int, dropout: float) -> None:
     heads = list(find_classifier(model))
     if not heads:
-        raise AWBError(
-            f"{type(model).__name__} has no fc, classifier, heads or head; replace its last layer yourself"
-        )
+        raise AWBError(f"{type(model).__name__} has no fc, classifier, heads or head; replace its last layer yourself")
     auxiliary = [name for name in _AUXILIARY if isinstance(getattr(model, name, None), nn.Module)]
     paths = [_last_linear(model, name) for name in (*heads, *auxiliary)]
     for path in paths:

@@ -39,7 +39,7 @@ def to_nchw(x: Tensor, layout: Layout, grid: tuple[int, int], num_prefix_tokens:
             "attach with the input_size that the model runs at, and without token dropping"
         )
     patches = x[:, num_prefix_tokens:]
-    return patches.transpose(1, 2).unflatten(2, (height, width))
+    return patches.transpose(1, 2).reshape(x.shape[0], -1, height, width)
 
 
 def from_nchw(y: Tensor, like: Tensor, layout: Layout, num_prefix_tokens: int = 0) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -88,7 +88,7 @@ def param_groups(model: nn.Module, lr: float, backbone_lr: float, weight_decay: 
         Up to four groups, each with a `name`.
     """
     new = _new_parameters(model)
-    undecayed = set(model.no_weight_decay()) if hasattr(model, "no_weight_decay") else set()
+    undecayed = set(cast(Any, model).no_weight_decay()) if hasattr(model, "no_weight_decay") else set()
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         part, rate = ("new", lr) if id(parameter) in new else ("backbone", backbone_lr)

@@ -31,9 +31,7 @@ class LKA(nn.Module):
         AWBError: A kernel size is even.
     """
 
-    def __init__(
-        self, channels: int, kernel_size: int = 5, dilated_kernel_size: int = 7, dilation: int = 3
-    ) -> None:
+    def __init__(self, channels: int, kernel_size: int = 5, dilated_kernel_size: int = 7, dilation: int = 3) -> None:
         super().__init__()
         for name, size in (("kernel_size", kernel_size), ("dilated_kernel_size", dilated_kernel_size)):
             if size % 2 == 0:
@@ -49,7 +47,8 @@ class LKA(nn.Module):
     def attention_map(self, x: Tensor) -> Tensor:
         """The N×C×H×W map that multiplies `x`; unbounded, and 1 everywhere after `reset_identity()`."""
         attention: Tensor = self.dilated(self.depthwise(x))
-        return self.pointwise(finite(attention))
+        attention = self.pointwise(finite(attention))
+        return attention
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.attention_map(x)

@@ -23,9 +23,7 @@ class VANAttention(nn.Module):
         dilation: Its dilation.
     """
 
-    def __init__(
-        self, channels: int, kernel_size: int = 5, dilated_kernel_size: int = 7, dilation: int = 3
-    ) -> None:
+    def __init__(self, channels: int, kernel_size: int = 5, dilated_kernel_size: int = 7, dilation: int = 3) -> None:
         super().__init__()
         self.project_in = nn.Conv2d(channels, channels, 1)
         self.activation = nn.GELU()

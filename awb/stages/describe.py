@@ -150,5 +150,3 @@ def _is_channel_axis(traced: Trace, name: str, element: int | str | None, layout
         return False
     a, b = before.output(element), after.output(element)
     return a is not None and b is not None and a.shape[axis] == b.shape[axis]
-
-

@@ -89,9 +89,7 @@ def replaced(**names: str) -> Rule:
     renamed = {old.replace("__", "."): new for old, new in names.items()}
 
     def rule(model: nn.Module, traced: Trace) -> list[Entry]:
-        return [
-            Entry(renamed.get(e.name, e.name), e.channels, e.reduction, e.layout) for e in listed(model, traced)
-        ]
+        return [Entry(renamed.get(e.name, e.name), e.channels, e.reduction, e.layout) for e in listed(model, traced)]
 
     return rule
 

@@ -156,7 +156,7 @@ def without_side_effects() -> Iterator[None]:
         yield
 
 
-def _modes(model: nn.Module) -> Iterator[tuple[str, Callable[..., Any]]]:
+def _modes(model: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
     yield "forward", model
     if hasattr(model, "forward_intermediates"):
         yield "forward_intermediates", model.forward_intermediates
