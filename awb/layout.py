@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from torch import Tensor, cat
+from torch import Tensor, cat, empty_like
 
 from awb.errors import AWBError
 
@@ -46,13 +46,13 @@ def from_nchw(y: Tensor, like: Tensor, layout: Layout, num_prefix_tokens: int = 
     """Undo `to_nchw`, taking the prefix tokens from `like`, the tensor that was viewed.
 
     Returns:
-        A new tensor of `like`'s shape; contiguous for `"NHWC"` and `"NLC"`, whose readers often call `view`.
+        A tensor of `like`'s shape and, where `like` is dense, strides: what reads it may call `view`, and
+        sums in another order, were the strides others.
     """
-    if layout == "NCHW":
-        return y
     if layout == "NHWC":
-        return y.permute(0, 2, 3, 1).contiguous()
-    tokens = y.flatten(2).transpose(1, 2)
-    if num_prefix_tokens:
-        return cat([like[:, :num_prefix_tokens], tokens], dim=1)
-    return tokens.contiguous()
+        y = y.permute(0, 2, 3, 1)
+    elif layout == "NLC":
+        y = y.flatten(2).transpose(1, 2)
+        if num_prefix_tokens:
+            y = cat([like[:, :num_prefix_tokens], y], dim=1)
+    return y if y.stride() == like.stride() else empty_like(like).copy_(y)

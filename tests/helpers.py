@@ -19,6 +19,21 @@ def perturb(model: nn.Module, scale: float = 0.02, seed: int = 0) -> None:
             parameter.add_(scale * torch.randn(parameter.shape, generator=generator).to(parameter))
 
 
+@torch.no_grad()
+def calibrate(model: nn.Module, images: Tensor) -> None:
+    """Give batch norms the statistics of these images: with none, an untrained deep network outputs its biases."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.train()
+        norm.momentum = None  # the mean over batches, of which there is one
+        norm.reset_running_stats()
+    model(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.eval()
+        norm.momentum = momentum
+
+
 def wake_classifier(model: nn.Module) -> None:
     """Some timm classifiers start at zero: give them weights, so that logits depend on features."""
     generator = torch.Generator().manual_seed(1)

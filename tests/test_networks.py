@@ -12,7 +12,7 @@ from torch import nn
 
 import awb
 from awb.stages.inputs import Size
-from tests.helpers import assert_same, perturb, snapshot, wake_classifier
+from tests.helpers import assert_same, calibrate, perturb, snapshot, wake_classifier
 
 # name, arguments, input size, (channels, nominal reduction) of each stage
 RESNET18 = [(64, 4), (128, 8), (256, 16), (512, 32)]
@@ -69,8 +69,9 @@ def timm_model(name: str, **kwargs: Any) -> nn.Module:
 
 def check_contract(model: nn.Module, size: int) -> None:
     """Attach at all live stages: identity, effect and gradient of each block, and back to what it was."""
-    wake_classifier(model)
     images = torch.randn(2, 3, size, size)
+    wake_classifier(model)
+    calibrate(model, torch.randn(8, 3, size, size))
     with torch.no_grad():
         plain = model(images)
     before = snapshot(model)
@@ -95,11 +96,9 @@ def check_contract(model: nn.Module, size: int) -> None:
     for path, block in awb.awb_blocks(model).items():
         assert all(p.grad is not None and p.grad.any() for p in block.parameters()), f"{path} gets no gradient"
     model.zero_grad(set_to_none=True)
-    rng = torch.get_rng_state()
     awb.detach_awb(model)
-    torch.set_rng_state(before["rng"])
+    torch.set_rng_state(before["rng"])  # building blocks draws random numbers
     assert_same(before, snapshot(model))
-    torch.set_rng_state(rng)
     with torch.no_grad():
         assert torch.equal(model(images), plain)
 

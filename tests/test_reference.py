@@ -1,0 +1,121 @@
+"""An attached network is the same function, with the same gradients, as one whose `forward` was edited by hand.
+
+In train mode throughout: an untrained VGG in eval mode returns just its last bias, so any LKA would agree there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import awb
+from tests.reference import densenet121_lka, vgg16_bn_lka
+
+CLASSES = 14
+HAND_WRITTEN = {"densenet121": densenet121_lka, "vgg16_bn": vgg16_bn_lka}
+PLACEMENTS = [
+    ("densenet121", "after"),
+    ("densenet121", "last:2"),
+    ("densenet121", "all"),
+    ("vgg16_bn", "after"),
+    ("vgg16_bn", "last:3"),
+    ("vgg16_bn", "all"),
+]
+
+# attached module -> hand-written module; modules that one of the placements lacks are skipped
+LKA = {"attention.depthwise": "conv0", "attention.dilated": "conv_spatial", "attention.pointwise": "conv1"}
+BLOCKS = {
+    "densenet121": {
+        "features.denseblock1.denselayer6.awb": "lka1",
+        "features.denseblock2.denselayer12.awb": "lka2",
+        "features.denseblock3.denselayer24.awb": "lka3",
+        "features.denseblock4.denselayer16.awb": "lka4",
+        "features.norm5.awb": "lka5",
+    },
+    "vgg16_bn": {
+        "features.5.awb": "attentions.0",
+        "features.12.awb": "attentions.1",
+        "features.22.awb": "attentions.2",
+        "features.32.awb": "attentions.3",
+        "features.42.awb": "attentions.4",
+        "features.43.awb": "attention_after",
+    },
+}
+BACKBONE = {
+    "densenet121": {
+        "features.conv0": "stem.0",
+        "features.norm0": "stem.1",
+        "features.denseblock1": "block1",
+        "features.transition1": "transition1",
+        "features.denseblock2": "block2",
+        "features.transition2": "transition2",
+        "features.denseblock3": "block3",
+        "features.transition3": "transition3",
+        "features.denseblock4": "block4",
+        "features.norm5": "norm5",
+        "classifier": "linear",
+    },
+    "vgg16_bn": {
+        "features.0": "convs.0.0", "features.1": "norms.0.0",
+        "features.3": "convs.0.1", "features.4": "norms.0.1",
+        "features.7": "convs.1.0", "features.8": "norms.1.0",
+        "features.10": "convs.1.1", "features.11": "norms.1.1",
+        "features.14": "convs.2.0", "features.15": "norms.2.0",
+        "features.17": "convs.2.1", "features.18": "norms.2.1",
+        "features.20": "convs.2.2", "features.21": "norms.2.2",
+        "features.24": "convs.3.0", "features.25": "norms.3.0",
+        "features.27": "convs.3.1", "features.28": "norms.3.1",
+        "features.30": "convs.3.2", "features.31": "norms.3.2",
+        "features.34": "convs.4.0", "features.35": "norms.4.0",
+        "features.37": "convs.4.1", "features.38": "norms.4.1",
+        "features.40": "convs.4.2", "features.41": "norms.4.2",
+        "classifier": "linear",
+    },
+}  # fmt: skip
+
+
+@dataclass
+class Step:
+    """What one training step computes."""
+
+    logits: Tensor
+    gradients: dict[str, Tensor]
+    statistics: dict[str, Tensor]
+
+
+def hand_written_key(backbone: str, key: str) -> str:
+    """The hand-written network's key for a key of the attached one."""
+    path, _, leaf = key.rpartition(".")
+    block, awb_child, inside = path.partition(".awb.")
+    if awb_child:
+        return f"{BLOCKS[backbone][block + '.awb']}.{LKA[inside]}.{leaf}"
+    part = max((p for p in BACKBONE[backbone] if f"{path}.".startswith(f"{p}.")), key=len)
+    return f"{BACKBONE[backbone][part]}{path.removeprefix(part)}.{leaf}"
+
+
+def build(backbone: str, placement: str, dtype: torch.dtype) -> tuple[nn.Module, nn.Module]:
+    """The attached network and the hand-written one, with the same weights."""
+    model = awb.replace_head(getattr(torchvision.models, backbone)(weights=None), CLASSES)
+    attached = awb.attach_awb(model, placement, init="default", input_size=64).to(dtype).train()
+    by_hand = HAND_WRITTEN[backbone](placement, CLASSES).to(dtype).train()
+    renamed = {hand_written_key(backbone, key): value for key, value in attached.state_dict().items()}
+    assert len(renamed) == len(attached.state_dict())
+    by_hand.load_state_dict(renamed, strict=True)
+    return attached, by_hand
+
+
+def step(model: nn.Module, dtype: torch.dtype) -> Step:
+    """One step on fixed images and targets; the images' gradient is among the gradients."""
+    generator = torch.Generator().manual_seed(7)
+    images = torch.randn(4, 3, 64, 64, generator=generator).to(dtype).requires_grad_()
+    targets = torch.rand(4, CLASSES, generator=generator).gt(0.5).to(dtype)
+    logits = model(images)
+    F.binary_cross_entropy_with_logits(logits, targets).backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    return Step(logits.detach(), {"images": images.grad, **gradients}, dict(model.named_buffers()))
