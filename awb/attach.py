@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from awb.block import AWB, BlockHook, GridHook, HookGuard
@@ -75,6 +76,7 @@ def apply_plan(model: nn.Module, plan: AttachmentPlan) -> nn.Module:
     return model
 
 
+@torch.inference_mode(False)  # parameters made in it could never be trained
 def build_blocks(model: nn.Module, plan: AttachmentPlan) -> list[AWB]:
     """New blocks on the device, in the dtype and in the mode of their sites."""
     return [_build(model, planned) for planned in plan.blocks]

@@ -18,20 +18,33 @@ from awb.attention.registry import create_attention
 from awb.errors import AWBError, LostBlockError
 from awb.layout import from_nchw, to_nchw
 from awb.planned import PlannedBlock
+from awb.stages.types import Site
+
+
+# FX cannot trace their checks of shapes and strides
+torch.fx.wrap("to_nchw")
+torch.fx.wrap("from_nchw")
 
 
 class TokenGrid:
-    """Height and width of the token grid of the forward in progress."""
+    """Height and width of the token grid of the forward in progress.
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self.size = size
+    A copy starts from the traced grid, since the present one may hold a compiler's symbols.
+    """
+
+    def __init__(self, traced: tuple[int, int]) -> None:
+        self.traced = traced
+        self.size = traced
+
+    def __reduce__(self) -> tuple[type[TokenGrid], tuple[tuple[int, int]]]:
+        return TokenGrid, (self.traced,)
 
 
 class AWB(nn.Module):
     """An Attention-Wise Block: an attention kind at a site of a backbone.
 
-    A kind without `reset_identity()` that is to start as the identity gets a scale γ per channel, 0 at
-    first: y = x + γ·(f(x) − x).
+    A kind without `reset_identity()` that is to start as the identity, and does not by itself, gets a scale γ
+    per channel, 0 at first: y = x + γ·(f(x) − x).
 
     Args:
         planned: What to build: attention kind, its options, the site and the initialisation.
@@ -46,10 +59,9 @@ class AWB(nn.Module):
         self.attention: Any = create_attention(planned.attention, self.channels, **planned.attention_kwargs)
         self.gamma: nn.Parameter | None = None
         if planned.init == "identity":
-            reset = getattr(self.attention, "reset_identity", None)
-            if reset is not None:
-                reset()
-            else:
+            if hasattr(self.attention, "reset_identity"):
+                self.attention.reset_identity()
+            elif not _is_identity(self.attention, planned.site):
                 self.gamma = nn.Parameter(torch.zeros(self.channels))
 
     @property
@@ -77,6 +89,16 @@ class AWB(nn.Module):
 
     def extra_repr(self) -> str:
         return f"site={self.planned.site}, layout={self.planned.site.layout}"
+
+
+@torch.no_grad()
+def _is_identity(attention: nn.Module, site: Site) -> bool:
+    """Whether a fresh module returns its input (timm's non-local ones): γ = 0 before it would never move."""
+    x = torch.randn(1, site.channels, *site.grid, generator=torch.Generator().manual_seed(0))
+    was_training = attention.training
+    same = torch.equal(attention.eval()(x), x)
+    attention.train(was_training)
+    return same
 
 
 class BlockHook:

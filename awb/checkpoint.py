@@ -149,7 +149,7 @@ def _fit(plan: AttachmentPlan, model: nn.Module, input_size: Size | None, exampl
             site = describe_site(traced, entry, saved.element)
         here, there = (dataclasses.replace(s, grid=(0, 0)) for s in (site, saved))
         if here != there:
-            raise AWBError(f"the map after {saved} differs: saved {there}, here {here}")
+            raise AWBError(f"the map after {saved} differs: saved {there!r}, here {here!r}")
         blocks.append(dataclasses.replace(block, site=site))
     return complete_plan(model, traced, tuple(blocks))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from torch import Tensor, cat, empty_like
+from torch import Tensor, cat
 
 from awb.errors import AWBError
 
@@ -46,13 +46,17 @@ def from_nchw(y: Tensor, like: Tensor, layout: Layout, num_prefix_tokens: int = 
     """Undo `to_nchw`, taking the prefix tokens from `like`, the tensor that was viewed.
 
     Returns:
-        A tensor of `like`'s shape and, where `like` is dense, strides: what reads it may call `view`, and
-        sums in another order, were the strides others.
+        A tensor of `like`'s shape and strides: what reads it may call `view`, and would sum in another order,
+        were the strides others.
     """
+    if layout == "NCHW":
+        return y  # elementwise products take the strides of x by themselves
     if layout == "NHWC":
         y = y.permute(0, 2, 3, 1)
-    elif layout == "NLC":
+    else:
         y = y.flatten(2).transpose(1, 2)
         if num_prefix_tokens:
             y = cat([like[:, :num_prefix_tokens], y], dim=1)
-    return y if y.stride() == like.stride() else empty_like(like).copy_(y)
+    if y.stride() == like.stride() or 0 in like.stride():  # an expanded tensor cannot be written to
+        return y
+    return like.new_empty_strided(like.shape, like.stride()).copy_(y)

@@ -95,6 +95,7 @@ def _label(stages: Stages | None) -> str:
 
 @torch.inference_mode()
 def _latency(model: nn.Module, image: Tensor, repeats: int = 5) -> float:
+    was_training = model.training
     model.eval()
     times = []
     for _ in range(repeats + 1):  # the first is a warm-up
@@ -103,4 +104,5 @@ def _latency(model: nn.Module, image: Tensor, repeats: int = 5) -> float:
         if image.is_cuda:
             torch.cuda.synchronize()
         times.append(1000 * (time.perf_counter() - start))
+    model.train(was_training)
     return statistics.median(times[1:])

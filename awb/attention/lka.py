@@ -46,7 +46,7 @@ class LKA(nn.Module):
 
     def attention_map(self, x: Tensor) -> Tensor:
         """The N×C×H×W map that multiplies `x`; unbounded, and 1 everywhere after `reset_identity()`."""
-        attention: Tensor = self.dilated(self.depthwise(x))
+        attention: Tensor = self.dilated(finite(self.depthwise(x)))
         attention = self.pointwise(finite(attention))
         return attention
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from awb.attention.lka import LKA
+from awb.attention.lka import LKA, finite
 from awb.attention.registry import register_attention
 
 
@@ -32,11 +32,15 @@ class VANAttention(nn.Module):
 
     def attention_map(self, x: Tensor) -> Tensor:
         """LKA's N×C×H×W map of the projected input."""
-        return self.lka.attention_map(self.activation(self.project_in(x)))
+        return self.lka.attention_map(self._projected(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        update: Tensor = self.project_out(self.lka(self.activation(self.project_in(x))))
+        update: Tensor = self.project_out(finite(self.lka(self._projected(x))))
         return x + update
+
+    def _projected(self, x: Tensor) -> Tensor:
+        y: Tensor = self.activation(finite(self.project_in(x)))
+        return y
 
     @torch.no_grad()
     def reset_identity(self) -> None:

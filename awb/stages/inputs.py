@@ -15,6 +15,7 @@ Size = int | tuple[int, int]
 _BATCH = 2  # more than one, so that a batch axis is told from an axis of length 1
 
 
+@torch.inference_mode(False)
 def trace_model(model: nn.Module, input_size: Size | None = None, example_input: Any = None) -> Trace:
     """Trace `model` on `example_input`, or on an image of `input_size`, or on its own default size.
 

@@ -12,6 +12,7 @@ from awb.stages.trace import Trace, copy_structure, elements
 from awb.stages.types import Site
 
 
+@torch.inference_mode(False)
 def dead_sites(model: nn.Module, traced: Trace, sites: list[Site]) -> set[Site]:
     """The sites whose map has no effect on what the classifier reads.
 

@@ -54,8 +54,8 @@ def copy_structure(model: nn.Module, tensor_map: TensorMap) -> nn.Module:
 
 
 def to_meta(tensor: Tensor) -> Tensor:
-    """The tensor's shape and dtype without its storage."""
-    return tensor.detach().to("meta")
+    """The tensor's shape without its storage; floats become float32, since half-precision models get any input."""
+    return tensor.detach().to("meta", torch.float32 if tensor.is_floating_point() else tensor.dtype)
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ class Trace:
         return [c.name for c in self.calls if any(t is tensor and v == version for _, t, v in c.outputs)]
 
 
+@torch.inference_mode(False)  # the versions of tensors tell who changed them
 def trace(model: nn.Module, inputs: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Trace:
     """Run a meta copy of `model` in every mode that it offers.
 

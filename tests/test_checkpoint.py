@@ -1,0 +1,146 @@
+"""Saving and loading: strict, and nothing half-loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+import awb
+from tests.helpers import assert_same, perturb, snapshot
+
+
+def resnet(name: str = "test_resnet", **kwargs: Any) -> nn.Module:
+    torch.manual_seed(7)
+    return timm.create_model(name, pretrained=False, **kwargs).eval()
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(2, 3, 160, 160)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "blocks.safetensors"
+
+
+def trained(name: str = "test_resnet", stages: Any = (2, 4), **kwargs: Any) -> nn.Module:
+    model = awb.attach_awb(resnet(name), list(stages), **kwargs)
+    perturb(model)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["lka", "cbam"])
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_mambaout"])
+def test_round_trip(name: str, kind: str, images: Tensor, path: Path) -> None:
+    model = trained(name, attention=kind)
+    awb.save_awb(model, path)
+    fresh = awb.load_awb(resnet(name), path)
+    assert torch.equal(fresh(images), model(images))
+    assert str(awb.summary(fresh)) == str(awb.summary(model))
+    with torch.no_grad():
+        for parameter in awb.awb_parameters(fresh):
+            parameter.zero_()
+    awb.load_awb(fresh, path)
+    assert torch.equal(fresh(images), model(images))
+
+
+def test_mixed_kinds_and_options_round_trip(images: Tensor, path: Path) -> None:
+    model = awb.attach_awb(resnet(), 1, attention="lka", kernel_size=3, dilation=2)
+    awb.attach_awb(model, 4, attention="se", rd_ratio=0.5)
+    perturb(model)
+    awb.save_awb(model, path)
+    assert torch.equal(awb.load_awb(resnet(), path)(images), model(images))
+
+
+def test_the_file_holds_the_blocks_and_no_more(path: Path) -> None:
+    model = trained()
+    awb.save_awb(model, path)
+    assert load_file(path).keys() == awb.awb_state_dict(model).keys()
+    assert all(".awb." in key for key in load_file(path))
+
+
+def test_the_trained_classifier_comes_along(images: Tensor, path: Path) -> None:
+    model = trained()
+    with torch.no_grad():
+        model.fc.weight.normal_()
+    awb.save_awb(model, path, modules_to_save=["fc"])
+    assert torch.equal(awb.load_awb(resnet(), path)(images), model(images))
+
+
+def test_another_size_of_the_same_backbone_reads_its_own_grid(path: Path) -> None:
+    model = awb.attach_awb(resnet("test_vit"), 2)
+    perturb(model)
+    awb.save_awb(model, path)
+    small = awb.load_awb(resnet("test_vit", img_size=96), path)
+    assert awb.awb_blocks(small)["blocks.1.awb"].planned.site.grid == (6, 6)
+    small(torch.randn(1, 3, 96, 96))
+
+
+def refused(model: nn.Module, path: Path, message: str) -> None:
+    before = snapshot(model)
+    with pytest.raises(awb.AWBError, match=message):
+        awb.load_awb(model, path)
+    torch.set_rng_state(before["rng"])
+    assert_same(before, snapshot(model))
+
+
+def test_another_backbone_is_refused(path: Path) -> None:
+    awb.save_awb(trained(), path)
+    refused(torchvision.models.resnet18(weights=None), path, "holds blocks for a timm.ResNet; this model is a torchv")
+    refused(resnet("resnet18"), path, r"the file's block layer2.0.awb|differs: saved .*channels")
+
+
+def test_other_blocks_are_refused(path: Path) -> None:
+    awb.save_awb(trained(), path)
+    refused(trained(stages=[4]), path, r"only in the file \['layer2.0.awb")
+    refused(trained(attention="se"), path, "only in the model .*se")
+
+
+def rewrite(path: Path, change: Any) -> None:
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata)
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_keys_and_shapes_are_strict(attached: bool, path: Path) -> None:
+    awb.save_awb(trained(), path)
+    key = "layer4.0.awb.attention.pointwise.bias"
+
+    def change(tensors: dict[str, Tensor]) -> None:
+        tensors["layer4.0.awb.extra"] = tensors.pop(key)
+        tensors["layer2.0.awb.attention.pointwise.bias"] = torch.zeros(3)
+
+    rewrite(path, change)
+    message = rf"nothing was loaded: missing: {key}; unexpected: layer4.0.awb.extra; .*has shape \(3,\) in the file"
+    refused(trained() if attached else resnet(), path, message)
+
+
+def test_files_of_others_are_refused(path: Path) -> None:
+    save_file({"x": torch.zeros(1)}, path)
+    refused(resnet(), path, "was not written by save_awb")
+    path.write_text("hello")
+    refused(resnet(), path, "is not a safetensors file")
+    with pytest.raises(FileNotFoundError):
+        awb.load_awb(resnet(), path.with_name("none"))
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"), [(["fcc"], "no module 'fcc'; did you mean 'fc'"), ("fc", "expected a list of module paths")]
+)
+def test_bad_modules_to_save(modules: Any, message: str, path: Path) -> None:
+    with pytest.raises(awb.AWBError, match=message):
+        awb.save_awb(trained(), path, modules_to_save=modules)
+    assert not path.exists()

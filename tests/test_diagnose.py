@@ -1,0 +1,87 @@
+"""diagnose finds dead networks and leaves everything as it was."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+import awb
+from tests.helpers import assert_same, calibrate, snapshot, wake_classifier
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(4, 3, 160, 160)
+
+
+def model(init: str = "identity", name: str = "test_resnet") -> nn.Module:
+    return awb.attach_awb(timm.create_model(name, pretrained=False), "last:2", init=init)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])
+@pytest.mark.parametrize("train", [True, False])
+def test_a_live_network_passes_and_nothing_moves(name: str, train: bool, images: Tensor) -> None:
+    net = awb.freeze_backbone(model(name=name)).train(train)
+    before = snapshot(net)
+    table = awb.diagnose(net, images, raise_if_dead=True)
+    assert_same(before, snapshot(net))
+    assert all(p.grad is None for p in net.parameters())
+    for row in list(table)[:-1]:
+        assert row["ratio"] == 1.0
+        assert row["gradient norm"] > 0
+
+
+def test_readings_are_the_maps_own(images: Tensor) -> None:
+    net = model("default").eval()
+    seen: list[tuple[float, float]] = []
+    for block in awb.awb_blocks(net).values():
+        block.register_forward_hook(
+            lambda _, args, output: seen.append(tuple(t.square().mean().sqrt().item() for t in (args[0], output)))
+        )
+    rows = list(awb.diagnose(net, images))[:-1]
+    assert [row["RMS before"] for row in rows] == pytest.approx([before for before, _ in seen], rel=1e-5)
+    assert [row["RMS after"] for row in rows] == pytest.approx([after for _, after in seen], rel=1e-5)
+
+
+def test_a_block_that_silences_what_follows_is_found(images: Tensor) -> None:
+    """The next ReLU gets a negative bias and nothing else, as a frozen batch norm can leave it."""
+    net = timm.create_model("test_efficientnet", pretrained=False).eval()
+    calibrate(net, images)
+    with torch.no_grad():
+        net.bn2.running_mean.zero_()
+        net.bn2.bias.fill_(-1.0)
+        net.bn2.act = nn.ReLU6()
+    awb.attach_awb(net, "last")
+    awb.diagnose(net, images, raise_if_dead=True)
+    with torch.no_grad():
+        for block in awb.awb_blocks(net).values():
+            block.attention.pointwise.bias.zero_()
+    table = list(awb.diagnose(net, images))
+    assert table[0]["dead units after"] == 1.0
+    assert table[0]["gradient norm"] == 0.0
+    assert table[-1]["gradient norm"] == 0.0
+    with pytest.raises(awb.DeadNetworkError, match=r"every unit after blocks.4.0.awb is 0.*init='identity'"):
+        awb.diagnose(net, images, raise_if_dead=True)
+
+
+def test_a_classifier_at_zero_is_not_a_dead_network(images: Tensor) -> None:
+    net = model()
+    with torch.no_grad():
+        net.fc.weight.zero_()
+    awb.diagnose(net, images, raise_if_dead=True)
+
+
+def test_a_network_that_overflows_is_found(images: Tensor) -> None:
+    net = model()
+    wake_classifier(net)
+    with torch.no_grad():
+        next(iter(awb.awb_blocks(net).values())).attention.pointwise.bias.fill_(float("nan"))
+    with pytest.raises(awb.DeadNetworkError, match="is nan"):
+        awb.diagnose(net, images, raise_if_dead=True)
+
+
+def test_needs_blocks(images: Tensor) -> None:
+    with pytest.raises(awb.AWBError, match="no attention blocks"):
+        awb.diagnose(timm.create_model("test_resnet", pretrained=False), images)

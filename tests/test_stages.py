@@ -1,0 +1,292 @@
+"""Finding and selecting stages leaves the model alone and is right where networks are odd."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+import awb
+from awb.stages.inputs import default_size, trace_model
+from awb.stages.trace import find_homes
+from tests.helpers import assert_same, snapshot
+
+
+def vit(**kwargs: Any) -> nn.Module:
+    return timm.create_model("test_vit", pretrained=False, **kwargs).eval()
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet", "coat_lite_tiny"])
+def test_tracing_leaves_the_model_alone(name: str) -> None:
+    model = timm.create_model(name, pretrained=False).train()
+    called: list[Any] = []
+    model.register_forward_hook(lambda *args: called.append(args))
+    before = snapshot(model)
+    trace_model(model)
+    assert_same(before, snapshot(model))
+    assert not called
+    assert not any(p.is_meta for p in model.parameters())
+
+
+def test_finding_stages_leaves_the_model_alone() -> None:
+    model = vit().train()
+    before = snapshot(model)
+    awb.find_stages(model)
+    assert_same(before, snapshot(model))
+
+
+def test_a_residual_added_in_place_is_part_of_the_stage() -> None:
+    """torchvision's MBConv does `result += input`: the site is after the sum, not the branch's last child."""
+    model = torchvision.models.efficientnet_b0(weights=None)
+    stage = awb.find_stages(model)[2]
+    assert stage.sites[0].module == "features.3.1"
+
+
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "regnety_002", "test_vit", "efficientnet_b0"])
+def test_sites_run_once_in_every_mode(name: str) -> None:
+    model = timm.create_model(name, pretrained=False)
+    traced = trace_model(model, 64 if name != "test_vit" else None)
+    assert set(traced.counts) == {"forward", "forward_intermediates", "gradient checkpointing"}
+    for stage in awb.find_stages(model, input_size=traced.input_size):
+        assert not traced.times_called(stage.sites[0].module)
+
+
+def test_timm_resnet_site_is_the_last_block_not_the_container() -> None:
+    model = timm.create_model("resnet18", pretrained=False)
+    assert [stage.sites[0].module for stage in awb.find_stages(model)] == [f"layer{i}.1" for i in range(1, 5)]
+
+
+class IteratesChildren(nn.Module):
+    """A stage like timm's RegNet's: what is added to it is run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(4, 4, 1)
+        self.b = nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for child in self.children():
+            x = child(x)
+        return x * 2
+
+
+def test_home_is_never_run_as_a_layer() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), IteratesChildren(), nn.Flatten())
+    traced = trace_model(model, 8)
+    assert find_homes(traced, ["0", "1"], "awb") == {"0": "0", "1": "1.b"}
+    model.eval()
+    images = torch.randn(2, 3, 8, 8)
+    expected = model(images)
+    awb.attach_awb(model, ["1"], input_size=8)
+    assert torch.equal(model(images), expected)
+    with torch.no_grad():
+        awb.awb_blocks(model)["1.b.awb"].attention.pointwise.bias.fill_(3.0)
+    assert torch.allclose(model(images), 3 * expected)
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.conv(x))
+
+
+def test_module_called_twice_is_refused() -> None:
+    with pytest.raises(awb.AWBError, match="'conv' is called 2 times in forward"):
+        awb.attach_awb(Twice(), ["conv"], input_size=8)
+
+
+def test_module_never_called_is_refused() -> None:
+    model = torchvision.models.resnet18(weights=None)
+    model.spare = nn.Conv2d(3, 3, 1)
+    with pytest.raises(awb.AWBError, match="'spare' is not called"):
+        awb.attach_awb(model, ["spare"])
+
+
+def test_output_that_is_no_map_is_refused() -> None:
+    with pytest.raises(awb.AWBError, match=r"'fc' returns \(2, 1000\)"):
+        awb.attach_awb(torchvision.models.resnet18(weights=None), ["fc"])
+
+
+@pytest.mark.parametrize(
+    ("selector", "numbers"),
+    [
+        (3, [3]),
+        (-1, [4]),
+        ([1, -1], [1, 4]),
+        ([4, 1, 4], [1, 4]),
+        ("all", [1, 2, 3, 4]),
+        ("last", [4]),
+        ("last:2", [3, 4]),
+        ("layer2", [2]),
+        ("layer3.1", [3]),
+        ("layer[34]", None),
+        (["layer?", 1], [1, 2, 3, 4]),
+        ("layer4.*", [None, 4]),
+    ],
+)
+def test_selectors(selector: Any, numbers: list[int | None] | None) -> None:
+    model = torchvision.models.resnet18(weights=None)
+    if numbers is None:
+        with pytest.raises(awb.AWBError, match="no module matches"):
+            awb.plan_awb(model, selector)
+        return
+    plan = awb.plan_awb(model, selector)
+    assert sorted((b.stage for b in plan.blocks), key=lambda n: n or 0) == sorted(numbers, key=lambda n: n or 0)
+
+
+def test_stage_objects_may_be_edited_and_passed_back() -> None:
+    model = torchvision.models.resnet18(weights=None)
+    stage = awb.find_stages(model)[1]
+    (block,) = awb.plan_awb(model, [stage]).blocks
+    assert (block.stage, block.site) == (2, stage.sites[0])
+
+
+@pytest.mark.parametrize(
+    ("selector", "message"),
+    [
+        (5, "no stage 5: ResNet has stages 1-4: layer1, layer2, layer3, layer4"),
+        (0, "no stage 0"),
+        (-5, "no stage -5"),
+        ("last:9", "4 live stages"),
+        ("layer5", "did you mean 'layer"),
+        ("lsat", "did you mean 'last'"),
+        (True, "True is a bool"),
+        (2.0, "2.0 is a float"),
+        ([], "stages is empty"),
+    ],
+)
+def test_bad_selectors_are_named(selector: Any, message: str) -> None:
+    model = torchvision.models.resnet18(weights=None)
+    before = snapshot(model)
+    with pytest.raises(awb.AWBError, match=message):
+        awb.attach_awb(model, [selector] if isinstance(selector, float) else selector)
+    assert_same(before, snapshot(model))
+
+
+def test_class_token_head_leaves_the_last_block_dead() -> None:
+    model = vit()
+    stages = awb.find_stages(model)
+    assert [stage.live for stage in stages] == [True] * 5 + [False]
+    assert [b.stage for b in awb.plan_awb(model, "last").blocks] == [5]
+    assert [b.stage for b in awb.plan_awb(model, "all").blocks] == [1, 2, 3, 4, 5]
+    for selector in (6, -1, "blocks.5", "after", stages[-1]):
+        with pytest.raises(awb.AWBError, match=r"dead: the head reads only the class token.*global_pool='avg'"):
+            awb.plan_awb(model, selector)
+    assert [b.stage for b in awb.plan_awb(model, 6, allow_dead=True).blocks] == [6]
+
+
+def test_dead_means_no_effect_and_no_gradient() -> None:
+    """Independent of how it is found: the logits ignore the block."""
+    model = vit()
+    images = torch.randn(2, 3, 160, 160)
+    expected = model(images)
+    awb.attach_awb(model, 6, allow_dead=True, init="default")
+    assert torch.equal(model(images), expected)
+
+
+def test_average_pooling_brings_the_last_block_to_life() -> None:
+    assert all(stage.live for stage in awb.find_stages(vit(global_pool="avg")))
+
+
+def test_liveness_does_not_ask_the_weights() -> None:
+    model = vit()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert [stage.live for stage in awb.find_stages(model)] == [True] * 5 + [False]
+
+
+def test_liveness_on_half_precision_and_meta() -> None:
+    assert [s.live for s in awb.find_stages(vit().half())] == [True] * 5 + [False]
+    assert [s.live for s in awb.find_stages(vit().to("meta"))] == [True] * 5 + [False]
+
+
+@pytest.mark.parametrize(("size", "prefix"), [((224, 112), 5), ((112, 224), 5), ((64, 48), 5)])
+def test_non_square_token_grids(size: tuple[int, int], prefix: int) -> None:
+    """224×112 with a class token and four registers: 103 tokens whose grid no square root finds."""
+    model = timm.create_model(
+        "vit_tiny_patch16_224", pretrained=False, img_size=size, reg_tokens=4, depth=2, global_pool="avg"
+    )
+    (site, _) = (stage.sites[0] for stage in awb.find_stages(model))
+    assert (site.grid, site.num_prefix_tokens) == ((size[0] // 16, size[1] // 16), prefix)
+
+
+def test_prefix_tokens_may_differ_between_stages() -> None:
+    model = timm.create_model("convit_tiny", pretrained=False)
+    sites = [stage.sites[0] for stage in awb.find_stages(model)]
+    assert [site.num_prefix_tokens for site in sites] == [0] * 10 + [1, 1]
+
+
+def test_channels_equal_to_the_sides_of_the_map() -> None:
+    """No shape says which axis is the channels; growing the input does."""
+
+    class ChannelsLast(nn.Module):
+        def __init__(self, last: bool) -> None:
+            super().__init__()
+            self.conv, self.tail, self.last = nn.Conv2d(3, 16, 1), nn.Identity(), last
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(x)
+            return self.tail(x.permute(0, 2, 3, 1) if self.last else x)
+
+    for last, layout in ((True, "NHWC"), (False, "NCHW")):
+        (block,) = awb.plan_awb(ChannelsLast(last), ["tail"], input_size=16).blocks
+        assert block.site.layout == layout
+
+
+def test_default_input_size_is_what_the_model_was_built_for() -> None:
+    assert default_size(timm.create_model("vit_tiny_patch16_224", pretrained=False, img_size=(96, 64))) == (96, 64)
+    assert default_size(torchvision.models.vit_b_16(weights=None, image_size=64)) == (64, 64)
+    assert default_size(timm.create_model("test_resnet", pretrained=False)) == (160, 160)
+    assert default_size(torchvision.models.resnet18(weights=None)) == (224, 224)
+
+
+def test_grey_input_channels() -> None:
+    model = timm.create_model("test_resnet", pretrained=False, in_chans=1)
+    assert len(awb.find_stages(model)) == 4
+
+
+def test_wrong_input_size_is_named() -> None:
+    with pytest.raises(awb.AWBError, match="pass input_size"):
+        awb.find_stages(vit(), input_size=100)
+    with pytest.raises(awb.AWBError, match="expected a positive int"):
+        awb.find_stages(vit(), input_size=-3)
+    with pytest.raises(awb.AWBError, match="not both"):
+        awb.find_stages(vit(), input_size=160, example_input=torch.zeros(1, 3, 160, 160))
+
+
+def test_unknown_architecture_says_to_name_modules() -> None:
+    with pytest.raises(awb.AWBError, match="no stages known for Twice"):
+        awb.find_stages(Twice(), input_size=8)
+
+
+def test_example_inputs_for_models_that_take_no_single_image() -> None:
+    class TwoInputs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 1)
+
+        def forward(self, image: Tensor, scale: Tensor) -> Tensor:
+            return self.conv(image) * scale
+
+    example = (torch.zeros(1, 3, 8, 12), torch.ones(1))
+    for inputs in (example, {"image": example[0], "scale": example[1]}):
+        (block,) = awb.plan_awb(TwoInputs(), ["conv"], example_input=inputs).blocks
+        assert block.site.channels == 8
+        assert block.site.grid == (8, 12)
+
+
+def test_stages_of_an_attached_model_are_the_same() -> None:
+    model = torchvision.models.densenet121(weights=None)
+    before = awb.find_stages(model)
+    awb.attach_awb(model, "all")
+    assert awb.find_stages(model) == before
+    assert awb.find_stages(copy.deepcopy(model)) == before

@@ -1,0 +1,171 @@
+"""Freezing, optimiser groups, heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+import awb
+from tests.helpers import perturb
+
+
+def attached(name: str = "test_resnet") -> nn.Module:
+    model = awb.attach_awb(timm.create_model(name, pretrained=False, num_classes=5), "last:2")
+    perturb(model)
+    return model
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(4, 3, 160, 160)
+
+
+def train_step(model: nn.Module, images: Tensor, lr: float = 0.1) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr)
+    model.train()
+    model(images).square().sum().backward()
+    optimizer.step()
+
+
+def changed(model: nn.Module, before: dict[str, Tensor]) -> set[str]:
+    return {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])
+def test_only_blocks_and_classifier_move(name: str, images: Tensor) -> None:
+    model = awb.freeze_backbone(attached(name))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    train_step(model, images)
+    moved = changed(model, before)
+    assert moved
+    head = tuple(name for name, _ in model.named_modules() if name and model.get_submodule(name) is model.get_classifier())
+    assert all(".awb." in key or key.startswith(head) for key in moved), moved
+
+
+def test_statistics_move_unless_they_are_frozen_too(images: Tensor) -> None:
+    model = awb.freeze_backbone(attached(), freeze_norm_stats=False)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    train_step(model, images)
+    assert any(key.endswith("running_mean") for key in changed(model, before))
+
+
+def test_unfreezing_restores_each_parameters_own_flag() -> None:
+    model = attached()
+    first = next(iter(model.parameters())).requires_grad_(False)
+    flags = {name: p.requires_grad for name, p in model.named_parameters()}
+    hooks = {name: len(m._forward_pre_hooks) for name, m in model.named_modules()}
+    attributes = set(vars(model))
+    for _ in range(2):  # freezing twice must not forget
+        awb.freeze_backbone(model)
+    assert {name for name, p in model.named_parameters() if p.requires_grad} < set(flags)
+    model.train()
+    awb.unfreeze_backbone(model)
+    assert {name: p.requires_grad for name, p in model.named_parameters()} == flags
+    assert not first.requires_grad
+    assert {name: len(m._forward_pre_hooks) for name, m in model.named_modules()} == hooks
+    assert set(vars(model)) == attributes
+    assert all(m.training for m in model.modules())
+    with pytest.raises(awb.AWBError, match="not frozen"):
+        awb.unfreeze_backbone(model)
+
+
+def test_nothing_to_train_is_refused() -> None:
+    with pytest.raises(awb.AWBError, match="neither blocks nor a known classifier"):
+        awb.freeze_backbone(nn.Sequential(nn.Conv2d(3, 3, 1)))
+
+
+def test_param_groups_hold_each_parameter_once() -> None:
+    model = attached("test_vit")
+    groups = awb.param_groups(model, lr=1e-3, backbone_lr=1e-5, weight_decay=0.05)
+    ids = [id(p) for group in groups for p in group["params"]]
+    assert sorted(ids) == sorted(map(id, model.parameters()))
+    by_parameter = {id(p): group for group in groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        group = by_parameter[id(parameter)]
+        assert group["lr"] == (1e-3 if ".awb." in name or name.startswith("head.") else 1e-5), name
+        matrix = parameter.ndim > 1 and name not in ("pos_embed", "cls_token", "reg_token")
+        assert group["weight_decay"] == (0.05 if matrix else 0.0), name
+
+
+def test_decay_leaves_the_identity_alone() -> None:
+    """Decay would pull LKA's identity bias from 1 to 0."""
+    model = awb.attach_awb(timm.create_model("test_resnet", pretrained=False), "last")
+    optimizer = torch.optim.AdamW(awb.param_groups(model, 0.1, 0.1, weight_decay=0.5))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    (block,) = awb.awb_blocks(model).values()
+    assert torch.equal(block.attention.pointwise.bias, torch.ones(96))
+
+
+TORCHVISION = [
+    "resnet18", "densenet121", "vgg11_bn", "alexnet", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small",
+    "efficientnet_b0", "shufflenet_v2_x0_5", "regnet_y_400mf", "mnasnet0_5", "convnext_tiny", "swin_t",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_replaced_torchvision_heads(name: str, dropout: float) -> None:
+    model = torchvision.models.get_model(name, weights=None)
+    awb.attach_awb(model, "last", input_size=64)
+    awb.replace_head(model, 7, dropout).eval()
+    images = torch.randn(2, 3, 64, 64)
+    assert model(images).shape == (2, 7)
+    heads = [m for m in awb.classifier.find_classifier(model).values()]
+    rates = {m.p for head in heads for m in head.modules() if isinstance(m, nn.Dropout)}
+    assert rates <= {dropout}
+    assert (dropout in rates) or not dropout
+
+
+def test_vgg_loses_its_hidden_layers_and_takes_any_size() -> None:
+    model = awb.replace_head(torchvision.models.vgg16_bn(weights=None), 14)
+    assert sum(p.numel() for p in model.parameters()) == 14_730_318  # the report's VGG16-BN less its LKA
+    assert model.eval()(torch.randn(1, 3, 96, 64)).shape == (1, 14)
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "googlenet"])
+def test_auxiliary_classifiers_follow(name: str) -> None:
+    model = torchvision.models.get_model(name, weights=None, init_weights=False)
+    awb.replace_head(model, 3, 0.5).train()
+    outputs = model(torch.randn(2, 3, 299, 299) if name == "inception_v3" else torch.randn(2, 3, 64, 64))
+    assert {tuple(t.shape) for t in outputs} == {(2, 3)}
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet", "test_convnext", "vgg11", "levit_128s"])
+def test_replaced_timm_heads_drop_out(name: str) -> None:
+    """Behaviour, not attributes: in train mode two passes differ, only if there is dropout."""
+    size = 224 if name == "levit_128s" else 160
+    images = torch.randn(2, 3, size, size)
+    for dropout in (0.0, 0.5):
+        model = awb.replace_head(timm.create_model(name, pretrained=False), 6, dropout).train()
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        features = model.forward_features(images)
+        with torch.no_grad():
+            for classifier in awb.classifier.find_classifier(model).values():
+                for parameter in classifier.parameters():
+                    parameter.normal_()
+        passes = [model.forward_head(features) for _ in range(2)]
+        assert passes[0].shape == (2, 6)
+        assert torch.equal(*passes) == (dropout == 0.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((0,), "expected a positive int"), ((3, 1.0), r"expected a probability in \[0, 1\)"), (("3",), "positive int")],
+)
+def test_bad_heads(arguments: Any, message: str) -> None:
+    with pytest.raises(awb.AWBError, match=message):
+        awb.replace_head(torchvision.models.resnet18(weights=None), *arguments)
+
+
+def test_unknown_heads_are_refused() -> None:
+    with pytest.raises(awb.AWBError, match="has no fc, classifier, heads or head"):
+        awb.replace_head(nn.Sequential(nn.Conv2d(3, 3, 1)), 3)
