@@ -20,7 +20,6 @@ from awb.layout import from_nchw, to_nchw
 from awb.planned import PlannedBlock
 from awb.stages.types import Site
 
-
 # FX cannot trace their checks of shapes and strides
 torch.fx.wrap("to_nchw")
 torch.fx.wrap("from_nchw")
@@ -59,8 +58,9 @@ class AWB(nn.Module):
         self.attention: Any = create_attention(planned.attention, self.channels, **planned.attention_kwargs)
         self.gamma: nn.Parameter | None = None
         if planned.init == "identity":
-            if hasattr(self.attention, "reset_identity"):
-                self.attention.reset_identity()
+            reset = getattr(self.attention, "reset_identity", None)
+            if reset is not None:
+                reset()
             elif not _is_identity(self.attention, planned.site):
                 self.gamma = nn.Parameter(torch.zeros(self.channels))
 

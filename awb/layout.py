@@ -49,11 +49,9 @@ def from_nchw(y: Tensor, like: Tensor, layout: Layout, num_prefix_tokens: int = 
         A tensor of `like`'s shape and strides: what reads it may call `view`, and would sum in another order,
         were the strides others.
     """
-    if layout == "NCHW":
-        return y  # elementwise products take the strides of x by themselves
     if layout == "NHWC":
         y = y.permute(0, 2, 3, 1)
-    else:
+    elif layout == "NLC":
         y = y.flatten(2).transpose(1, 2)
         if num_prefix_tokens:
             y = cat([like[:, :num_prefix_tokens], y], dim=1)

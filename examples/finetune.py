@@ -180,7 +180,8 @@ def check_file(model: nn.Module, path: Path, images: Tensor) -> dict[str, bool]:
     return {
         "the file on a fresh backbone gives every logit of the trained model": same,
         "detached, every logit is the plain backbone's": torch.equal(predict(loaded, images), predict(plain, images)),
-        "detached, the state dict's keys are the plain backbone's": list(loaded.state_dict()) == list(plain.state_dict()),
+        "detached, the state dict's keys are the plain backbone's": list(loaded.state_dict())
+        == list(plain.state_dict()),
     }
 
 

@@ -6,12 +6,14 @@ import copy
 import io
 import pickle
 from collections import namedtuple
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import timm
 import torch
 import torchvision
+from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
 
 import awb
@@ -245,7 +247,9 @@ def test_token_grid_follows_the_input() -> None:
     model = timm.create_model("test_vit", pretrained=False, dynamic_img_size=True).eval()
     awb.attach_awb(model, 1, attention="column_mean", init="default")
     shapes: list[tuple[int, ...]] = []
-    awb.awb_blocks(model)["blocks.0.awb"].attention.register_forward_hook(lambda _, a, __: shapes.append(a[0].shape[2:]))
+    awb.awb_blocks(model)["blocks.0.awb"].attention.register_forward_hook(
+        lambda _, a, __: shapes.append(a[0].shape[2:])
+    )
     for size in ((160, 160), (64, 32), (32, 64), (160, 160)):
         model(torch.randn(1, 3, *size))
     assert shapes == [(10, 10), (4, 2), (2, 4), (10, 10)]
@@ -272,17 +276,20 @@ def test_disabled_blocks_and_nesting(images: Tensor) -> None:
 # --- hooks that get lost --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("convert", ["SyncBatchNorm", "freeze_batch_norm_2d"])
+CONVERSIONS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "SyncBatchNorm": lambda model: nn.SyncBatchNorm.convert_sync_batchnorm(model).eval(),
+    "freeze_batch_norm_2d": freeze_batch_norm_2d,
+}
+
+
+@pytest.mark.parametrize("convert", CONVERSIONS)
 def test_a_lost_hook_raises_everywhere_and_can_be_restored(convert: str, images: Tensor, tmp_path: Any) -> None:
     model = torchvision.models.densenet121(weights=None).eval()
     plain = model(images)
     awb.attach_awb(model, "after")
     perturb(model)
     changed = model(images)
-    if convert == "SyncBatchNorm":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model).eval()
-    else:
-        model = _freeze(model)
+    model = CONVERSIONS[convert](model)
     for use in (
         lambda: model(images),
         lambda: awb.summary(model),
@@ -290,17 +297,9 @@ def test_a_lost_hook_raises_everywhere_and_can_be_restored(convert: str, images:
     ):
         with pytest.raises(awb.LostBlockError, match=r"features.norm5.awb no longer runs.*rehook_awb"):
             use()
-    if convert == "SyncBatchNorm":
-        awb.rehook_awb(model)
-        assert torch.allclose(model(images), changed, atol=1e-6)
-        assert torch.allclose(awb.detach_awb(model)(images), plain, atol=1e-6)
-
-
-def _freeze(model: nn.Module) -> nn.Module:
-    from timm.utils import freeze
-
-    freeze(model, include_bn_running_stats=True)
-    return model
+    awb.rehook_awb(model)
+    assert torch.allclose(model(images), changed, atol=1e-6)
+    assert torch.allclose(awb.detach_awb(model)(images), plain, atol=1e-6)
 
 
 def test_a_replaced_block_raises(images: Tensor) -> None:
@@ -394,9 +393,7 @@ def test_elements_of_tuples() -> None:
     before = snapshot(model)
     with pytest.raises(awb.AWBError, match="several maps"):
         awb.attach_awb(model, ["stage"], input_size=8)
-    sites = tuple(
-        awb.Site("stage", element, 4, "NCHW", (8 // (element + 1),) * 2) for element in (0, 1)
-    )
+    sites = tuple(awb.Site("stage", element, 4, "NCHW", (8 // (element + 1),) * 2) for element in (0, 1))
     awb.attach_awb(model, awb.Stage(None, "stage", 1, True, sites), input_size=8)
     assert list(awb.awb_blocks(model)) == ["stage.awb.0", "stage.awb.1"]
     assert torch.equal(model(images), expected)

@@ -104,9 +104,8 @@ def test_captured_maps_are_what_multiplies_the_input() -> None:
     inputs: dict[int, Tensor] = {}
     outputs: dict[int, Tensor] = {}
     for stage, block in zip((3, 4), awb.awb_blocks(model).values(), strict=True):
-        block.register_forward_hook(
-            lambda _, a, o, stage=stage: (inputs.update({stage: a[0]}), outputs.update({stage: o})) and None
-        )
+        block.register_forward_pre_hook(lambda _, args, stage=stage: inputs.update({stage: args[0]}))
+        block.register_forward_hook(lambda _, __, output, stage=stage: outputs.update({stage: output}))
     images = torch.randn(2, 3, 64, 64)
     with awb.capture_attention(model) as maps:
         model(images)
@@ -139,8 +138,9 @@ def test_maps_are_one_at_identity_and_of_the_latest_pass() -> None:
 
 def test_kinds_without_a_map_say_which_have_one() -> None:
     model = awb.attach_awb(torchvision.models.resnet18(weights=None), attention="se")
-    with pytest.raises(awb.AWBError, match=r"'se' at layer4.1.awb has no attention_map; .*'lka', 'van'"), (
-        awb.capture_attention(model)
+    with (
+        pytest.raises(awb.AWBError, match=r"'se' at layer4.1.awb has no attention_map; .*'lka', 'van'"),
+        awb.capture_attention(model),
     ):
         pass
     with pytest.raises(awb.AWBError, match="expected 'mean'"), awb.capture_attention(model, "max"):  # type: ignore[arg-type]

@@ -19,8 +19,8 @@ from sybil.parsers.markdown import CodeBlockParser, SkipParser
 import awb
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-MODULES = sorted(path for path in (ROOT / "awb").rglob("*.py") if ">>>" in path.read_text())
+PAGES = [p for p in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if "```python" in p.read_text()]
+MODULES = [p for p in sorted((ROOT / "awb").rglob("*.py")) if ">>>" in p.read_text()]
 
 
 class RunPython(PythonEvaluator):

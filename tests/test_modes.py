@@ -57,10 +57,8 @@ def test_autocast_keeps_the_maps_dtype(name: str, kind: str, images: Tensor) -> 
     dtypes: dict[str, list[torch.dtype]] = {"before": [], "after": []}
     awb.attach_awb(model, "all", attention=kind)
     for block in awb.awb_blocks(model).values():
-        block.register_forward_hook(
-            lambda _, args, output: (dtypes["before"].append(args[0].dtype), dtypes["after"].append(output.dtype))
-            and None
-        )
+        block.register_forward_pre_hook(lambda _, args: dtypes["before"].append(args[0].dtype))
+        block.register_forward_hook(lambda _, __, output: dtypes["after"].append(output.dtype))
     with torch.autocast("cpu", torch.bfloat16):
         with awb.awb_disabled(model):
             plain = model(images)
@@ -119,7 +117,7 @@ def test_compile_still_notices_a_lost_block(images: Tensor) -> None:
     model = attached("test_resnet", 4)
     model.layer4 = nn.Sequential(*timm.create_model("test_resnet", pretrained=False).layer4)
     torch._dynamo.reset()
-    with pytest.raises(Exception, match="no longer runs|LostBlockError"):
+    with pytest.raises(Exception, match=r"no longer runs|LostBlockError"):
         torch.compile(model.eval(), fullgraph=True, backend="eager")(images)
 
 

@@ -50,7 +50,7 @@ PAIRS: list[tuple[str, str, dict[str, Any], dict[str, Any], Size, list[tuple[int
     ("maxvit_t", "maxvit_tiny_tf_224", {}, {}, 224, MAXVIT),
     ("inception_v3", "inception_v3", {"init_weights": False}, {}, 139, INCEPTION),
 ]
-TIMM_ONLY = [name for name in timm.list_models("test_*")]
+TIMM_ONLY = timm.list_models("test_*")
 TORCHVISION_ONLY = {
     "alexnet": ([(64, 4), (192, 8), (256, 16)], 64, {}),
     "squeezenet1_1": ([(128, 4), (256, 8), (512, 16)], 64, {}),
@@ -109,7 +109,9 @@ def found(model: nn.Module, size: Size) -> list[tuple[int, int]]:
     return [(stage.sites[0].channels, stage.reduction) for stage in stages]
 
 
-@pytest.mark.parametrize(("theirs", "ours", "kwargs", "timm_kwargs", "size", "stages"), PAIRS, ids=lambda v: str(v)[:20])
+@pytest.mark.parametrize(
+    ("theirs", "ours", "kwargs", "timm_kwargs", "size", "stages"), PAIRS, ids=[pair[0] for pair in PAIRS]
+)
 def test_same_numbers_in_both_libraries(
     theirs: str,
     ours: str,
@@ -153,7 +155,10 @@ def test_contract_timm_test_models(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "places"),
     [
-        ("densenet121", ["features.denseblock1", "features.denseblock2", "features.denseblock3", "features.denseblock4"]),
+        (
+            "densenet121",
+            ["features.denseblock1", "features.denseblock2", "features.denseblock3", "features.denseblock4"],
+        ),
         ("vgg16_bn", ["features.5", "features.12", "features.22", "features.32", "features.42"]),
         ("mobilenet_v3_large", ["features.1", "features.3", "features.6", "features.12", "features.16"]),
         ("efficientnet_b0", ["features.1", "features.2", "features.3", "features.5", "features.7"]),

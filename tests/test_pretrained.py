@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-import awb
 from examples.efficientnet_lite0 import load_efficientnet_lite0, load_in_order
 
 TIGER_CAT = 282

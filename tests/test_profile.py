@@ -43,5 +43,5 @@ def test_table_as_text_and_markdown() -> None:
     table = awb.Table(("name", "count"), (("a", 1234), ("bc", None)), ("a note",))
     assert str(table) == "name  count\n----  -----\na     1,234\nbc        –\na note"
     assert table.to_markdown() == "| name | count |\n| --- | --: |\n| a | 1,234 |\n| bc | – |\n\na note"
-    assert list(table)[0] == {"name": "a", "count": 1234}
+    assert next(iter(table)) == {"name": "a", "count": 1234}
     assert len(table) == 2

@@ -11,6 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 import awb
+from awb.classifier import find_classifier
 from tests.helpers import perturb
 
 
@@ -43,7 +44,7 @@ def test_only_blocks_and_classifier_move(name: str, images: Tensor) -> None:
     train_step(model, images)
     moved = changed(model, before)
     assert moved
-    head = tuple(name for name, _ in model.named_modules() if name and model.get_submodule(name) is model.get_classifier())
+    head = tuple(find_classifier(model))
     assert all(".awb." in key or key.startswith(head) for key in moved), moved
 
 
@@ -117,8 +118,7 @@ def test_replaced_torchvision_heads(name: str, dropout: float) -> None:
     awb.replace_head(model, 7, dropout).eval()
     images = torch.randn(2, 3, 64, 64)
     assert model(images).shape == (2, 7)
-    heads = [m for m in awb.classifier.find_classifier(model).values()]
-    rates = {m.p for head in heads for m in head.modules() if isinstance(m, nn.Dropout)}
+    rates = {m.p for head in find_classifier(model).values() for m in head.modules() if isinstance(m, nn.Dropout)}
     assert rates <= {dropout}
     assert (dropout in rates) or not dropout
 
@@ -137,7 +137,9 @@ def test_auxiliary_classifiers_follow(name: str) -> None:
     assert {tuple(t.shape) for t in outputs} == {(2, 3)}
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet", "test_convnext", "vgg11", "levit_128s"])
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "test_vit", "test_efficientnet", "test_convnext", "vgg11", "levit_128s"]
+)
 def test_replaced_timm_heads_drop_out(name: str) -> None:
     """Behaviour, not attributes: in train mode two passes differ, only if there is dropout."""
     size = 224 if name == "levit_128s" else 160
@@ -149,7 +151,7 @@ def test_replaced_timm_heads_drop_out(name: str) -> None:
                 module.eval()
         features = model.forward_features(images)
         with torch.no_grad():
-            for classifier in awb.classifier.find_classifier(model).values():
+            for classifier in find_classifier(model).values():
                 for parameter in classifier.parameters():
                     parameter.normal_()
         passes = [model.forward_head(features) for _ in range(2)]

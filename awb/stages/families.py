@@ -129,9 +129,7 @@ FAMILIES: Mapping[str, Rule] = {
     "torchvision:RegNet": named("trunk_output.*"),
     "torchvision:MaxVit": named("blocks.*"),
     "torchvision:ShuffleNetV2": named("stage2", "stage3", "stage4"),
-    "torchvision:Inception3": named(
-        "Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c", reductions=(4, 8, 16, 32)
-    ),
+    "torchvision:Inception3": named("Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c", reductions=(4, 8, 16, 32)),
     "torchvision:GoogLeNet": named("conv3", "inception3b", "inception4e", "inception5b"),
 }
 
