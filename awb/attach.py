@@ -126,9 +126,9 @@ def rehook_awb(model: nn.Module) -> nn.Module:
     for root, guard in _guards(model):
         blocks = awb_blocks(root)
         for path in guard.lost(root):
-            if path not in blocks:
-                raise LostBlockError(f"block {path} is no longer in the model: detach_awb(model) and attach again")
-            _hook(root, blocks[path])
+            if path in blocks:
+                _hook(root, blocks[path])
+        guard.check(root)
     return model
 
 

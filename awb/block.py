@@ -155,12 +155,19 @@ class HookGuard:
     def check(self, root: nn.Module) -> None:
         """Raise `LostBlockError` if a block no longer runs, naming it and what to do."""
         lost = self.lost(root)
-        if lost:
-            raise LostBlockError(
-                f"block {', '.join(lost)} no longer runs: the module that it follows was replaced after attaching "
-                "(SyncBatchNorm conversion and freeze_batch_norm_2d do that). Convert before attaching, or call "
-                "awb.rehook_awb(model) afterwards"
-            )
+        if not lost:
+            return
+        modules = dict(root.named_modules())
+        gone = [path for path in lost if path not in modules]
+        remedy = (
+            f"{', '.join(gone)} went with it: detach_awb(model) and attach again"
+            if gone
+            else "call awb.rehook_awb(model)"
+        )
+        raise LostBlockError(
+            f"block {', '.join(lost)} no longer runs: a module was replaced after attaching (SyncBatchNorm conversion "
+            f"and freeze_batch_norm_2d do that). Convert before attaching; now, {remedy}"
+        )
 
 
 def is_hooked(root: nn.Module, planned: PlannedBlock) -> bool:
