@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from awb.block import AWB, BlockHook, GridHook, HookGuard
-from awb.errors import AWBError, LostBlockError
+from awb.errors import AWBError
 from awb.plan import AttachmentPlan, Stages, backbone_name, plan_awb
 from awb.planned import CHILD, Init, PlannedBlock
 from awb.stages.inputs import Size

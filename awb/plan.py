@@ -15,6 +15,7 @@ from torch import nn
 from awb.attention.registry import attention_options, create_attention, find_factory
 from awb.block import AWB
 from awb.errors import AWBError
+from awb.macs import count_macs
 from awb.planned import CHILD, Init, PlannedBlock
 from awb.stages.describe import token_grid
 from awb.stages.find import number_stages
@@ -44,8 +45,6 @@ class AttachmentPlan:
 
         MACs are multiply–accumulates of one image, counted by fvcore at the site's grid.
         """
-        from awb.profile import count_macs
-
         rows, missed = [], set()
         for block in self.blocks:
             with torch.random.fork_rng(devices=[]):

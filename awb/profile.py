@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import statistics
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from awb.attach import attach_awb, awb_blocks
+from awb.macs import count_macs_by_module
 from awb.plan import Stages
 from awb.stages.inputs import Size, as_size
 from awb.table import Table
@@ -63,28 +62,6 @@ def profile_placements(
         headers.append("latency (ms)")
     notes = (f"not counted in MACs: {', '.join(sorted(missed))}",) if missed else ()
     return Table(tuple(headers), tuple(rows), notes)
-
-
-def count_macs(module: nn.Module, *inputs: Tensor) -> tuple[int, set[str]]:
-    """Multiply–accumulates of one forward pass in eval mode, and the operators that fvcore did not count."""
-    by_module, missed = count_macs_by_module(module, *inputs)
-    return by_module[""], missed
-
-
-def count_macs_by_module(module: nn.Module, *inputs: Tensor) -> tuple[Mapping[str, int], set[str]]:
-    """`count_macs` for each submodule by its path; `""` is the whole.
-
-    Batch norm counts in train mode and elsewhere folds away, so the count is taken in eval mode, on a copy.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fvcore's tracer uses torch.jit, which is deprecated
-        from fvcore.nn import FlopCountAnalysis
-
-        analysis = FlopCountAnalysis(copy.deepcopy(module).eval(), inputs)
-        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        counts = analysis.by_module()
-        missed = set(analysis.unsupported_ops())
-    return {name: int(count) for name, count in counts.items()}, missed
 
 
 def _label(stages: Stages | None) -> str:

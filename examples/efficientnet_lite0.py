@@ -1,4 +1,4 @@
-"""A real pretrained backbone without a download: EfficientNet-Lite0 with the ImageNet weights that a package carries."""
+"""A real pretrained backbone without a download: EfficientNet-Lite0, its ImageNet weights carried by a package."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import torch
 import torchvision
 
 import awb
-from awb.profile import count_macs
+from awb.macs import count_macs
 
 
 def test_macs_are_the_arithmetic() -> None:

@@ -1,0 +1,31 @@
+"""Multiply–accumulates, counted by fvcore."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+
+def count_macs(module: nn.Module, *inputs: Tensor) -> tuple[int, set[str]]:
+    """Multiply–accumulates of one forward pass in eval mode, and the operators that fvcore did not count."""
+    by_module, missed = count_macs_by_module(module, *inputs)
+    return by_module[""], missed
+
+
+def count_macs_by_module(module: nn.Module, *inputs: Tensor) -> tuple[Mapping[str, int], set[str]]:
+    """`count_macs` for each submodule by its path; `""` is the whole.
+
+    Batch norm counts in train mode and elsewhere folds away, so the count is taken in eval mode, on a copy.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fvcore's tracer uses torch.jit, which is deprecated
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(copy.deepcopy(module).eval(), inputs)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        counts = analysis.by_module()
+        missed = set(analysis.unsupported_ops())
+    return {name: int(count) for name, count in counts.items()}, missed
