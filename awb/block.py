@@ -57,6 +57,11 @@ class AWB(nn.Module):
         self.captured: list[Tensor] | None = None
         self.attention: Any = create_attention(planned.attention, self.channels, **planned.attention_kwargs)
         self.gamma: nn.Parameter | None = None
+        order = torch.tensor(planned.site.order) if planned.site.order else None
+        self.order: Tensor | None
+        self.raster: Tensor | None
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("raster", None if order is None else order.argsort(), persistent=False)
         if planned.init == "identity":
             reset = getattr(self.attention, "reset_identity", None)
             if reset is not None:
@@ -74,11 +79,11 @@ class AWB(nn.Module):
         if not self.enabled:
             return x
         site = self.planned.site
-        nchw = to_nchw(x, site.layout, self.grid.size, site.num_prefix_tokens)
+        nchw = to_nchw(x, site.layout, self.grid.size, site.num_prefix_tokens, self.raster)
         if self.captured is not None:
             self.captured[:] = [self.attention.attention_map(nchw).detach()]
         y = self._scaled(nchw).to(x.dtype)
-        return from_nchw(y, x, site.layout, site.num_prefix_tokens)
+        return from_nchw(y, x, site.layout, site.num_prefix_tokens, self.order)
 
     def _scaled(self, x: Tensor) -> Tensor:
         y: Tensor = self.attention(x)

@@ -16,7 +16,9 @@ Layout = Literal["NCHW", "NHWC", "NLC"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 
 
-def to_nchw(x: Tensor, layout: Layout, grid: tuple[int, int], num_prefix_tokens: int = 0) -> Tensor:
+def to_nchw(
+    x: Tensor, layout: Layout, grid: tuple[int, int], num_prefix_tokens: int = 0, raster: Tensor | None = None
+) -> Tensor:
     """View a stage's output as an N×C×H×W map.
 
     Args:
@@ -24,6 +26,7 @@ def to_nchw(x: Tensor, layout: Layout, grid: tuple[int, int], num_prefix_tokens:
         layout: The layout of `x`.
         grid: Height and width of the token grid; read for `"NLC"` only.
         num_prefix_tokens: Tokens in front of the grid, left out of the map.
+        raster: For each position in raster order, the index of its token, if tokens come in another order.
 
     Raises:
         AWBError: The number of tokens is not `num_prefix_tokens` + H·W.
@@ -39,11 +42,22 @@ def to_nchw(x: Tensor, layout: Layout, grid: tuple[int, int], num_prefix_tokens:
             "attach with the input_size that the model runs at, and without token dropping"
         )
     patches = x[:, num_prefix_tokens:]
+    if raster is not None:
+        patches = patches[:, raster]
     return patches.transpose(1, 2).reshape(x.shape[0], -1, height, width)
 
 
-def from_nchw(y: Tensor, like: Tensor, layout: Layout, num_prefix_tokens: int = 0) -> Tensor:
+def from_nchw(
+    y: Tensor, like: Tensor, layout: Layout, num_prefix_tokens: int = 0, order: Tensor | None = None
+) -> Tensor:
     """Undo `to_nchw`, taking the prefix tokens from `like`, the tensor that was viewed.
+
+    Args:
+        y: N×C×H×W.
+        like: The tensor that `to_nchw` was given.
+        layout: Its layout.
+        num_prefix_tokens: Tokens in front of the grid.
+        order: The inverse of `to_nchw`'s `raster`.
 
     Returns:
         A tensor of `like`'s shape and strides: what reads it may call `view`, and would sum in another order,
@@ -53,6 +67,8 @@ def from_nchw(y: Tensor, like: Tensor, layout: Layout, num_prefix_tokens: int = 
         y = y.permute(0, 2, 3, 1)
     elif layout == "NLC":
         y = y.flatten(2).transpose(1, 2)
+        if order is not None:
+            y = y[:, order]
         if num_prefix_tokens:
             y = cat([like[:, :num_prefix_tokens], y], dim=1)
     if y.stride() == like.stride() or 0 in like.stride():  # an expanded tensor cannot be written to

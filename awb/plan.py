@@ -17,7 +17,7 @@ from awb.block import AWB
 from awb.errors import AWBError
 from awb.macs import count_macs
 from awb.planned import CHILD, Init, PlannedBlock
-from awb.stages.describe import token_grid
+from awb.stages.describe import grid_source
 from awb.stages.find import number_stages
 from awb.stages.inputs import Size, trace_model
 from awb.stages.select import Selector, select_stages
@@ -110,9 +110,12 @@ def complete_plan(
     Raises:
         AWBError: A block cannot be built, does not keep the map's shape, or its place is taken.
     """
+    for block in blocks:
+        if traced.call(block.site.module) is None:
+            raise AWBError(f"{block.site.module!r} is not called in the forward pass, so no block can run after it")
     homes = find_homes(traced, [block.site.module for block in blocks], CHILD)
     placed = tuple(
-        dataclasses.replace(block, home=homes[block.site.module], grid_source=_grid_source(traced, block))
+        dataclasses.replace(block, home=homes[block.site.module], grid_source=grid_source(traced, block.site))
         for block in blocks
     )
     _check_free(model, placed, replace)
@@ -153,18 +156,6 @@ def _check_options(attention: str, init: str, kwargs: Mapping[str, Any]) -> None
         hint = f"; did you mean {near[0]}=?" if near else ""
         has = f"its options are {', '.join(options)}" if options else "it has none"
         raise AWBError(f"neither attach_awb nor attention {attention!r} has an option {key!r}{hint} ({has})")
-
-
-def _grid_source(traced: Trace, block: PlannedBlock) -> str | None:
-    site = block.site
-    call = traced.call(site.module)
-    if call is None:
-        raise AWBError(f"{site.module!r} is not called in the forward pass, so no block can run after it")
-    if site.layout != "NLC":
-        return None
-    length = site.grid[0] * site.grid[1] + site.num_prefix_tokens
-    grid, source = token_grid(traced, call, length, block.reduction)
-    return source if grid == site.grid else None
 
 
 def _check_free(model: nn.Module, blocks: tuple[PlannedBlock, ...], replace: bool) -> None:

@@ -1,9 +1,17 @@
-"""Every test starts from the same random state."""
+"""Every test starts from the same random state and the same attention kinds."""
 
 import pytest
 import torch
+
+from awb.attention import registry
 
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))

@@ -13,7 +13,7 @@ from awb.errors import AWBError
 _DRAWS = 4  # a single draw may leave every unit behind a ReLU dead
 
 
-def receptive_field(block: nn.Module, channels: int | None = None, max_size: int = 127) -> tuple[float, float]:
+def receptive_field(block: nn.Module, channels: int | None = None, max_size: int = 63) -> tuple[float, float]:
     """Height and width of the input on which one output position depends, found by gradients.
 
     A copy of the block with random weights (a gate at identity would hide everything) maps a random input in
@@ -22,7 +22,7 @@ def receptive_field(block: nn.Module, channels: int | None = None, max_size: int
     Args:
         block: An attention module, or an attached block.
         channels: Channels of its map; by default the block's, or its first convolution's.
-        max_size: Side of the map tried; a field that reaches its border is taken to be global.
+        max_size: Side of the largest map tried; a field that reaches its border is taken to be global.
 
     Returns:
         (height, width) in positions, `math.inf` on an axis along which the field is global.
@@ -35,7 +35,17 @@ def receptive_field(block: nn.Module, channels: int | None = None, max_size: int
     if channels is None:
         raise AWBError(f"{type(block).__name__} has no convolution that tells its channels; pass channels=…")
     probe = copy.deepcopy(getattr(block, "attention", block)).cpu().double().eval().requires_grad_(False)
-    side = max_size // 2 * 2 + 1
+    field = (math.inf, math.inf)
+    for size in (max_size // 2, max_size):  # most fields are small, and small maps are quick
+        touched = _touched(probe, channels, size // 2 * 2 + 1)
+        field = _extent(touched.any(dim=1)), _extent(touched.any(dim=0))
+        if math.inf not in field:
+            break
+    return field
+
+
+def _touched(probe: nn.Module, channels: int, side: int) -> Tensor:
+    """The positions of a side×side map on which its centre depends."""
     touched = torch.zeros(side, side, dtype=torch.bool)
     generator = torch.Generator().manual_seed(0)
     for _ in range(_DRAWS):
@@ -46,7 +56,7 @@ def receptive_field(block: nn.Module, channels: int | None = None, max_size: int
         centre = probe(x)[:, :, side // 2, side // 2].sum()
         (gradient,) = torch.autograd.grad(centre, x)
         touched |= gradient[0].ne(0).any(dim=0)
-    return _extent(touched.any(dim=1)), _extent(touched.any(dim=0))
+    return touched
 
 
 def _extent(touched: Tensor) -> float:

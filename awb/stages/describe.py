@@ -45,8 +45,8 @@ def describe_site(traced: Trace, entry: Entry, element: int | str | None = None)
     if layout != "NLC":
         grid = (tensor.shape[2], tensor.shape[3]) if layout == "NCHW" else (tensor.shape[1], tensor.shape[2])
         return Site(once[0], element, channels, layout, grid)
-    grid, _ = token_grid(traced, call, tensor.shape[1], entry.reduction)
-    return Site(once[0], element, channels, layout, grid, tensor.shape[1] - grid[0] * grid[1])
+    grid = _token_grid(traced, call, tensor.shape[1], entry.reduction)
+    return Site(once[0], element, channels, layout, grid, tensor.shape[1] - grid[0] * grid[1], entry.order)
 
 
 def _preference(traced: Trace, name: str) -> tuple[bool, int]:
@@ -62,29 +62,44 @@ def nominal_reduction(traced: Trace, entry: Entry, grid: tuple[int, int]) -> int
     return int(ratio) if ratio == int(ratio) else 2 ** round(math.log2(ratio))
 
 
-def token_grid(traced: Trace, call: Call, length: int, reduction: int | None) -> tuple[tuple[int, int], str | None]:
-    """The grid of `length` tokens, prefix tokens included, and the module whose map shows it at run time.
+def grid_source(traced: Trace, site: Site) -> str | None:
+    """The first module whose N×C×H×W output has the tokens' grid, and so shows it at every input size."""
+    if site.layout != "NLC":
+        return None
+    end = traced.call(site.module)
+    for call in traced.calls:
+        if end is not None and call.finished >= end.finished:
+            break
+        tensor = call.output(None)
+        shows = tensor is not None and tensor.ndim == 4 and tuple(tensor.shape[2:]) == site.grid
+        if shows and not traced.times_called(call.name):
+            return call.name
+    return None
 
-    Tokens come from a map, so the latest N×C×H×W output before the call that fits says what the grid is.
-    Where none does (LeViT subsamples tokens) the nominal reduction decides, and the grid is fixed (None).
+
+def _token_grid(traced: Trace, call: Call, length: int, reduction: int | None) -> tuple[int, int]:
+    """The grid of `length` tokens, prefix tokens included.
+
+    Tokens come from a map, so the latest N×C×H×W output before the call that fits says what the grid is;
+    where none does (LeViT subsamples tokens) the nominal reduction decides.
 
     Raises:
         AWBError: Neither gives a grid.
     """
     height, width = traced.input_size
+    step = reduction or math.sqrt(height * width / max(length, 1))
     for earlier in reversed([c for c in traced.calls if c.finished < call.finished]):
         tensor = earlier.output(None)
         if tensor is None or tensor.ndim != 4:
             continue
         h, w = int(tensor.shape[2]), int(tensor.shape[3])
-        step = reduction or math.sqrt(height * width / max(length, 1))
         close = abs(h - height / step) < 1 + 0.1 * h and abs(w - width / step) < 1 + 0.1 * w
-        if close and 0 <= length - h * w <= _MAX_PREFIX and not traced.times_called(earlier.name):
-            return (h, w), earlier.name
+        if close and 0 <= length - h * w <= _MAX_PREFIX:
+            return h, w
     if reduction is not None:
         h, w = math.ceil(height / reduction), math.ceil(width / reduction)
         if 0 <= length - h * w <= _MAX_PREFIX:
-            return (h, w), None
+            return h, w
     raise AWBError(
         f"{call.name!r} returns {length} tokens, which fit no grid of a {height}×{width} input; "
         "pass a Stage with its Site spelled out"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+import torch
 from torch import nn
 
 from awb.stages.trace import Trace
@@ -25,12 +26,16 @@ class Entry:
         channels: Number of channels, if the family says so.
         reduction: Nominal reduction, if the family says so.
         layout: The layout, if the family says so.
+        elements: Elements of the module's output that carry the map, if it returns several tensors.
+        order: For each token, its position in raster order, if that is another one.
     """
 
     name: str
     channels: int | None = None
     reduction: int | None = None
     layout: str | None = None
+    elements: tuple[int | str, ...] = ()
+    order: tuple[int, ...] = ()
 
 
 Rule = Callable[[nn.Module, Trace], list[Entry]]
@@ -50,6 +55,7 @@ def listed(model: nn.Module, traced: Trace) -> list[Entry]:
     entries = [
         Entry(row["module"], row["num_chs"], row["reduction"], None if layout is None else str(layout))
         for row in (info.get_dicts() if hasattr(info, "get_dicts") else info)
+        if row["module"]  # TResNet names the whole model as its stem
     ]
     return entries[1:] if entries and _STEM.fullmatch(entries[0].name) else entries
 
@@ -84,14 +90,47 @@ def ladder(container: str, first: int = 0, last: int | None = None) -> Rule:
     return rule
 
 
-def replaced(**names: str) -> Rule:
-    """timm's `feature_info` with some modules named otherwise (dots written as `__`)."""
-    renamed = {old.replace("__", "."): new for old, new in names.items()}
+def renamed(old: str, new: str) -> Rule:
+    """timm's `feature_info` where it names modules otherwise than the model does."""
 
     def rule(model: nn.Module, traced: Trace) -> list[Entry]:
-        return [Entry(renamed.get(e.name, e.name), e.channels, e.reduction, e.layout) for e in listed(model, traced)]
+        entries = listed(model, traced)
+        return [replace(e, name=new + e.name[len(old) :]) if e.name.startswith(old) else e for e in entries]
 
     return rule
+
+
+def last_child_of(rule: Rule, container: str = "") -> Rule:
+    """The last child of each stage's list, which is not called itself, or of a list within the stage."""
+
+    def last(model: nn.Module, traced: Trace) -> list[Entry]:
+        lists = [(e, f"{e.name}.{container}".rstrip(".")) for e in rule(model, traced)]
+        return [replace(e, name=f"{name}.{len(list(model.get_submodule(name).children())) - 1}") for e, name in lists]
+
+    return last
+
+
+def elements(rule: Rule, *chosen: int | str) -> Rule:
+    """Stages that return several tensors: one site for each of these."""
+
+    def rule_with_elements(model: nn.Module, traced: Trace) -> list[Entry]:
+        return [replace(entry, elements=chosen) for entry in rule(model, traced)]
+
+    return rule_with_elements
+
+
+def unrolled(model: nn.Module, traced: Trace) -> list[Entry]:
+    """Hiera's tokens are in mask-unit order: `reroll` brings token positions into raster order."""
+    entries = []
+    for entry in listed(model, traced):
+        call = traced.call(entry.name)
+        assert call is not None
+        tokens = call.outputs[0][1].shape[1]
+        positions = torch.arange(tokens, dtype=torch.float32).view(1, tokens, 1)
+        reroll: Any = model.reroll
+        raster = reroll(positions, int(entry.name.rpartition(".")[2])).flatten().long()
+        entries.append(replace(entry, order=tuple(raster.argsort().tolist())))
+    return entries
 
 
 def _grid(traced: Trace, name: str) -> tuple[int, ...] | None:
@@ -111,8 +150,22 @@ _BEFORE_POOLS = ladder("features", 0, -1)
 
 FAMILIES: Mapping[str, Rule] = {
     # timm lists norm5 as the last stage; a stage is a dense block
-    "timm:DenseNet": replaced(features__norm5="features.denseblock4"),
+    "timm:DenseNet": renamed("features.norm5", "features.denseblock4"),
     "timm:VGG": _BEFORE_POOLS,
+    "timm:MultiScaleVit": elements(renamed("block.", "stages."), 0),  # (tokens, size)
+    "timm:Twins": last_child_of(renamed("block.", "blocks.")),
+    "timm:Gemma4VitClassifier": renamed("blocks.", "encoder.blocks."),
+    # the four branches of the fused last stage, as wide as feature_info says
+    "timm:HighResolutionNet": named("incre_modules.*", reductions=(4, 8, 16, 32)),
+    # its parallel blocks return maps whose patch tokens nothing reads; the serial ends are alive
+    "timm:CoaT": last_child_of(named("serial_blocks1", "serial_blocks2", "serial_blocks3", "serial_blocks4")),
+    "timm:CrossVit": elements(named("blocks.*"), 0, 1),  # a list: the two branches' tokens
+    "timm:PoolingVisionTransformer": elements(listed, 0),  # (map, class tokens)
+    "timm:SelecSls": elements(listed, 0),  # [map, skip connections]
+    "timm:TNT": elements(listed, 1),  # (pixel tokens, patch tokens)
+    # what a stage returns is a side output: what goes on is its last block's map, of (map, state)
+    "timm:EfficientViM": elements(last_child_of(listed, "blocks"), 0),
+    "timm:Hiera": unrolled,
     "torchvision:ResNet": _LAYERS,
     "torchvision:DenseNet": named(*_DENSE),
     "torchvision:VGG": _BEFORE_POOLS,

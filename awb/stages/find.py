@@ -58,9 +58,11 @@ def number_stages(model: nn.Module, traced: Trace) -> list[Stage]:
 
 
 def make_stage(traced: Trace, entry: Entry, index: int | None = None) -> Stage:
-    """A stage with one site, taken to be live."""
-    site = describe_site(traced, entry)
-    return Stage(index, entry.name, nominal_reduction(traced, entry, site.grid), True, (site,))
+    """A stage with a site for each element that carries a map, taken to be live."""
+    call = traced.call(entry.name)
+    single = call is None or call.output(None) is not None or not entry.elements
+    sites = tuple(describe_site(traced, entry, e) for e in ((None,) if single else entry.elements))
+    return Stage(index, entry.name, nominal_reduction(traced, entry, sites[0].grid), True, sites)
 
 
 def mark_dead(model: nn.Module, traced: Trace, stages: list[Stage]) -> list[Stage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from awb.layout import Layout
 
@@ -18,6 +18,7 @@ class Site:
         layout: `"NCHW"`, `"NHWC"` or `"NLC"` (tokens).
         grid: Height and width of the map at the traced input size.
         num_prefix_tokens: Class, register and distillation tokens in front of the grid (`"NLC"` only).
+        order: For each token of the grid, its position in raster order; empty where that is the order.
     """
 
     module: str
@@ -26,6 +27,7 @@ class Site:
     layout: Layout
     grid: tuple[int, int]
     num_prefix_tokens: int = 0
+    order: tuple[int, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         return self.module if self.element is None else f"{self.module}[{self.element!r}]"
