@@ -147,7 +147,7 @@ def _fit(plan: AttachmentPlan, model: nn.Module, input_size: Size | None, exampl
         if site is None:
             entry = Entry(saved.module, saved.channels, block.reduction, saved.layout)
             site = describe_site(traced, entry, saved.element)
-        here, there = (dataclasses.replace(s, grid=(0, 0)) for s in (site, saved))
+        here, there = (dataclasses.replace(s, grid=(0, 0), order=()) for s in (site, saved))
         if here != there:
             raise AWBError(f"the map after {saved} differs: saved {there!r}, here {here!r}")
         blocks.append(dataclasses.replace(block, site=site))
@@ -197,7 +197,8 @@ def _from_json(text: str) -> AttachmentPlan:
     blocks = []
     for block in fields["blocks"]:
         site = block.pop("site")
-        site["grid"] = tuple(site["grid"])
+        site |= {key: tuple(site[key]) for key in ("grid", "order")}
+        site["order"] = tuple(site["order"])
         blocks.append(PlannedBlock(site=Site(**site), **block))
     return AttachmentPlan(fields["backbone"], tuple(blocks))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
@@ -39,6 +41,13 @@ def test_odd_families(name: str, size: int, last: tuple[str, int, str, int], liv
 
 def hiera() -> nn.Module:
     return timm.create_model("hiera_tiny_224", pretrained=False).eval()
+
+
+def test_the_order_of_tokens_survives_a_file(tmp_path: Path) -> None:
+    model = awb.attach_awb(hiera(), [3], init="default")
+    awb.save_awb(model, tmp_path / "hiera.safetensors")
+    loaded = awb.load_awb(hiera(), tmp_path / "hiera.safetensors")
+    assert awb.awb_blocks(loaded)["blocks.9.awb"].planned == awb.awb_blocks(model)["blocks.9.awb"].planned
 
 
 def test_hieras_tokens_are_brought_into_raster_order() -> None:
