@@ -42,22 +42,39 @@ Rule = Callable[[nn.Module, Trace], list[Entry]]
 
 # what timm lists first when the stem has a map of its own; the stem is not a stage
 _STEM = re.compile(
-    r"act1|stem.*|bn1|conv_stem|conv0|conv_0|layer0|Conv2d_2b_3x3|conv2d_2b|features\.(norm0|norm2|conv1_1|0)"
+    r"act1|stem.*|bn1|conv_stem|conv0|conv_0|layer0|Conv2d_2b_3x3|conv2d_2b|features[._](norm0|norm2|conv1_1|0)"
 )
+# timm lists the norm after the last dense block; a stage is a dense block
+_NOT_LISTED = {"features.norm5": "features.denseblock4"}
 
 
 def listed(model: nn.Module, traced: Trace) -> list[Entry]:
-    """timm's `feature_info`, less the stem."""
-    info: Any = getattr(model, "feature_info", None)
-    if info is None:
-        return []
+    """timm's `feature_info`, less the stem.
+
+    `features_only=True` models list all features but keep modules only up to the last one asked for, and
+    flatten their names (`stages_0` for `stages.0`).
+    """
+    info: Any = getattr(model, "feature_info", ())
     layout = getattr(model, "output_fmt", None)
-    entries = [
-        Entry(row["module"], row["num_chs"], row["reduction"], None if layout is None else str(layout))
-        for row in (info.get_dicts() if hasattr(info, "get_dicts") else info)
-        if row["module"]  # TResNet names the whole model as its stem
-    ]
+    names = {name for name, _ in model.named_modules()}
+    entries = []
+    for row in getattr(info, "info", info):
+        name = _NOT_LISTED.get(row["module"], row["module"])
+        flat = name.replace(".", "_", 1)
+        entries.append(Entry(flat if flat in names else name, row["num_chs"], row["reduction"], layout))
+    if _is_features_only(model):
+        entries = [entry for entry in entries if entry.name in names]
+    # TResNet names the whole model as its stem, VGG lists the pool after its last block
+    entries = [e for e in entries if e.name and not isinstance(_module(model, e.name), nn.MaxPool2d)]
     return entries[1:] if entries and _STEM.fullmatch(entries[0].name) else entries
+
+
+def _module(model: nn.Module, name: str) -> nn.Module | None:
+    return dict(model.named_modules()).get(name)
+
+
+def _is_features_only(model: nn.Module) -> bool:
+    return type(model).__module__ == "timm.models._features"
 
 
 def named(*names: str, layout: str | None = None, reductions: tuple[int, ...] = ()) -> Rule:
@@ -149,9 +166,6 @@ _INVERTED_RESIDUAL = ladder("features", 1, -1)
 _BEFORE_POOLS = ladder("features", 0, -1)
 
 FAMILIES: Mapping[str, Rule] = {
-    # timm lists norm5 as the last stage; a stage is a dense block
-    "timm:DenseNet": renamed("features.norm5", "features.denseblock4"),
-    "timm:VGG": _BEFORE_POOLS,
     "timm:MultiScaleVit": elements(renamed("block.", "stages."), 0),  # (tokens, size)
     "timm:Twins": last_child_of(renamed("block.", "blocks.")),
     "timm:Gemma4VitClassifier": renamed("blocks.", "encoder.blocks."),
@@ -189,6 +203,9 @@ FAMILIES: Mapping[str, Rule] = {
 
 def stage_entries(model: nn.Module, traced: Trace) -> list[Entry]:
     """The stages that a backbone's family names, from the stem outward; empty if it is unknown."""
+    if type(model).__name__ == "FeatureGetterNet":  # features_only around a whole model
+        inside = stage_entries(model.get_submodule("model"), traced.inside("model"))
+        return [replace(entry, name=f"model.{entry.name}") for entry in inside]
     for cls in type(model).__mro__:
         rule = FAMILIES.get(f"{cls.__module__.partition('.')[0]}:{cls.__name__}")
         if rule is not None:

@@ -16,16 +16,18 @@ from awb.stages.types import Site
 def dead_sites(model: nn.Module, traced: Trace, sites: list[Site]) -> set[Site]:
     """The sites whose map has no effect on what the classifier reads.
 
-    Only a map with prefix tokens, or one beside other outputs, can be dead; other sites cost nothing. It is settled
-    by one forward on random input and one backward from the features before the classifier (the classifier itself
-    may start at zero) to the sites: a map whose gradient is exactly 0 is not read.
+    Only a map with prefix tokens, one beside other outputs, or one of a `features_only` model (which may return
+    earlier features only) can be dead; other sites cost nothing. It is settled by one forward on random input and
+    one backward from the features before the classifier (the classifier itself may start at zero) to the sites: a
+    map whose gradient is exactly 0 is not read.
 
     Args:
         model: The model; its tensors are read, in a copy of its structure, and not changed.
         traced: Its trace.
         sites: Sites of `traced`.
     """
-    suspects = [site for site in sites if site.num_prefix_tokens > 0 or site.element is not None]
+    features_only = hasattr(model, "feature_info") and not find_classifier(model)
+    suspects = [s for s in sites if s.num_prefix_tokens > 0 or s.element is not None or features_only]
     if not suspects:
         return set()
     duplicate = copy_structure(model, _usable)

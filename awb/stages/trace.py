@@ -10,7 +10,8 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,15 +43,21 @@ class _MapTensors(TorchFunctionMode):
 
 
 def copy_structure(model: nn.Module, tensor_map: TensorMap) -> nn.Module:
-    """A deep copy of `model` in eval mode, its tensors mapped by `tensor_map`, without any hook."""
+    """A deep copy of `model` in eval mode, its tensors mapped by `tensor_map`, without the user's hooks."""
     with torch.no_grad(), _MapTensors(tensor_map):
         duplicate = copy.deepcopy(model)
     for module in duplicate.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            for key in [key for key, hook in hooks.items() if not _collects_features(hook)]:
+                del hooks[key]
         module._backward_hooks.clear()
         module._backward_pre_hooks.clear()
     return duplicate.eval()
+
+
+def _collects_features(hook: Any) -> bool:
+    """Whether this is a hook of timm's `features_only` models, which return what their hooks collect."""
+    return isinstance(hook, partial) and hook.func.__module__ == "timm.models._features"
 
 
 def to_meta(tensor: Tensor) -> Tensor:
@@ -106,6 +113,12 @@ class Trace:
     def times_called(self, name: str) -> dict[str, int]:
         """How often the module runs in each mode in which that is not once."""
         return {mode: counts[name] for mode, counts in self.counts.items() if counts[name] != 1}
+
+    def inside(self, name: str) -> Trace:
+        """The part of the trace below a module, with paths relative to it."""
+        prefix = f"{name}."
+        calls = [replace(c, name=c.name[len(prefix) :]) for c in self.calls if c.name.startswith(prefix)]
+        return replace(self, model=self.model.get_submodule(name), calls=tuple(calls))
 
     def returning(self, tensor: Tensor, version: int) -> list[str]:
         """Paths of the modules that returned this very tensor at this version, in order of finishing."""
