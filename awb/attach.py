@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from awb.block import AWB, BlockHook, GridHook, HookGuard
-from awb.errors import AWBError
+from awb.errors import AWBError, require_module
 from awb.plan import AttachmentPlan, Stages, backbone_name, plan_awb
 from awb.planned import CHILD, Init, PlannedBlock
 from awb.stages.inputs import Size
@@ -79,7 +79,8 @@ def apply_plan(model: nn.Module, plan: AttachmentPlan) -> nn.Module:
 @torch.inference_mode(False)  # parameters made in it could never be trained
 def build_blocks(model: nn.Module, plan: AttachmentPlan) -> list[AWB]:
     """New blocks on the device, in the dtype and in the mode of their sites."""
-    return [_build(model, planned) for planned in plan.blocks]
+    with torch.device("cpu"):  # whatever default the caller has set, the values must be real
+        return [_build(model, planned) for planned in plan.blocks]
 
 
 def place_blocks(model: nn.Module, blocks: list[AWB]) -> None:
@@ -104,8 +105,13 @@ def detach_awb(model: nn.Module) -> nn.Module:
         AWBError: The model has no blocks.
     """
     blocks = awb_blocks(model)
-    if not blocks and not _guards(model):
+    guards = _guards(model)
+    if not blocks and not guards:
         raise AWBError(_no_blocks(model))
+    guarded = {id(block) for root, guard in guards for block in awb_blocks(root).values() if guard.planned}
+    for path, block in blocks.items():
+        if id(block) not in guarded:
+            raise AWBError(f"block {path} was attached to a model around this {type(model).__name__}: detach it there")
     ours = {id(block) for block in blocks.values()}
     for module in list(model.modules()):
         child = module._modules.get(CHILD)
@@ -123,6 +129,7 @@ def rehook_awb(model: nn.Module) -> nn.Module:
     Raises:
         LostBlockError: A block itself is gone.
     """
+    require_module(model)
     for root, guard in _guards(model):
         blocks = awb_blocks(root)
         for path in guard.lost(root):
@@ -151,6 +158,7 @@ def awb_disabled(model: nn.Module) -> Iterator[nn.Module]:
 
 def awb_blocks(model: nn.Module) -> dict[str, AWB]:
     """The blocks in a model by their path; empty if there are none."""
+    require_module(model)
     return {name: module for name, module in model.named_modules() if isinstance(module, AWB)}
 
 
@@ -161,9 +169,9 @@ def attached_blocks(model: nn.Module) -> dict[str, AWB]:
         AWBError: There are none.
         LostBlockError: One has lost its hook.
     """
+    blocks = awb_blocks(model)
     for root, guard in _guards(model):
         guard.check(root)
-    blocks = awb_blocks(model)
     if not blocks:
         raise AWBError(_no_blocks(model))
     return blocks

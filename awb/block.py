@@ -26,7 +26,7 @@ torch.fx.wrap("from_nchw")
 
 
 class TokenGrid:
-    """Height and width of the token grid of the forward in progress.
+    """Height and width of the token grid of the forward in progress, and of those before it.
 
     A copy starts from the traced grid, since the present one may hold a compiler's symbols.
     """
@@ -34,9 +34,16 @@ class TokenGrid:
     def __init__(self, traced: tuple[int, int]) -> None:
         self.traced = traced
         self.size = traced
+        self.earlier: tuple[tuple[int, int], ...] = ()
 
     def __reduce__(self) -> tuple[type[TokenGrid], tuple[tuple[int, int]]]:
         return TokenGrid, (self.traced,)
+
+    def update(self, size: tuple[int, int]) -> None:
+        """Note the grid of a new forward."""
+        if not torch.compiler.is_compiling() and size != self.size and self.size not in self.earlier:
+            self.earlier = (*self.earlier, self.size)
+        self.size = size
 
 
 class AWB(nn.Module):
@@ -79,9 +86,9 @@ class AWB(nn.Module):
         if not self.enabled:
             return x
         site = self.planned.site
-        nchw = to_nchw(x, site.layout, self.grid.size, site.num_prefix_tokens, self.raster)
+        nchw = to_nchw(x, site.layout, self.grid.size, site.num_prefix_tokens, self.raster, self.grid.earlier)
         if self.captured is not None:
-            self.captured[:] = [self.attention.attention_map(nchw).detach()]
+            self.captured[:] = [_map_in_eval_mode(self.attention, nchw)]
         y = self._scaled(nchw).to(x.dtype)
         return from_nchw(y, x, site.layout, site.num_prefix_tokens, self.order)
 
@@ -92,6 +99,10 @@ class AWB(nn.Module):
         # in float16 an overflow in f(x) − x would make 0 · inf = NaN
         return x + self.gamma.to(x.dtype).view(-1, 1, 1) * finite(y.to(x.dtype) - x)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy taken inside `awb_disabled` or `capture_attention` is not inside it."""
+        return {**self.__dict__, "enabled": True, "captured": None}
+
     def extra_repr(self) -> str:
         return f"site={self.planned.site}, layout={self.planned.site.layout}"
 
@@ -100,10 +111,20 @@ class AWB(nn.Module):
 def _is_identity(attention: nn.Module, site: Site) -> bool:
     """Whether a fresh module returns its input (timm's non-local ones): γ = 0 before it would never move."""
     x = torch.randn(1, site.channels, *site.grid, generator=torch.Generator().manual_seed(0))
-    was_training = attention.training
-    same = torch.equal(attention.eval()(x), x)
-    attention.train(was_training)
-    return same
+    probe = copy.deepcopy(attention)
+    with torch.random.fork_rng(devices=[]):
+        return all(torch.equal(probe.train(mode)(x), x) for mode in (False, True))
+
+
+@torch.no_grad()
+def _map_in_eval_mode(attention: Any, x: Tensor) -> Tensor:
+    """The attention map, made beside the forward pass: it must not move statistics or draw random numbers."""
+    modes = [(module, module.training) for module in attention.modules()]
+    attention.eval()
+    attention_map: Tensor = attention.attention_map(x)
+    for module, mode in modes:
+        module.training = mode
+    return attention_map
 
 
 class BlockHook:
@@ -132,7 +153,7 @@ class GridHook:
         self.grid = grid
 
     def __call__(self, module: nn.Module, args: Any, output: Tensor) -> None:
-        self.grid.size = (output.shape[2], output.shape[3])
+        self.grid.update((output.shape[2], output.shape[3]))
 
 
 class HookGuard:

@@ -46,8 +46,8 @@ def capture_attention(model: nn.Module, reduce: Reduce | None = None) -> Iterato
             not bounded, and 1 everywhere while the block is the identity.
 
     Yields:
-        A mapping from stage number to the map of the latest forward pass, detached: N×C×H×W, or N×H×W when
-        reduced.
+        A mapping from stage number to the map of the latest forward pass, made in eval mode and detached:
+        N×C×H×W, or N×H×W when reduced.
 
     Raises:
         AWBError: The model has no blocks, or their kind has no `attention_map`.

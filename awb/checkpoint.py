@@ -16,8 +16,7 @@ from awb.attach import attached_blocks, attached_plan, awb_blocks, build_blocks,
 from awb.errors import AWBError, did_you_mean, shortlist
 from awb.plan import AttachmentPlan, backbone_name, check_unwrapped, complete_plan
 from awb.planned import PlannedBlock
-from awb.stages.describe import describe_site
-from awb.stages.families import Entry
+from awb.stages.describe import check_site
 from awb.stages.find import number_stages
 from awb.stages.inputs import Size, trace_model
 from awb.stages.types import Site
@@ -94,7 +93,8 @@ def load_awb(
         new = []
     else:
         check_unwrapped(model)
-        new = build_blocks(model, _fit(plan, model, input_size, example_input))
+        with torch.random.fork_rng(devices=[]):  # every value is about to be overwritten
+            new = build_blocks(model, _fit(plan, model, input_size, example_input))
         blocks = {block.planned.path: block for block in new}
     targets = {f"{path}.{key}": t for path, block in blocks.items() for key, t in block.state_dict().items()}
     targets |= _state_of(model, _named_modules(model, extra))
@@ -111,10 +111,13 @@ def _state_of(model: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, T
 
 
 def _named_modules(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
-    if isinstance(names, str):
-        raise AWBError(f"modules_to_save={names!r}: expected a list of module paths, such as [{names!r}]")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise AWBError(f"modules_to_save={names!r}: expected a list of module paths, such as ['fc']")
+    names = list(names)  # it may be a generator
     known = dict(model.named_modules())
     for name in names:
+        if not isinstance(name, str):
+            raise AWBError(f"modules_to_save: {name!r} is a {type(name).__name__}; expected a module's path")
         if not name or name not in known:
             raise AWBError(f"{type(model).__name__} has no module {name!r}{did_you_mean(name, known)}")
     return {name: known[name] for name in names}
@@ -141,12 +144,7 @@ def _fit(plan: AttachmentPlan, model: nn.Module, input_size: Size | None, exampl
     blocks = []
     for block in plan.blocks:
         saved = block.site
-        if traced.call(saved.module) is None:
-            raise AWBError(f"the file's block {block.path} has no place here: no module {saved.module!r} is called")
-        site = known.get((saved.module, saved.element))
-        if site is None:
-            entry = Entry(saved.module, saved.channels, block.reduction, saved.layout)
-            site = describe_site(traced, entry, saved.element)
+        site = known.get((saved.module, saved.element)) or check_site(traced, saved, block.reduction)
         here, there = (dataclasses.replace(s, grid=(0, 0), order=()) for s in (site, saved))
         if here != there:
             raise AWBError(f"the map after {saved} differs: saved {there!r}, here {here!r}")
@@ -198,7 +196,6 @@ def _from_json(text: str) -> AttachmentPlan:
     for block in fields["blocks"]:
         site = block.pop("site")
         site |= {key: tuple(site[key]) for key in ("grid", "order")}
-        site["order"] = tuple(site["order"])
         blocks.append(PlannedBlock(site=Site(**site), **block))
     return AttachmentPlan(fields["backbone"], tuple(blocks))
 

@@ -37,6 +37,7 @@ class _Readings:
     features: list[Tensor] = field(default_factory=list)
 
 
+@torch.inference_mode(False)
 def diagnose(model: nn.Module, images: Any, *, raise_if_dead: bool = False) -> Table:
     """Measure whether signal and gradient pass every block.
 
@@ -63,10 +64,11 @@ def diagnose(model: nn.Module, images: Any, *, raise_if_dead: bool = False) -> T
     heads = find_classifier(model)
     groups = {path: list(block.parameters()) for path, block in blocks.items()}
     groups["head"] = [p for head in heads.values() for p in head.parameters() if p.ndim > 1]
+    groups = {name: group for name, group in groups.items() if group}  # pooling has no gradient to lack
     readings = _Readings()
     with _restored(model, [p for group in groups.values() for p in group]), ExitStack() as hooks:
         _watch(model, blocks, heads, readings, hooks)
-        args, kwargs = as_arguments(images)
+        args, kwargs = torch.utils._pytree.tree_map_only(Tensor, Tensor.clone, as_arguments(images))
         logits = [t for _, t in elements(model(*args, **kwargs))]
         norms = _gradient_norms(groups, logits + readings.features)
     table = _table(blocks, readings, norms)
@@ -84,7 +86,6 @@ def _restored(model: nn.Module, measured: list[nn.Parameter]) -> Iterator[None]:
     devices = {p.device for p in model.parameters() if p.is_cuda}
     try:
         with torch.random.fork_rng(devices=[d.index for d in devices]), torch.enable_grad():
-            torch.manual_seed(0)
             for parameter, _ in flags:
                 parameter.requires_grad_(True)
             yield
@@ -133,10 +134,10 @@ def _rms(x: Tensor) -> float:
 
 
 def _dead_units(activations: Tensor) -> float:
-    """Share of channels that are 0 everywhere: axis 1 of a map, else the last axis."""
-    axis = 1 if activations.ndim == 4 else activations.ndim - 1
-    others = [d for d in range(activations.ndim) if d != axis]
-    return activations.detach().eq(0).float().amin(dim=others).mean().item()
+    """Share of channels that are 0 everywhere; a map's are on axis 1 or 3 (no row of a map is 0 by itself)."""
+    axes = (1, 3) if activations.ndim == 4 else (activations.ndim - 1,)
+    zero = activations.detach().eq(0).float()
+    return max(zero.amin(dim=[d for d in range(zero.ndim) if d != axis]).mean().item() for axis in axes)
 
 
 def _gradient_norms(groups: dict[str, list[nn.Parameter]], ends: list[Tensor]) -> dict[str, float]:
@@ -145,7 +146,9 @@ def _gradient_norms(groups: dict[str, list[nn.Parameter]], ends: list[Tensor]) -
     if not ends:
         return dict.fromkeys(groups, 0.0)
     # fixed random weights: the sum of a normalised output would be constant
-    score = torch.stack([(end.float() * torch.randn_like(end, dtype=torch.float32)).sum() for end in ends]).sum()
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(end.shape, generator=generator).to(end.device) for end in ends]
+    score = torch.stack([(end.float() * w).sum() for end, w in zip(ends, weights, strict=True)]).sum()
     gradients = dict(zip(map(id, parameters), torch.autograd.grad(score, parameters, allow_unused=True), strict=True))
     return {name: _norm([gradients[id(p)] for p in group]) for name, group in groups.items()}
 
@@ -161,8 +164,8 @@ def _table(blocks: dict[str, AWB], readings: _Readings, norms: dict[str, float])
         r = readings.sites[path]
         ratio = r.rms_after / r.rms_before if r.rms_before else float("nan")
         planned = block.planned
-        rows.append((planned.stage, str(planned.site), r.rms_before, r.rms_after, ratio, r.dead_units, norms[path]))
-    rows.append((None, "head (weights)", None, None, None, None, norms["head"]))
+        rows.append((planned.stage, str(planned.site), r.rms_before, r.rms_after, ratio, r.dead_units, norms.get(path)))
+    rows.append((None, "head (weights)", None, None, None, None, norms.get("head")))
     headers = ("stage", "site", "RMS before", "RMS after", "ratio", "dead units after", "gradient norm")
     return Table(headers, tuple(rows))
 

@@ -18,10 +18,21 @@ class DeadNetworkError(AWBError, RuntimeError):
     """`diagnose` found that no gradient reaches a block or the classifier's weights."""
 
 
+def require_module(model: object) -> None:
+    """Refuse what is no module.
+
+    Raises:
+        AWBError: `model` is not a `torch.nn.Module`.
+    """
+    if not hasattr(model, "named_modules"):
+        raise AWBError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the nearest choice, or an empty string."""
-    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    by_lower_case = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(word.lower(), list(by_lower_case), n=1, cutoff=0.5)
+    return f"; did you mean {by_lower_case[near[0]]!r}?" if near else ""
 
 
 def shortlist(names: Iterable[str], limit: int = 8) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from awb.attach import awb_blocks
 from awb.classifier import find_classifier
-from awb.errors import AWBError
+from awb.errors import AWBError, require_module
 
 _AUXILIARY = ("AuxLogits", "aux1", "aux2")  # Inception-v3's and GoogLeNet's second classifiers
 
@@ -31,9 +31,10 @@ def replace_head(model: nn.Module, num_classes: int, dropout: float = 0.0) -> nn
     Raises:
         AWBError: A number is out of range, or no classifier is found.
     """
-    if not (isinstance(num_classes, int) and num_classes > 0):
+    require_module(model)
+    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
         raise AWBError(f"num_classes={num_classes!r}: expected a positive int")
-    if not 0 <= dropout < 1:
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise AWBError(f"dropout={dropout!r}: expected a probability in [0, 1)")
     if hasattr(model, "reset_classifier"):
         _reset_timm(model, num_classes, dropout)
@@ -48,6 +49,8 @@ def replace_head(model: nn.Module, num_classes: int, dropout: float = 0.0) -> nn
         _replace_last_linear(model, num_classes, dropout)
     if isinstance(getattr(model, "num_classes", None), int):
         model.num_classes = num_classes  # type: ignore[assignment]
+    for head in find_classifier(model).values():
+        head.train(model.training)
     return model
 
 

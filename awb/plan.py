@@ -14,14 +14,13 @@ from torch import nn
 
 from awb.attention.registry import attention_options, create_attention, find_factory
 from awb.block import AWB
-from awb.errors import AWBError
+from awb.errors import AWBError, require_module
 from awb.macs import count_macs
 from awb.planned import CHILD, Init, PlannedBlock
-from awb.stages.describe import grid_source
-from awb.stages.find import number_stages
+from awb.stages.describe import check_site, grid_source
 from awb.stages.inputs import Size, trace_model
 from awb.stages.select import Selector, select_stages
-from awb.stages.trace import Trace, find_homes
+from awb.stages.trace import Trace, copy_structure, find_homes, to_meta
 from awb.table import Table
 
 Stages = Selector | Iterable[Selector]
@@ -91,7 +90,7 @@ def plan_awb(
     check_unwrapped(model)
     _check_options(attention, init, attention_kwargs)
     traced = trace_model(model, input_size, example_input)
-    chosen = select_stages(model, traced, number_stages(model, traced), stages, allow_dead)
+    chosen = select_stages(model, traced, stages, allow_dead)
     blocks = tuple(
         PlannedBlock(
             stage.index, stage.name, stage.reduction, site, site.module, None, attention, attention_kwargs, init
@@ -110,9 +109,7 @@ def complete_plan(
     Raises:
         AWBError: A block cannot be built, does not keep the map's shape, or its place is taken.
     """
-    for block in blocks:
-        if traced.call(block.site.module) is None:
-            raise AWBError(f"{block.site.module!r} is not called in the forward pass, so no block can run after it")
+    blocks = tuple(dataclasses.replace(block, site=check_site(traced, block.site, block.reduction)) for block in blocks)
     homes = find_homes(traced, [block.site.module for block in blocks], CHILD)
     placed = tuple(
         dataclasses.replace(block, home=homes[block.site.module], grid_source=grid_source(traced, block.site))
@@ -132,8 +129,7 @@ def backbone_name(model: nn.Module) -> str:
 def check_unwrapped(model: nn.Module) -> None:
     """Refuse a model whose forward is already fixed or wrapped: new hooks or parameters would be ignored."""
     order = "attach, then freeze, then wrap or compile, then make the optimiser"
-    if not isinstance(model, nn.Module):
-        raise AWBError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+    require_module(model)
     if isinstance(model, torch.jit.ScriptModule):
         raise AWBError(f"the model is a TorchScript module, whose forward cannot be hooked: {order}")
     if any(getattr(m, "_compiled_call_impl", None) is not None or hasattr(m, "_orig_mod") for m in model.modules()):
@@ -177,13 +173,17 @@ def _check_free(model: nn.Module, blocks: tuple[PlannedBlock, ...], replace: boo
             raise AWBError(f"a block already sits after {block.site}; pass replace=True to put a new one there")
 
 
+@torch.inference_mode(False)  # whose tensors do not say whether they were changed
 def _check_shape(block: PlannedBlock) -> None:
     site = block.site
     shape = (2, site.channels, *site.grid)
+    x = torch.empty(shape, device="meta")
+    version = x._version
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("meta"):
-            module = create_attention(block.attention, site.channels, **block.attention_kwargs).eval()
-            result = module(torch.empty(shape))
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("cpu"):
+            module = create_attention(block.attention, site.channels, **block.attention_kwargs)
+        with torch.no_grad(), torch.device("meta"):
+            result = copy_structure(module, to_meta)(x)
     except Exception as error:
         raise AWBError(
             f"attention {block.attention!r} cannot be built for, or run on, the {shape[1:]} map after {site} "
@@ -192,3 +192,5 @@ def _check_shape(block: PlannedBlock) -> None:
     if not isinstance(result, torch.Tensor) or tuple(result.shape) != shape:
         got = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
         raise AWBError(f"attention {block.attention!r} maps {shape} to {got}; it must keep the shape")
+    if x._version != version:
+        raise AWBError(f"attention {block.attention!r} changes its input in place; build it with inplace=False")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from awb.attach import attach_awb, awb_blocks
 from awb.macs import count_macs_by_module
 from awb.plan import Stages
-from awb.stages.inputs import Size, as_size
+from awb.stages.inputs import Size, trace_model
 from awb.table import Table
 
 
@@ -47,7 +47,8 @@ def profile_placements(
         if stages is not None:
             attach_awb(model, stages, input_size=input_size, **attach_kwargs)
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        image = torch.zeros(1, 3, *as_size(input_size), device=device)
+        example = trace_model(model, input_size).inputs[0]
+        image = torch.zeros(1, *example.shape[1:], device=device)
         blocks = awb_blocks(model)
         by_module, uncounted = count_macs_by_module(model, image)
         missed |= uncounted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
@@ -39,14 +39,16 @@ def freeze_backbone(model: nn.Module, freeze_norm_stats: bool = True) -> nn.Modu
         raise AWBError(f"{type(model).__name__} has neither blocks nor a known classifier: nothing would be trained")
     flags = model.__dict__.setdefault(_FLAGS, {})
     for name, parameter in model.named_parameters():
-        if id(parameter) not in new:
-            flags.setdefault(name, parameter.requires_grad)
-            parameter.requires_grad_(False)
+        flags.setdefault(name, parameter.requires_grad)
+        parameter.requires_grad_(id(parameter) in new)
+    _release_statistics(model)
     if freeze_norm_stats:
-        for module in _backbone_norms(model):
-            if not _kept(module):
-                module.register_forward_pre_hook(KeepStatistics())
+        norms = _backbone_norms(model)
+        for module in norms.values():
+            module.register_forward_pre_hook(KeepStatistics(("",)))
             module.eval()
+        # a norm that is replaced (SyncBatchNorm conversion) loses its hook: the root then sees to it
+        model.register_forward_pre_hook(KeepStatistics(tuple(norms)))
     return model
 
 
@@ -56,43 +58,41 @@ def unfreeze_backbone(model: nn.Module) -> nn.Module:
     Raises:
         AWBError: The model was not frozen by `freeze_backbone`.
     """
-    flags = model.__dict__.pop(_FLAGS, None)
-    if flags is None:
+    frozen = [module for module in model.modules() if _FLAGS in module.__dict__]  # within a wrapper such as DDP
+    if not frozen:
         raise AWBError("the backbone is not frozen; freeze_backbone(model) comes first")
-    parameters = dict(model.named_parameters())
-    for name, flag in flags.items():
-        if name in parameters:
-            parameters[name].requires_grad_(flag)
-    for module in model.modules():
-        keys = _kept(module)
-        for key in keys:
-            del module._forward_pre_hooks[key]
-        if keys:
-            module.train(model.training)
+    for module in frozen:
+        parameters = dict(module.named_parameters())
+        for name, flag in module.__dict__.pop(_FLAGS).items():
+            if name in parameters:
+                parameters[name].requires_grad_(flag)
+        _release_statistics(module)
     return model
 
 
 def param_groups(model: nn.Module, lr: float, backbone_lr: float, weight_decay: float) -> list[dict[str, Any]]:
     """Optimiser groups: blocks and classifier at one rate, the backbone at another.
 
-    Biases, norms and the scale γ are not decayed: decay would pull LKA's identity bias from 1 to 0. Frozen
+    Biases, norms, scales such as γ, tokens and position embeddings are not decayed: decay would pull LKA's
+    identity bias from 1 to 0. Frozen
     parameters are included (optimisers skip them), so that the same optimiser serves after unfreezing.
 
     Args:
         model: A model with or without blocks.
         lr: Learning rate of the blocks and the classifier.
         backbone_lr: Learning rate of everything else.
-        weight_decay: Weight decay of matrices and kernels.
+        weight_decay: Weight decay of the other weights, matrices and kernels.
 
     Returns:
         Up to four groups, each with a `name`.
     """
     new = _new_parameters(model)
-    undecayed = set(cast(Any, model).no_weight_decay()) if hasattr(model, "no_weight_decay") else set()
+    norms = {id(p) for m in model.modules() if "Norm" in type(m).__name__ for p in m.parameters(recurse=False)}
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         part, rate = ("new", lr) if id(parameter) in new else ("backbone", backbone_lr)
-        decayed = parameter.ndim > 1 and not name.endswith(".bias") and name not in undecayed
+        # a kernel or a matrix; tokens, position embeddings and scales have other names
+        decayed = parameter.ndim > 1 and name.endswith("weight") and id(parameter) not in norms
         key = f"{part}, {'decay' if decayed else 'no decay'}"
         decay = weight_decay if decayed else 0.0
         group = groups.setdefault(key, {"name": key, "params": [], "lr": rate, "weight_decay": decay})
@@ -101,10 +101,18 @@ def param_groups(model: nn.Module, lr: float, backbone_lr: float, weight_decay: 
 
 
 class KeepStatistics:
-    """Forward pre-hook: a batch norm runs in eval mode, even after `model.train()`."""
+    """Forward pre-hook: batch norms below the module run in eval mode, even after `model.train()`.
+
+    Args:
+        paths: Paths of the batch norms; `""` is the module itself.
+    """
+
+    def __init__(self, paths: tuple[str, ...]) -> None:
+        self.paths = paths
 
     def __call__(self, module: nn.Module, args: Any) -> None:
-        module.training = False
+        for path in self.paths:
+            module.get_submodule(path).training = False
 
 
 def _new_parameters(model: nn.Module) -> set[int]:
@@ -112,11 +120,19 @@ def _new_parameters(model: nn.Module) -> set[int]:
     return {id(p) for p in (*awb_parameters(model), *heads)}
 
 
-def _backbone_norms(model: nn.Module) -> list[nn.Module]:
+def _backbone_norms(model: nn.Module) -> dict[str, nn.Module]:
     inside = (*awb_blocks(model).values(), *find_classifier(model).values())
     new = {id(m) for part in inside for m in part.modules()}
-    return [m for m in model.modules() if getattr(m, "running_mean", None) is not None and id(m) not in new]
+    modules = model.named_modules()
+    return {n: m for n, m in modules if getattr(m, "running_mean", None) is not None and id(m) not in new}
 
 
-def _kept(module: nn.Module) -> list[int]:
-    return [key for key, hook in module._forward_pre_hooks.items() if isinstance(hook, KeepStatistics)]
+def _release_statistics(model: nn.Module) -> None:
+    """Take `KeepStatistics` off again; what it kept follows the model's mode."""
+    for module in model.modules():
+        hooks = module._forward_pre_hooks
+        kept = [(key, hook) for key, hook in hooks.items() if isinstance(hook, KeepStatistics)]
+        for key, hook in kept:
+            del hooks[key]
+            for path in hook.paths:
+                module.get_submodule(path).training = model.training

@@ -145,3 +145,54 @@ def test_kinds_without_a_map_say_which_have_one() -> None:
         pass
     with pytest.raises(awb.AWBError, match="expected 'mean'"), awb.capture_attention(model, "max"):  # type: ignore[arg-type]
         pass
+
+
+def test_a_child_named_attention_is_not_the_whole_block() -> None:
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention, self.wide = nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 9, padding=4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.wide(self.attention(x))
+
+    assert awb.receptive_field(Outer()) == (11, 11)
+    conv = nn.Conv2d(2, 2, 3, padding=1)
+    with torch.inference_mode():
+        assert awb.receptive_field(conv) == (3, 3)
+
+
+@pytest.mark.parametrize("name", [nn.Identity, "", None, 3])
+def test_names_of_kinds_must_be_names(name: Any) -> None:
+    with pytest.raises(awb.AWBError, match="expected a name"):
+        awb.register_attention(name)
+
+
+def test_channels_must_be_positive() -> None:
+    with pytest.raises(awb.AWBError, match="channels=0"):
+        awb.create_attention("lka", 0)
+
+
+def test_capturing_in_train_mode_moves_nothing() -> None:
+    @awb.register_attention("normalised_gate")
+    class NormalisedGate(nn.Module):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.norm, self.drop = nn.BatchNorm2d(channels), nn.Dropout(0.5)
+
+        def attention_map(self, x: Tensor) -> Tensor:
+            return self.drop(self.norm(x))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.attention_map(x)
+
+    model = awb.attach_awb(torchvision.models.resnet18(weights=None), 4, attention="normalised_gate").train()
+    images = torch.randn(2, 3, 64, 64)
+    torch.manual_seed(0)
+    expected = model(images)
+    torch.manual_seed(0)
+    with awb.capture_attention(model):
+        assert torch.equal(model(images), expected)
+    (block,) = awb.awb_blocks(model).values()
+    assert block.attention.norm.num_batches_tracked == 2
+    assert block.attention.drop.training

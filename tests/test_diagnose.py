@@ -85,3 +85,32 @@ def test_a_network_that_overflows_is_found(images: Tensor) -> None:
 def test_needs_blocks(images: Tensor) -> None:
     with pytest.raises(awb.AWBError, match="no attention blocks"):
         awb.diagnose(timm.create_model("test_resnet", pretrained=False), images)
+
+
+def test_a_model_without_a_classifier_is_not_dead(images: Tensor) -> None:
+    net = timm.create_model("test_resnet", pretrained=False, features_only=True)
+    awb.attach_awb(net, "last")
+    table = list(awb.diagnose(net, images, raise_if_dead=True))
+    assert table[-1]["gradient norm"] is None
+
+
+def test_inference_mode_outside_is_no_matter() -> None:
+    net = model().eval()
+    with torch.inference_mode():
+        awb.diagnose(net, torch.randn(2, 3, 160, 160), raise_if_dead=True)
+
+
+def test_dead_units_of_channels_last_maps() -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stage, self.linear, self.act = nn.Conv2d(3, 8, 1), nn.Linear(8, 8), nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.act(self.linear(self.stage(x).permute(0, 2, 3, 1)))
+
+    net = Last()
+    with torch.no_grad():
+        net.linear.bias.copy_(torch.tensor([-100.0] * 2 + [100.0] * 6))
+    awb.attach_awb(net, ["stage"], input_size=8)
+    assert next(iter(awb.diagnose(net, torch.randn(2, 3, 8, 8))))["dead units after"] == 0.25

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import awb
+from tests.helpers import perturb
 from tests.test_networks import check_contract
 
 # name, image size, (site, channels, layout, prefix tokens) of the last live stage, live stages
@@ -63,3 +64,41 @@ def test_hieras_tokens_are_brought_into_raster_order() -> None:
     for path, seen in maps.items():
         rolled = model.reroll(tokens[path], int(path.split(".")[1]))
         assert torch.equal(seen, rolled.permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("resnet18", "layer4.1"),  # FeatureListNet
+        ("test_convnext", "stages_3"),  # flattened names, where feature_info says stages.3
+        ("densenet121", "features_denseblock4"),
+        ("test_vit", "model.blocks.5"),  # FeatureGetterNet
+        ("xception41", "blocks_12"),  # FeatureHookNet
+        ("test_efficientnet", "blocks.4.0"),
+        ("hrnet_w18_small", "incre_modules.3.0"),
+    ],
+)
+def test_features_only_models(name: str, last: str) -> None:
+    model = timm.create_model(name, pretrained=False, features_only=True).eval()
+    size = 160 if name.startswith("test") else 96
+    stage = awb.find_stages(model, input_size=size)[-1]
+    assert (stage.sites[0].module, stage.live) == (last, True)
+    images = torch.randn(1, 3, size, size)
+    with torch.no_grad():
+        plain = model(images)
+        awb.attach_awb(model, "last", input_size=size)
+        assert all(torch.equal(a, b) for a, b in zip(model(images), plain, strict=True))
+        perturb(model)
+        changed = [not torch.equal(a, b) for a, b in zip(model(images), plain, strict=True)]
+    assert changed[-1]
+    assert not changed[0]
+
+
+def test_features_that_are_not_returned_are_dead() -> None:
+    model = timm.create_model("test_efficientnet", pretrained=False, features_only=True, out_indices=(1, 2))
+    assert [stage.live for stage in awb.find_stages(model)] == [True, True, True, False, False]
+
+
+def test_grey_images_can_be_profiled() -> None:
+    table = awb.profile_placements(lambda: timm.create_model("test_resnet", in_chans=1), [None], 64)
+    assert next(iter(table))["MACs"] > 0

@@ -42,5 +42,5 @@ def test_strides_of_a_transposed_tensor_are_kept() -> None:
 
 
 def test_wrong_number_of_tokens_names_the_numbers() -> None:
-    with pytest.raises(AWBError, match="10 tokens do not make 1 prefix tokens and a 2×4 grid"):
+    with pytest.raises(AWBError, match="9 tokens do not make a 2×4 grid"):
         to_nchw(torch.zeros(1, 10, 3), "NLC", (2, 4), 1)

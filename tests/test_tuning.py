@@ -171,3 +171,69 @@ def test_bad_heads(arguments: Any, message: str) -> None:
 def test_unknown_heads_are_refused() -> None:
     with pytest.raises(awb.AWBError, match="has no fc, classifier, heads or head"):
         awb.replace_head(nn.Sequential(nn.Conv2d(3, 3, 1)), 3)
+
+
+class Around(nn.Module):
+    """A model of one's own around a backbone."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.backbone(x)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, Around, lambda m: torch.compile(m, backend="eager")])
+def test_wrapped_models_keep_their_classifier(wrap: Any) -> None:
+    model = attached()
+    wrapped = wrap(model)
+    rates = {id(p): g["lr"] for g in awb.param_groups(wrapped, 1e-3, 1e-5, 0.1) for p in g["params"]}
+    assert rates[id(model.fc.weight)] == 1e-3
+    awb.freeze_backbone(wrapped)
+    assert model.fc.weight.requires_grad
+    assert not next(model.parameters()).requires_grad
+    awb.unfreeze_backbone(wrapped)
+    awb.freeze_backbone(model)
+    awb.unfreeze_backbone(wrapped)
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_frozen_statistics_survive_sync_batch_norm_conversion(images: Tensor) -> None:
+    model = awb.freeze_backbone(attached())
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(model).train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model(images)
+    assert not changed(model, before)
+
+
+def test_freezing_again_without_statistics_lets_them_move(images: Tensor) -> None:
+    model = awb.freeze_backbone(awb.freeze_backbone(attached()), freeze_norm_stats=False).train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model(images)
+    assert any(key.endswith("running_mean") for key in changed(model, before))
+
+
+def test_a_classifier_frozen_by_hand_is_left_trainable_and_restored() -> None:
+    model = attached()
+    model.fc.requires_grad_(False)
+    awb.freeze_backbone(model)
+    assert model.fc.weight.requires_grad
+    awb.unfreeze_backbone(model)
+    assert not model.fc.weight.requires_grad
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "vit_b_16"])
+def test_scales_tokens_and_embeddings_are_not_decayed(name: str) -> None:
+    model = torchvision.models.get_model(name, weights=None)
+    decay = {id(p): g["weight_decay"] for g in awb.param_groups(model, 1e-3, 1e-3, 0.1) for p in g["params"]}
+    names = ("layer_scale", "class_token", "pos_embedding", "bias")
+    spared = [path for path, p in model.named_parameters() if decay[id(p)] == 0.0]
+    assert all(path in spared for path, _ in model.named_parameters() if path.endswith(names))
+    assert 0 < len(spared) < len(decay)
+
+
+def test_a_new_head_follows_the_models_mode() -> None:
+    model = awb.replace_head(torchvision.models.resnet18(weights=None).eval(), 5, dropout=0.5)
+    images = torch.randn(1, 3, 64, 64)
+    assert torch.equal(model(images), model(images))

@@ -28,14 +28,16 @@ class LKA(nn.Module):
     7–20 % of its input; after `reset_identity()` it is exactly 1.
 
     Raises:
-        AWBError: A kernel size is even.
+        AWBError: A kernel size is even, or a number not positive.
     """
 
     def __init__(self, channels: int, kernel_size: int = 5, dilated_kernel_size: int = 7, dilation: int = 3) -> None:
         super().__init__()
         for name, size in (("kernel_size", kernel_size), ("dilated_kernel_size", dilated_kernel_size)):
-            if size % 2 == 0:
+            if size < 1 or size % 2 == 0:
                 raise AWBError(f"{name}={size}: expected an odd number, so that the map keeps its size")
+        if dilation < 1:
+            raise AWBError(f"dilation={dilation}: expected a positive int")
         # padding as numbers: fvcore does not count convolutions with padding="same"
         reach = dilation * (dilated_kernel_size // 2)
         self.depthwise = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)

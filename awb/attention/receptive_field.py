@@ -30,11 +30,12 @@ def receptive_field(block: nn.Module, channels: int | None = None, max_size: int
     Raises:
         AWBError: The number of channels cannot be read off.
     """
+    attention = block.get_submodule("attention") if hasattr(block, "planned") else block
     first = next((m for m in block.modules() if isinstance(m, nn.Conv2d)), None)
     channels = channels or getattr(block, "channels", None) or (first.in_channels if first else None)
     if channels is None:
         raise AWBError(f"{type(block).__name__} has no convolution that tells its channels; pass channels=…")
-    probe = copy.deepcopy(getattr(block, "attention", block)).cpu().double().eval().requires_grad_(False)
+    probe = copy.deepcopy(attention).cpu().double().eval().requires_grad_(False)
     field = (math.inf, math.inf)
     for size in (max_size // 2, max_size):  # most fields are small, and small maps are quick
         touched = _touched(probe, channels, size // 2 * 2 + 1)
@@ -44,6 +45,8 @@ def receptive_field(block: nn.Module, channels: int | None = None, max_size: int
     return field
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def _touched(probe: nn.Module, channels: int, side: int) -> Tensor:
     """The positions of a side×side map on which its centre depends."""
     touched = torch.zeros(side, side, dtype=torch.bool)
@@ -51,7 +54,8 @@ def _touched(probe: nn.Module, channels: int, side: int) -> Tensor:
     for _ in range(_DRAWS):
         for parameter in probe.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.copy_(noise / max(1, parameter[0].numel()) ** 0.5)  # no saturated sigmoid
+            fan_in = parameter.numel() // max(1, len(parameter)) if parameter.ndim else 1
+            parameter.data.copy_(noise / max(1, fan_in) ** 0.5)  # no saturated sigmoid
         x = torch.randn(1, channels, side, side, generator=generator, dtype=torch.float64).requires_grad_()
         centre = probe(x)[:, :, side // 2, side // 2].sum()
         (gradient,) = torch.autograd.grad(centre, x)

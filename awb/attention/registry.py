@@ -41,6 +41,8 @@ def register_attention(name: str) -> Callable[[F], F]:
         >>> "spatial_gate" in awb.list_attention()
         True
     """
+    if not isinstance(name, str) or not name:
+        raise AWBError(f"register_attention({name!r}): expected a name, as in @register_attention('my_gate')")
 
     def register(factory: F) -> F:
         if name in _FACTORIES or name in _REFUSED:
@@ -67,6 +69,10 @@ def find_factory(name: str) -> Factory:
     Raises:
         AWBError: The name is unknown, or refused (with the reason).
     """
+    if not isinstance(name, str):
+        raise AWBError(
+            f"attention={name!r}: expected a name; give a class or factory one with register_attention('name')"
+        )
     if name in _REFUSED:
         raise AWBError(f"attention {name!r} is not offered: {_REFUSED[name]}; choose from {list_attention()}")
     if name not in _FACTORIES:
@@ -87,6 +93,8 @@ def create_attention(name: str, channels: int, **kwargs: object) -> nn.Module:
         AWBError: The name is unknown or refused, or the kind has no such option.
     """
     factory = find_factory(name)
+    if not isinstance(channels, int) or channels < 1:
+        raise AWBError(f"channels={channels!r}: expected a positive int")
     options = attention_options(name)
     for key in kwargs:
         if options is not None and key not in options:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import cast
 
 from torch import Tensor
@@ -36,17 +37,56 @@ def describe_site(traced: Trace, entry: Entry, element: int | str | None = None)
     chain = [n for n in traced.returning(tensor, version) if n == entry.name or n.startswith(inside)]
     once = sorted((n for n in chain if not traced.times_called(n)), key=lambda n: _preference(traced, n))
     if not once:
-        counts = ", ".join(f"{times} times in {mode}" for mode, times in traced.times_called(entry.name).items())
-        raise AWBError(
-            f"{entry.name!r} is called {counts}; a block goes after a module that runs exactly once: "
-            "name one inside or after it"
-        )
+        raise AWBError(_not_once(entry.name, traced.times_called(entry.name)))
     layout, channels = _layout(traced, entry, element, tensor)
     if layout != "NLC":
-        grid = (tensor.shape[2], tensor.shape[3]) if layout == "NCHW" else (tensor.shape[1], tensor.shape[2])
-        return Site(once[0], element, channels, layout, grid)
+        return Site(once[0], element, channels, layout, _map_grid(layout, tensor))
     grid = _token_grid(traced, call, tensor.shape[1], entry.reduction)
     return Site(once[0], element, channels, layout, grid, tensor.shape[1] - grid[0] * grid[1], entry.order)
+
+
+def check_site(traced: Trace, site: Site, reduction: int) -> Site:
+    """A site that somebody wrote down, with the grid that the trace shows.
+
+    Raises:
+        AWBError: The trace contradicts it.
+    """
+    call = traced.call(site.module) if site.module else None
+    if call is None:
+        raise AWBError(f"no module {site.module!r} is called in the forward pass, so no block can run after it")
+    times = traced.times_called(site.module)
+    if times:
+        raise AWBError(_not_once(site.module, times))
+    tensor = call.output(site.element)
+    if tensor is None:
+        known = [element for element, _, _ in call.outputs]
+        raise AWBError(f"the output of {site.module!r} has no element {site.element!r}: it has {known}")
+    axis = {"NCHW": 1, "NHWC": 3, "NLC": 2}.get(site.layout)
+    if axis is None or tensor.ndim != (3 if site.layout == "NLC" else 4) or tensor.shape[axis] != site.channels:
+        raise AWBError(
+            f"{site} returns {tuple(tensor.shape)}, which is not {site.layout} with {site.channels} channels"
+        )
+    if site.layout != "NLC":
+        return replace(site, grid=_map_grid(site.layout, tensor))
+    length = tensor.shape[1]
+    if site.num_prefix_tokens + site.grid[0] * site.grid[1] == length:
+        return site
+    grid = _token_grid(traced, call, length, reduction)
+    if site.num_prefix_tokens + grid[0] * grid[1] != length or site.order:
+        raise AWBError(f"{site} returns {length} tokens, not {site.num_prefix_tokens} prefix tokens and a grid")
+    return replace(site, grid=grid)
+
+
+def _map_grid(layout: Layout, tensor: Tensor) -> tuple[int, int]:
+    height, width = tensor.shape[2:] if layout == "NCHW" else tensor.shape[1:3]
+    return int(height), int(width)
+
+
+def _not_once(name: str, times: Mapping[str, int]) -> str:
+    counts = ", ".join(f"{count} times in {mode}" for mode, count in times.items())
+    return (
+        f"{name!r} is called {counts}; a block goes after a module that runs exactly once: name one inside or after it"
+    )
 
 
 def _preference(traced: Trace, name: str) -> tuple[bool, int]:

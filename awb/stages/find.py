@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from awb.errors import AWBError
+from awb.errors import AWBError, require_module
 from awb.stages.after import after_site
 from awb.stages.describe import describe_site, nominal_reduction
 from awb.stages.families import Entry, stage_entries
@@ -41,6 +41,7 @@ def find_stages(model: nn.Module, input_size: Size | None = None, example_input:
         >>> [stage.name for stage in awb.find_stages(torchvision.models.resnet18())]
         ['layer1', 'layer2', 'layer3', 'layer4']
     """
+    require_module(model)
     stages = number_stages(model, trace_model(model, input_size, example_input))
     if not stages:
         raise AWBError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -56,10 +57,10 @@ def as_arguments(example_input: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def as_size(size: Size) -> tuple[int, int]:
     """(height, width) from a side or a pair."""
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
+    pair = tuple(size) if isinstance(size, list | tuple) else (size, size)
+    if len(pair) != 2 or not all(isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in pair):
         raise AWBError(f"input_size={size!r}: expected a positive int or (height, width)")
-    return pair[0], pair[1]
+    return int(pair[0]), int(pair[1])
 
 
 def default_size(model: nn.Module) -> tuple[int, int]:

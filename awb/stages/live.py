@@ -38,15 +38,15 @@ def dead_sites(model: nn.Module, traced: Trace, sites: list[Site]) -> set[Site]:
         duplicate.get_submodule(site.module).register_forward_hook(_Keep(site, maps))
     for head in find_classifier(duplicate).values():
         head.register_forward_pre_hook(lambda _, args: features.append(args[0]))
+    generator = torch.Generator().manual_seed(0)  # a seed of torch's own would reset every CUDA generator
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(0)
         device = next((p.device for p in duplicate.parameters()), torch.device("cpu"))
-        inputs = torch.utils._pytree.tree_map_only(Tensor, lambda t: _random(t, device), traced.inputs)
-        kwargs = torch.utils._pytree.tree_map_only(Tensor, lambda t: _random(t, device), dict(traced.kwargs))
+        inputs = torch.utils._pytree.tree_map_only(Tensor, lambda t: _random(t, device, generator), traced.inputs)
+        kwargs = torch.utils._pytree.tree_map_only(Tensor, lambda t: _random(t, device, generator), dict(traced.kwargs))
         output = duplicate(*inputs, **kwargs)
         ends = features or [t for _, t in elements(output)]
         # random weights, since a sum over a normalised axis is constant
-        score = torch.stack([(t * torch.randn_like(t)).sum() for t in ends]).sum()
+        score = torch.stack([(t * torch.randn(t.shape, generator=generator).to(t)).sum() for t in ends]).sum()
         gradients = torch.autograd.grad(score, list(maps.values()), allow_unused=True)
     return {
         site
@@ -77,8 +77,8 @@ def _usable(tensor: Tensor) -> Tensor:
     return tensor.detach().float()
 
 
-def _random(tensor: Tensor, device: torch.device) -> Tensor:
+def _random(tensor: Tensor, device: torch.device, generator: torch.Generator) -> Tensor:
     shape = (1, *tensor.shape[1:]) if tensor.ndim == 4 else tuple(tensor.shape)
     if tensor.is_floating_point():
-        return torch.randn(shape, device=device)
+        return torch.randn(shape, generator=generator).to(device)
     return torch.zeros(shape, dtype=tensor.dtype, device=device)

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from numbers import Integral
 
 from torch import nn
 
 from awb.errors import AWBError, did_you_mean, shortlist
 from awb.stages.families import Entry
-from awb.stages.find import find_after, make_stage, mark_dead
+from awb.stages.find import find_after, make_stage, mark_dead, number_stages
 from awb.stages.trace import Trace
 from awb.stages.types import Stage
 
 Selector = int | str | Stage
 _LAST = re.compile(r"last:(\d+)")
+_EXPECTED = "an int, a str, a Stage or a list of these"
 
 
 def select_stages(
-    model: nn.Module,
-    traced: Trace,
-    numbered: Sequence[Stage],
-    selectors: Selector | Iterable[Selector],
-    allow_dead: bool = False,
+    model: nn.Module, traced: Trace, selectors: Selector | Iterable[Selector], allow_dead: bool = False
 ) -> list[Stage]:
     """The stages that the selectors name, each once, numbered ones first.
 
     Args:
         model: The model.
         traced: Its trace.
-        numbered: Its numbered stages.
         selectors: 1-based or negative ints, `"all"`, `"last"`, `"last:k"`, `"after"`, module paths, globs
             (`*` within one path segment, `**` across), `Stage` objects, or a list of these.
         allow_dead: Accept stages that the head never reads.
@@ -37,26 +35,52 @@ def select_stages(
     Raises:
         AWBError: A selector matches nothing, or names a dead stage.
     """
-    single = isinstance(selectors, int | str | Stage)
-    asked: list[Selector] = [selectors] if single else list(selectors)  # type: ignore[arg-type, list-item]
-    if not asked:
-        raise AWBError("stages is empty: name at least one stage")
+    asked = _as_list(selectors)
+    numbered = _numbered(model, traced, asked)
     chosen: dict[tuple[object, ...], Stage] = {}
     for selector in asked:
         for stage in _match(model, traced, numbered, selector):
             if not (stage.live or allow_dead):
                 raise AWBError(_dead_message(stage, numbered))
-            chosen.setdefault(stage.sites, stage)
+            if not stage.sites:
+                raise AWBError(f"{stage} has no sites, so nothing would be attached")
+            chosen.setdefault(tuple(stage.sites), replace(stage, sites=tuple(stage.sites)))
     return sorted(chosen.values(), key=lambda s: (s.index is None, s.index or 0))
+
+
+def _as_list(selectors: Selector | Iterable[Selector]) -> list[Selector]:
+    if isinstance(selectors, Integral | str | Stage):
+        return [selectors]
+    if isinstance(selectors, bytes) or not isinstance(selectors, Iterable):
+        raise AWBError(f"stages: {selectors!r} is a {type(selectors).__name__}; expected {_EXPECTED}")
+    asked = list(selectors)
+    if not asked:
+        raise AWBError("stages is empty: name at least one stage")
+    return asked
+
+
+def _numbered(model: nn.Module, traced: Trace, asked: list[Selector]) -> list[Stage]:
+    """The numbered stages; none if they cannot be found and nobody asks for them, since paths do without."""
+    try:
+        return number_stages(model, traced)
+    except AWBError:
+        by_path = all(isinstance(s, Stage) or (isinstance(s, str) and not _is_word(s)) for s in asked)
+        if not by_path:
+            raise
+        return []
+
+
+def _is_word(selector: str) -> bool:
+    return selector in ("all", "last", "after") or _LAST.fullmatch(selector) is not None
 
 
 def _match(model: nn.Module, traced: Trace, numbered: Sequence[Stage], selector: Selector) -> list[Stage]:
     if isinstance(selector, Stage):
         return [selector]
-    if isinstance(selector, bool) or not isinstance(selector, int | str):
-        raise AWBError(f"stages: {selector!r} is a {type(selector).__name__}; expected an int, a str or a Stage")
-    if isinstance(selector, int):
-        return [_by_number(model, numbered, selector)]
+    if isinstance(selector, bool) or not isinstance(selector, Integral | str):
+        raise AWBError(f"stages: {selector!r} is a {type(selector).__name__}; expected {_EXPECTED}")
+    if isinstance(selector, Integral):
+        return [_by_number(model, numbered, int(selector))]
     last = _LAST.fullmatch(selector)
     if selector in ("all", "last") or last:
         live = [stage for stage in numbered if stage.live]
@@ -86,7 +110,8 @@ def _by_path(model: nn.Module, traced: Trace, numbered: Sequence[Stage], pattern
     matches = [name for name in names if name == pattern or (called[name] and regex.fullmatch(name))]
     if not matches:
         words = ["all", "last", "last:2", "after", *names]
-        raise AWBError(f"no module matches {pattern!r}{did_you_mean(pattern, words)}: {_known(model, numbered)}")
+        hint = f"; did you mean the int {pattern}?" if pattern.isdecimal() else did_you_mean(pattern, words)
+        raise AWBError(f"no module matches {pattern!r}{hint}: {_known(model, numbered)}")
     found = [by_path[name] for name in matches if name in by_path]
     fresh = [make_stage(traced, Entry(name)) for name in matches if name not in by_path]
     return found + mark_dead(model, traced, fresh)

@@ -44,8 +44,11 @@ class _MapTensors(TorchFunctionMode):
 
 def copy_structure(model: nn.Module, tensor_map: TensorMap) -> nn.Module:
     """A deep copy of `model` in eval mode, its tensors mapped by `tensor_map`, without the user's hooks."""
-    with torch.no_grad(), _MapTensors(tensor_map):
-        duplicate = copy.deepcopy(model)
+    try:
+        with torch.no_grad(), _MapTensors(tensor_map):
+            duplicate = copy.deepcopy(model)
+    except (TypeError, SystemError) as error:  # a lock, a file, a random generator
+        raise AWBError(f"{type(model).__name__} cannot be copied for tracing ({error})") from error
     for module in duplicate.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for key in [key for key, hook in hooks.items() if not _collects_features(hook)]:
