@@ -13,6 +13,8 @@ from awb.errors import AWBError
 _DRAWS = 4  # a single draw may leave every unit behind a ReLU dead
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def receptive_field(block: nn.Module, channels: int | None = None, max_size: int = 63) -> tuple[float, float]:
     """Height and width of the input on which one output position depends, found by gradients.
 
@@ -45,8 +47,6 @@ def receptive_field(block: nn.Module, channels: int | None = None, max_size: int
     return field
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
 def _touched(probe: nn.Module, channels: int, side: int) -> Tensor:
     """The positions of a side×side map on which its centre depends."""
     touched = torch.zeros(side, side, dtype=torch.bool)
