@@ -225,10 +225,12 @@ def _hook(root: nn.Module, block: AWB) -> None:
         # first, so that hooks that collect features see what the block returns
         site.register_forward_hook(hook, prepend=True)
     if planned.grid_source is not None:
-        source = root.get_submodule(planned.grid_source)
-        grid_hook = next((h for h in source._forward_hooks.values() if isinstance(h, GridHook)), None)
+        name, element = planned.grid_source
+        source = root.get_submodule(name)
+        grid_hooks = (h for h in source._forward_hooks.values() if isinstance(h, GridHook) and h.element == element)
+        grid_hook = next(grid_hooks, None)
         if grid_hook is None:
-            grid_hook = GridHook(block.grid)
+            grid_hook = GridHook(block.grid, element)
             source.register_forward_hook(grid_hook)
         block.grid = grid_hook.grid
     guard = next((h for h in root._forward_pre_hooks.values() if isinstance(h, HookGuard)), None)

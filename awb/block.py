@@ -127,7 +127,17 @@ def _map_in_eval_mode(attention: Any, x: Tensor) -> Tensor:
     return attention_map
 
 
-class BlockHook:
+class Hook:
+    """What torch.jit.script says of a hook: it compiles functions only, by their name."""
+
+    @property
+    def __name__(self) -> str:
+        raise AttributeError(
+            "torch.jit.script is deprecated and cannot compile awb's hooks: use torch.export or torch.jit.trace"
+        )
+
+
+class BlockHook(Hook):
     """Forward hook: pass the module's output, or one element of it, through a block below the module.
 
     Args:
@@ -146,17 +156,24 @@ class BlockHook:
         return replace_element(output, self.element, block(output[self.element]))
 
 
-class GridHook:
-    """Forward hook on the module whose N×C×H×W output becomes the tokens: note the grid for the blocks."""
+class GridHook(Hook):
+    """Forward hook on the module whose N×C×H×W output becomes the tokens: note the grid for the blocks.
 
-    def __init__(self, grid: TokenGrid) -> None:
+    Args:
+        grid: Where the blocks read it.
+        element: Index or key of the map in the output; None if the output is the map.
+    """
+
+    def __init__(self, grid: TokenGrid, element: int | str | None = None) -> None:
         self.grid = grid
+        self.element = element
 
-    def __call__(self, module: nn.Module, args: Any, output: Tensor) -> None:
-        self.grid.update((output.shape[2], output.shape[3]))
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        shape = (output if self.element is None else output[self.element]).shape
+        self.grid.update((shape[2], shape[3]))
 
 
-class HookGuard:
+class HookGuard(Hook):
     """Forward pre-hook on the root: refuse to run if a block has lost its hook.
 
     Replacing a module (`SyncBatchNorm.convert_sync_batchnorm`, timm's `freeze_batch_norm_2d`) moves the block
@@ -201,7 +218,7 @@ def is_hooked(root: nn.Module, planned: PlannedBlock) -> bool:
     try:
         root.get_submodule(planned.path)
         hooks = root.get_submodule(planned.site.module)._forward_hooks
-        source = root.get_submodule(planned.grid_source)._forward_hooks if planned.grid_source else None
+        source = root.get_submodule(planned.grid_source[0])._forward_hooks if planned.grid_source else None
     except AttributeError:
         return False
     runs = False

@@ -23,7 +23,8 @@ class PlannedBlock:
         site: The module after which the block runs, and the map there.
         home: The module on which the block sits; the site's own, or a descendant of it where the site would
             run a new child as a layer.
-        grid_source: The module whose output shows the token grid at run time; None if it is fixed.
+        grid_source: The module whose output shows the token grid at run time, and the element of the output; None
+            if the grid is fixed.
         attention: The attention kind.
         attention_kwargs: Its options.
         init: How it starts.
@@ -34,7 +35,7 @@ class PlannedBlock:
     reduction: int
     site: Site
     home: str
-    grid_source: str | None
+    grid_source: tuple[str, int | str | None] | None
     attention: str
     attention_kwargs: Mapping[str, Any]
     init: Init

@@ -20,7 +20,7 @@ from awb.table import Table
 def profile_placements(
     factory: Callable[[], nn.Module],
     placements: Mapping[str, Stages | None] | Iterable[Stages | None],
-    input_size: Size = 224,
+    input_size: Size | None = None,
     *,
     latency: bool = False,
     **attach_kwargs: Any,
@@ -31,7 +31,7 @@ def profile_placements(
         factory: Makes a fresh model, e.g. `lambda: torchvision.models.densenet121(num_classes=14)`.
         placements: `stages` arguments of `attach_awb`, or a mapping from a label to one; None for the plain
             backbone.
-        input_size: Side or (height, width) of the input in pixels.
+        input_size: Side or (height, width) of the input in pixels; by default what the model was built for.
         latency: Also time the forward pass of one image on the model's device (median of 5, in ms).
         **attach_kwargs: Further arguments of `attach_awb`.
 

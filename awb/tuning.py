@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from awb.attach import awb_blocks
+from awb.block import Hook
 from awb.classifier import find_classifier
 from awb.errors import AWBError
 
@@ -100,7 +101,7 @@ def param_groups(model: nn.Module, lr: float, backbone_lr: float, weight_decay: 
     return list(groups.values())
 
 
-class KeepStatistics:
+class KeepStatistics(Hook):
     """Forward pre-hook: batch norms below the module run in eval mode, even after `model.train()`.
 
     Args:

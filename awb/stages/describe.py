@@ -39,10 +39,11 @@ def describe_site(traced: Trace, entry: Entry, element: int | str | None = None)
     if not once:
         raise AWBError(_not_once(entry.name, traced.times_called(entry.name)))
     layout, channels = _layout(traced, entry, element, tensor)
+    own = traced.element(once[0], tensor)  # a module inside returns it alone, or in another place
     if layout != "NLC":
-        return Site(once[0], element, channels, layout, _map_grid(layout, tensor))
-    grid = _token_grid(traced, call, tensor.shape[1], entry.reduction)
-    return Site(once[0], element, channels, layout, grid, tensor.shape[1] - grid[0] * grid[1], entry.order)
+        return Site(once[0], own, channels, layout, _map_grid(layout, tensor))
+    grid = _token_grid(traced, call, tensor, entry.reduction)
+    return Site(once[0], own, channels, layout, grid, tensor.shape[1] - grid[0] * grid[1], entry.order)
 
 
 def check_site(traced: Trace, site: Site, reduction: int) -> Site:
@@ -71,7 +72,7 @@ def check_site(traced: Trace, site: Site, reduction: int) -> Site:
     length = tensor.shape[1]
     if site.num_prefix_tokens + site.grid[0] * site.grid[1] == length:
         return site
-    grid = _token_grid(traced, call, length, reduction)
+    grid = _token_grid(traced, call, tensor, reduction)
     if site.num_prefix_tokens + grid[0] * grid[1] != length or site.order:
         raise AWBError(f"{site} returns {length} tokens, not {site.num_prefix_tokens} prefix tokens and a grid")
     return replace(site, grid=grid)
@@ -102,23 +103,25 @@ def nominal_reduction(traced: Trace, entry: Entry, grid: tuple[int, int]) -> int
     return int(ratio) if ratio == int(ratio) else 2 ** round(math.log2(ratio))
 
 
-def grid_source(traced: Trace, site: Site) -> str | None:
-    """The first module whose N×C×H×W output has the tokens' grid, and so shows it at every input size."""
+def grid_source(traced: Trace, site: Site) -> tuple[str, int | str | None] | None:
+    """The first module, and element of its output, with a map of the tokens' grid: it shows it at every input size."""
     if site.layout != "NLC":
         return None
     end = traced.call(site.module)
+    tokens = end.output(site.element) if end is not None else None
+    if end is None or tokens is None:
+        return None
     for call in traced.calls:
-        if end is not None and call.finished >= end.finished:
+        if call.finished >= end.finished:
             break
-        tensor = call.output(None)
-        shows = tensor is not None and tensor.ndim == 4 and tuple(tensor.shape[2:]) == site.grid
-        if shows and not traced.times_called(call.name):
-            return call.name
+        for element, grid in call.grids(tokens.shape[0]):
+            if grid == site.grid and not traced.times_called(call.name):
+                return call.name, element
     return None
 
 
-def _token_grid(traced: Trace, call: Call, length: int, reduction: int | None) -> tuple[int, int]:
-    """The grid of `length` tokens, prefix tokens included.
+def _token_grid(traced: Trace, call: Call, tokens: Tensor, reduction: int | None) -> tuple[int, int]:
+    """The grid of N×L×C tokens, prefix tokens included.
 
     Tokens come from a map, so the latest N×C×H×W output before the call that fits says what the grid is;
     where none does (LeViT subsamples tokens) the nominal reduction decides.
@@ -127,15 +130,13 @@ def _token_grid(traced: Trace, call: Call, length: int, reduction: int | None) -
         AWBError: Neither gives a grid.
     """
     height, width = traced.input_size
+    batch, length = tokens.shape[:2]
     step = reduction or math.sqrt(height * width / max(length, 1))
     for earlier in reversed([c for c in traced.calls if c.finished < call.finished]):
-        tensor = earlier.output(None)
-        if tensor is None or tensor.ndim != 4:
-            continue
-        h, w = int(tensor.shape[2]), int(tensor.shape[3])
-        close = abs(h - height / step) < 1 + 0.1 * h and abs(w - width / step) < 1 + 0.1 * w
-        if close and 0 <= length - h * w <= _MAX_PREFIX:
-            return h, w
+        for _, (h, w) in earlier.grids(batch):
+            close = abs(h - height / step) < 1 + 0.1 * h and abs(w - width / step) < 1 + 0.1 * w
+            if close and 0 <= length - h * w <= _MAX_PREFIX:
+                return h, w
     if reduction is not None:
         h, w = math.ceil(height / reduction), math.ceil(width / reduction)
         if 0 <= length - h * w <= _MAX_PREFIX:

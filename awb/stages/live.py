@@ -56,7 +56,7 @@ def dead_sites(model: nn.Module, traced: Trace, sites: list[Site]) -> set[Site]:
 
 
 class _Keep:
-    """Put a site's map on the autograd tape and remember it."""
+    """Remember a site's map, put on the autograd tape if the input's way there is cut."""
 
     def __init__(self, site: Site, maps: dict[Site, Tensor]) -> None:
         self.site, self.maps = site, maps
@@ -80,5 +80,6 @@ def _usable(tensor: Tensor) -> Tensor:
 def _random(tensor: Tensor, device: torch.device, generator: torch.Generator) -> Tensor:
     shape = (1, *tensor.shape[1:]) if tensor.ndim == 4 else tuple(tensor.shape)
     if tensor.is_floating_point():
-        return torch.randn(shape, generator=generator).to(device)
+        # on the tape, and no leaf: later layers may work in place
+        return 1 * torch.randn(shape, generator=generator).to(device).requires_grad_()
     return torch.zeros(shape, dtype=tensor.dtype, device=device)

@@ -7,6 +7,7 @@ moves no statistic, draws no random number and runs none of the user's hooks.
 from __future__ import annotations
 
 import copy
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -89,6 +90,12 @@ class Call:
         """The returned tensor at `element`, or None if there is none."""
         return next((t for e, t, _ in self.outputs if e == element), None)
 
+    def grids(self, batch: int) -> Iterator[tuple[int | str | None, tuple[int, int]]]:
+        """(element, height and width) of its N×C×H×W outputs; a position bias is 1×heads×L×L."""
+        for element, tensor, _ in self.outputs:
+            if tensor.ndim == 4 and tensor.shape[0] == batch:
+                yield element, (int(tensor.shape[2]), int(tensor.shape[3]))
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -112,6 +119,11 @@ class Trace:
     def call(self, name: str) -> Call | None:
         """The first call of the module at `name`."""
         return next((c for c in self.calls if c.name == name), None)
+
+    def element(self, name: str, tensor: Tensor) -> int | str | None:
+        """Where the first call of the module at `name` has this very tensor in its output."""
+        call = self.call(name)
+        return next(e for e, t, _ in call.outputs if t is tensor) if call is not None else None
 
     def times_called(self, name: str) -> dict[str, int]:
         """How often the module runs in each mode in which that is not once."""
@@ -153,17 +165,29 @@ def trace(model: nn.Module, inputs: tuple[Any, ...], kwargs: Mapping[str, Any] |
                 run(*meta_inputs, **meta_kwargs)
         except Exception as error:
             if mode == "forward":
-                shapes = [tuple(t.shape) for t in _tensors((meta_inputs, meta_kwargs))]
-                raise AWBError(
-                    f"{type(model).__name__} cannot be traced on an input of shape "
-                    f"{shapes[0] if len(shapes) == 1 else shapes} ({type(error).__name__}: {error}); "
-                    "pass input_size=(height, width) or example_input=… that the model accepts"
-                ) from error
+                raise AWBError(_cannot_trace(model, watch, (meta_inputs, meta_kwargs), error)) from error
             continue  # a mode that the backbone itself cannot run says nothing about sites
         counts[mode] = Counter(c.name for c in watch.calls)
         if mode == "forward":
             calls = watch.calls
     return Trace(duplicate, meta_inputs, meta_kwargs, (size[0], size[1]), tuple(calls), counts)
+
+
+def _cannot_trace(model: nn.Module, watch: _Watch, inputs: Any, error: Exception) -> str:
+    """What to do about a forward that failed: the input may be wrong, or the forward depend on values."""
+    shapes = [tuple(t.shape) for t in _tensors(inputs)]
+    failed = f"{type(model).__name__} cannot be traced on an input of shape {shapes[0] if len(shapes) == 1 else shapes}"
+    if not re.search("meta tensor|register_meta", str(error)):  # what torch says of values that are not there
+        return (
+            f"{failed} ({type(error).__name__}: {error}); "
+            "pass input_size=(height, width) or example_input=… that the model accepts"
+        )
+    children = dict(watch.modules[0].named_children())
+    ran = [c.name for c in watch.calls if c.name in children and list(children[c.name].parameters())]
+    return (
+        f"{failed}: its forward depends on values (as a detector's does, which keeps some boxes), and awb traces "
+        f"shapes only; attach to a part that does not, e.g. attach_awb(model.{ran[0] if ran else 'backbone'}, …)"
+    )
 
 
 @contextmanager

@@ -1,0 +1,191 @@
+"""The command line: `awb stages`, `awb profile` and `awb attentions`."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import difflib
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, cast
+
+from torch import nn
+
+from awb.attention.registry import find_factory, list_attention
+from awb.errors import AWBError
+from awb.profile import profile_placements
+from awb.stages import find_stages
+from awb.stages.inputs import Size, default_size
+from awb.table import Table
+
+_LIBRARIES = ("timm", "torchvision")  # a bare name that both have means the first
+_MODEL_HELP = "timm:NAME, torchvision:NAME, or a bare NAME (timm's if both have it); built without pretrained weights"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The arguments; by default those of the process.
+
+    Returns:
+        The exit status: 0, or 2 if the request was refused; the reason is then on stderr.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        table = args.command(args)
+    except AWBError as error:
+        print(f"awb: error: {error}", file=sys.stderr)
+        return 2
+    if args.json:
+        print(json.dumps(list(table), indent=2, ensure_ascii=False))
+        for note in table.notes:  # the rows have no place for them
+            print(f"awb: {note}", file=sys.stderr)
+    else:
+        print(_readable(table))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="awb", description="Attention after chosen stages of any torchvision or timm backbone."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, summary: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=summary)
+        added.add_argument("--json", action="store_true", help="print a list of objects instead of a table")
+        added.set_defaults(command=run)
+        return added
+
+    def model_command(name: str, run: Any, summary: str) -> argparse.ArgumentParser:
+        added = command(name, run, summary)
+        added.add_argument("model", metavar="MODEL", help=_MODEL_HELP)
+        added.add_argument(
+            "--input-size", type=int, nargs="+", metavar=("H", "W"),
+            help="side, or height and width, in pixels; by default what the model was built for",
+        )  # fmt: skip
+        return added
+
+    model_command("stages", _stages, "List the stages of a backbone.")
+    profile = model_command("profile", _profile, "Count what blocks cost under several placements.")
+    profile.add_argument(
+        "--placements", nargs="+", required=True, metavar="STAGES",
+        help="what attach_awb takes as stages: last, last:2, all, after, a number, a path, a glob, or several "
+        "of these joined by commas (3,4)",
+    )  # fmt: skip
+    profile.add_argument("--attention", default="lka", metavar="KIND", help="a name from `awb attentions` (lka)")
+    profile.add_argument("--num-classes", type=int, metavar="N", help="outputs of the classifier")
+    command("attentions", _attentions, "List the attention kinds.")
+    return parser
+
+
+def _stages(args: argparse.Namespace) -> Table:
+    headers = ("stage", "name", "site", "channels", "reduction", "layout", "grid", "prefix tokens", "live")
+    rows = tuple(
+        (stage.index, stage.name, str(site), site.channels, stage.reduction, site.layout, site.grid,
+         site.num_prefix_tokens, stage.live)
+        for stage in find_stages(_build(args.model), None if args.input_size is None else _size(args.input_size))
+        for site in stage.sites
+    )  # fmt: skip
+    return Table(headers, rows)
+
+
+def _profile(args: argparse.Namespace) -> Table:
+    find_factory(args.attention)  # before the model, which may take long to build
+    if args.num_classes is not None and args.num_classes < 1:
+        raise AWBError(f"--num-classes {args.num_classes}: expected a positive int")
+    model = _build(args.model, args.num_classes)
+    return profile_placements(
+        lambda: copy.deepcopy(model),
+        {"plain": None, **{text: _placement(text) for text in args.placements}},
+        default_size(model) if args.input_size is None else _size(args.input_size),
+        attention=args.attention,
+    )
+
+
+def _attentions(args: argparse.Namespace) -> Table:
+    offers = ("attention_map", "reset_identity")
+    rows = tuple((name, *(hasattr(find_factory(name), offer) for offer in offers)) for name in list_attention())
+    return Table(("attention", *offers), rows)
+
+
+def _size(given: list[int]) -> Size:
+    # a wrong count is refused, with the reason, where the size is used
+    return given[0] if len(given) == 1 else cast("tuple[int, int]", tuple(given))
+
+
+def _placement(text: str) -> int | str | list[int | str]:
+    """The `stages` argument that is meant: ints as ints, and a list where there are commas."""
+    parts = [_selector(part.strip()) for part in text.split(",")]
+    return parts[0] if len(parts) == 1 else parts
+
+
+def _selector(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _build(spec: str, num_classes: int | None = None) -> nn.Module:
+    """The model that is named, with random weights.
+
+    Raises:
+        AWBError: No library has it.
+    """
+    prefix, colon, name = spec.rpartition(":")
+    if colon and prefix not in _LIBRARIES:
+        raise AWBError(f"no library {prefix!r} in {spec!r}: there are {', '.join(_LIBRARIES)}")
+    owners = [library for library in ([prefix] if colon else _LIBRARIES) if _has(library, name)]
+    if not owners:
+        raise AWBError(f"no model {spec!r}{_near_models(name)}")
+    if len(owners) > 1:
+        print(f"awb: {name} is in {' and '.join(owners)}; took {owners[0]}:{name}", file=sys.stderr)
+    options = {} if num_classes is None else {"num_classes": num_classes}
+    if owners[0] == "timm":
+        import timm
+
+        model = timm.create_model(name, pretrained=False, **options)
+    else:
+        import torchvision
+
+        model = torchvision.models.get_model(name, weights=None, **options)
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def _has(library: str, name: str) -> bool:
+    if library == "torchvision":
+        return name in _names(library)
+    import timm
+
+    # deprecated names are not in its list; a tag that is not there is found only when the model is built
+    return name in timm.list_models(include_tags=True) if "." in name else bool(timm.is_model(name))
+
+
+def _names(library: str) -> list[str]:
+    if library == "timm":
+        import timm
+
+        return list(timm.list_models())
+    import torchvision
+
+    # those of the module itself classify images; the others (detection, video, …) may fetch a backbone's weights
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def _near_models(name: str) -> str:
+    near = [
+        f"{library}:{match}"
+        for library in _LIBRARIES
+        for match in difflib.get_close_matches(name.lower(), _names(library), n=3)
+    ]
+    return f"; did you mean {', '.join(near)}?" if near else ": neither timm nor torchvision has a name like it"
+
+
+def _readable(table: Table) -> str:
+    """The table as text, with a grid as in `14×14`."""
+    rows = tuple(tuple("×".join(map(str, v)) if isinstance(v, tuple) else v for v in row) for row in table.rows)
+    return str(Table(table.headers, rows, table.notes))

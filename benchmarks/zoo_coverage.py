@@ -1,0 +1,314 @@
+"""Does attach_awb work on every architecture of timm and torchvision?
+
+    python -m benchmarks.zoo_coverage --minutes 30 --jobs 2     # go on where benchmarks/zoo_coverage.csv ends
+    python -m benchmarks.zoo_coverage --report                   # print what the file says
+
+Each architecture is built with cheap deterministic weights and run in a process of its own batch, with a time limit:
+stages found; attached at the last live stage and at all live ones; outputs bit-identical at identity; each block, made
+other than the identity by small zero-mean noise, changes the outputs and gets a gradient; detaching restores. Networks
+of more than 100 M parameters are only traced and attached on meta tensors ("meta" in the row).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+CSV = Path(__file__).with_suffix(".csv")
+BATCH = 8
+SECONDS_EACH = 90
+LARGEST = 100_000_000  # parameters
+
+
+@dataclass
+class Row:
+    """One architecture; `status` is works, refused or fails, `detail` the reason."""
+
+    library: str
+    architecture: str
+    file: str = ""
+    parameters: int = 0
+    tensors: str = ""  # real or meta
+    input_size: str = ""
+    stages: int = 0
+    live: int = 0
+    status: str = "fails"
+    detail: str = ""
+    seconds: float = 0.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what is missing from the file, or report on it; the exit status is 1 if anything fails."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30, help="start no batch after this long")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
+    parser.add_argument("--only", default="", help="only architectures whose library:name contains this")
+    parser.add_argument("--report", action="store_true", help="only print what the file says")
+    parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.worker:
+        work(args.worker)
+        return 0
+    if not args.report:
+        run_missing(args.minutes, args.jobs, args.only)
+    return report()
+
+
+def architectures() -> list[str]:
+    """`library:name` of every architecture."""
+    import timm
+    import torchvision
+
+    ours = [f"torchvision:{name}" for name in torchvision.models.list_models(module=torchvision.models)]
+    return ours + [f"timm:{name}" for name in timm.list_models()]
+
+
+def read() -> dict[str, Row]:
+    if not CSV.exists():
+        return {}
+    with CSV.open(newline="") as file:
+        return parse(file.read().splitlines()[1:])
+
+
+def parse(lines: Sequence[str]) -> dict[str, Row]:
+    kinds = {f.name: {"int": int, "float": float}.get(str(f.type), str) for f in fields(Row)}
+    cells = csv.DictReader(lines, list(kinds))
+    rows = [Row(**{key: kinds[key](value) for key, value in line.items()}) for line in cells]
+    return {f"{row.library}:{row.architecture}": row for row in rows}
+
+
+def write(rows: dict[str, Row]) -> None:
+    with CSV.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [f.name for f in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(rows[name]) for name in sorted(rows))
+
+
+def run_missing(minutes: float, jobs: int, only: str) -> None:
+    rows, lock, end = read(), Lock(), time.monotonic() + 60 * minutes
+    missing = iter([name for name in architectures() if name not in rows and only in name])
+
+    def serve() -> None:
+        while time.monotonic() < end:
+            with lock:
+                batch = list(islice(missing, BATCH))
+            if not batch:
+                return
+            found = run_batch(batch)
+            with lock:
+                rows.update(found)
+                write(rows)
+                print(f"{len(rows)} done; {', '.join(f'{n} {r.status}' for n, r in found.items())}", flush=True)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for job in [pool.submit(serve) for _ in range(jobs)]:
+            job.result()
+
+
+def run_batch(names: list[str]) -> dict[str, Row]:
+    """Rows of a batch; an architecture on which the process dies or stalls fails, and the rest is run again."""
+    found: dict[str, Row] = {}
+    while names:
+        command = [sys.executable, "-m", "benchmarks.zoo_coverage", "--worker", *names]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_EACH * len(names))
+            output, end = result.stdout, f"the process ended with {result.returncode}"
+        except subprocess.TimeoutExpired as error:
+            output = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+            end = "time ran out"
+        found |= parse(output.splitlines())
+        names = [name for name in names if name not in found]
+        if names:
+            library, _, architecture = names[0].partition(":")
+            found[names[0]] = Row(library, architecture, detail=end)
+            names = names[1:]
+    return found
+
+
+def report() -> int:
+    rows = read()
+    counts = Counter(row.status for row in rows.values())
+    total = len(architectures())
+    print(f"{len(rows)} of {total} architectures tried: " + ", ".join(f"{n} {s}" for s, n in counts.most_common()))
+    for name, row in rows.items():
+        if row.status != "works":
+            print(f"{row.status}  {name}: {row.detail}")
+    return 1 if counts["fails"] else 0
+
+
+# --- in the worker ---------------------------------------------------------------------------------------------------
+
+
+def work(names: list[str]) -> None:
+    import torch
+
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    writer = csv.DictWriter(sys.stdout, [f.name for f in fields(Row)], lineterminator="\n")
+    for name in names:
+        library, _, architecture = name.partition(":")
+        row, start = Row(library, architecture), time.monotonic()
+        try:
+            examine(row)
+        except Exception as error:  # the row says what went wrong
+            row.status, row.detail = "fails", f"{type(error).__name__}: {error}".replace("\n", " ")[:300]
+        row.seconds = round(time.monotonic() - start, 1)
+        writer.writerow(asdict(row))
+        sys.stdout.flush()
+
+
+def examine(row: Row) -> None:
+    """Fill in the row."""
+    import torch
+
+    import awb
+
+    with torch.device("meta"):
+        try:
+            model = build(row)
+        except (NotImplementedError, RuntimeError):  # some constructors read values: torchvision's RegNets
+            with torch.device("cpu"), _no_random_init():
+                model = build(row)
+    row.parameters = sum(p.numel() for p in model.parameters())
+    row.tensors = "real" if row.parameters <= LARGEST else "meta"
+    if row.tensors == "real":
+        with _no_random_init():
+            model = build(row)
+        set_weights(model)
+    else:
+        model = model.to("meta")
+    model.eval()
+    size, stages = smallest_size(model)
+    row.input_size = "×".join(map(str, size))
+    row.stages, row.live = len(stages), sum(stage.live for stage in stages)
+    try:
+        awb.plan_awb(model, "last", input_size=size)
+    except awb.AWBError as error:
+        row.status, row.detail = "refused", str(error)[:300]
+        return
+    check(model, size, real=row.tensors == "real")
+    row.status = "works"
+
+
+def build(row: Row) -> Any:
+    if row.library == "timm":
+        import timm
+
+        row.file = timm.models._registry._model_to_module[row.architecture]
+        return timm.create_model(row.architecture, pretrained=False, num_classes=10)
+    import torchvision
+
+    row.file = torchvision.models.get_model_builder(row.architecture).__module__.rpartition(".")[2]
+    extra = {"init_weights": False} if row.architecture in ("inception_v3", "googlenet") else {}
+    return torchvision.models.get_model(row.architecture, weights=None, num_classes=10, **extra)
+
+
+@contextmanager
+def _no_random_init() -> Iterator[None]:
+    """Build without drawing random numbers, which takes most of the time and is overwritten anyway."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    skipped = {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_}
+
+    class Skip(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return args[0] if func in skipped else func(*args, **(kwargs or {}))
+
+    with Skip():
+        yield
+
+
+def set_weights(model: Any) -> None:
+    """Small deterministic weights, and none at zero: some classifiers and gates start there."""
+    import torch
+
+    base = torch.randn(65_537, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            count = parameter.numel()
+            noise = base.repeat(count // len(base) + 1)[:count].view(parameter.shape)
+            if parameter.ndim > 1:
+                parameter.copy_(noise / max(1, parameter[0].numel()) ** 0.5)
+            elif parameter.abs().mean() < 0.1:
+                parameter.copy_(0.1 * noise)
+
+
+def smallest_size(model: Any) -> tuple[tuple[int, int], list[Any]]:
+    """The smallest size tried at which the stages are found and no map is a single position, and the stages."""
+    import awb
+    from awb.stages.inputs import default_size
+
+    default = default_size(model)
+    for size in [(s, s) for s in (64, 96, 128, 160) if s < max(default)]:
+        try:
+            stages = awb.find_stages(model, input_size=size)
+        except awb.AWBError:
+            continue
+        if all(min(site.grid) > 1 for stage in stages for site in stage.sites):
+            return size, stages
+    return default, awb.find_stages(model)
+
+
+def check(model: Any, size: tuple[int, int], real: bool) -> None:
+    """Raise AssertionError unless attaching keeps every promise."""
+    import torch
+
+    import awb
+    from tests.helpers import calibrate, perturb
+
+    batch = 2 if any(getattr(m, "running_mean", None) is not None for m in model.modules()) else 1
+    images = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0))
+    keys = list(model.state_dict())
+    if not real:
+        images = images.to("meta")
+    else:
+        calibrate(model, images)
+    with torch.no_grad():
+        plain = model(images)
+    for placement in ("last", "all"):
+        awb.attach_awb(model, placement, input_size=size)
+        with torch.no_grad():
+            same = model(images)
+            assert same.shape == plain.shape, "another shape of output"
+            assert not real or torch.equal(same, plain), f"{placement}: not the identity"
+        if placement == "last":
+            awb.detach_awb(model)
+    blocks = awb.awb_blocks(model)
+    perturb(model, scale=0.05 / len(blocks))  # each multiplies its input: the more there are, the less noise each bears
+    changed = model(images)
+    parameters = [p for block in blocks.values() for p in block.parameters()]
+    gradients = torch.autograd.grad(changed.square().sum(), parameters, allow_unused=True)
+    by_id = {id(p): g for p, g in zip(parameters, gradients, strict=True)}
+    for path, block in blocks.items():
+        got = [by_id[id(p)] for p in block.parameters()]
+        assert all(g is not None for g in got), f"{path} gets no gradient"
+        if not real:
+            continue
+        assert any(g.any() for g in got), f"{path} gets a zero gradient"
+        block.enabled = False
+        with torch.no_grad():
+            assert not torch.equal(model(images), changed), f"{path} has no effect"
+        block.enabled = True
+    assert not real or changed.isfinite().all(), "the perturbed output is not finite"
+    awb.detach_awb(model)
+    assert list(model.state_dict()) == keys, "detaching leaves other keys"
+    with torch.no_grad():
+        assert not real or torch.equal(model(images), plain), "detaching leaves another network"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,236 @@
+"""Models that awb has no rules for: detectors, segmentation networks, Hugging Face, one's own; by module path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+import transformers
+from torch import Tensor, nn
+from torchvision.models import detection, segmentation
+
+import awb
+from tests.helpers import assert_same, calibrate, perturb, snapshot
+
+IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+
+
+class OwnNetwork(nn.Module):
+    """Two inputs, a residual addition in place, and a function call where others have a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.body = nn.ModuleDict({"left": nn.Conv2d(8, 8, 3, padding=1), "right": nn.Conv2d(8, 8, 1)})
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, image: Tensor, scale: Tensor) -> Tensor:
+        x = torch.relu(self.stem(image)) * scale
+        for convolution in self.body.values():
+            y = convolution(x)
+            y += x
+            x = torch.relu(y)
+        return self.head(x.mean((2, 3)))
+
+
+def fasterrcnn() -> nn.Module:
+    size = {"min_size": 64, "max_size": 96}  # it resizes images
+    return detection.fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=3, **size)
+
+
+def deeplab() -> nn.Module:
+    return segmentation.deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=3)
+
+
+def fcn() -> nn.Module:
+    return segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=3)
+
+
+def unet(encoder: str) -> nn.Module:
+    return smp.Unet(encoder, encoder_weights=None, classes=2)
+
+
+SWIN = transformers.SwinConfig(
+    image_size=64, patch_size=4, embed_dim=16, depths=[1, 1, 2], num_heads=[1, 2, 4], window_size=4, num_labels=3
+)
+DINO = transformers.Dinov2Config(
+    image_size=64, patch_size=16, hidden_size=32, num_hidden_layers=3, num_attention_heads=2, num_labels=3
+)
+CONVNEXT = transformers.ConvNextConfig(hidden_sizes=[8, 16, 32, 64], depths=[1, 1, 2, 1], image_size=64, num_labels=3)
+VIT = transformers.ViTConfig(
+    image_size=64, patch_size=16, hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64,
+    num_labels=3,
+)  # fmt: skip
+
+# builder, what to attach after, the example input (None: 64 pixels), sites
+CASES: dict[str, tuple[Callable[[], nn.Module], Any, Any, list[str]]] = {
+    "deeplabv3": (deeplab, ["backbone.6", "backbone.16", "classifier.0"], None,
+                  ["backbone.6", "backbone.16.2", "classifier.0"]),
+    "fcn": (fcn, ["backbone.layer1", "backbone.layer3"], None, ["backbone.layer1.2", "backbone.layer3.5"]),
+    # it returns a dict; the block goes after the module inside that returns the map
+    "fcn, backbone": (fcn, "backbone", None, ["backbone.layer4.2"]),
+    "unet, resnet18": (lambda: unet("resnet18"), ["encoder.layer*", "decoder.blocks.0"], None,
+                       ["encoder.layer1.1", "encoder.layer2.1", "encoder.layer3.1", "encoder.layer4.1",
+                        "decoder.blocks.0"]),
+    "unet, timm": (lambda: unet("tu-test_resnet"), "encoder.model.layer*", None,
+                   [f"encoder.model.layer{i}.0" for i in (1, 2, 3, 4)]),
+    "swin": (lambda: transformers.SwinModel(SWIN), "encoder.layers.*.blocks.*", None,
+             [f"encoder.layers.{name}[0]" for name in ("0.blocks.0", "1.blocks.0", "2.blocks.0", "2.blocks.1")]),
+    "swin, classifier": (lambda: transformers.SwinForImageClassification(SWIN), "swin.layernorm", None,
+                         ["swin.layernorm"]),
+    "dinov2": (lambda: transformers.Dinov2Model(DINO), "encoder.layer.*", {"pixel_values": IMAGES},
+               [f"encoder.layer.{i}" for i in range(3)]),
+    # it reads the class token and the mean of the patches, so the last layer is live
+    "dinov2, classifier": (lambda: transformers.Dinov2ForImageClassification(DINO), "dinov2.encoder.layer.2", None,
+                           ["dinov2.encoder.layer.2"]),
+    "convnext": (lambda: transformers.ConvNextForImageClassification(CONVNEXT), "convnext.encoder.stages.*", None,
+                 [f"convnext.encoder.stages.{i}" for i in range(4)]),
+    "vit": (lambda: transformers.ViTForImageClassification(VIT), ["vit.layers.0", "vit.layers.1"], None,
+            ["vit.layers.0", "vit.layers.1"]),
+    "own": (OwnNetwork, ["stem", "body.*"], (IMAGES, torch.ones(1)), ["stem", "body.left", "body.right"]),
+}  # fmt: skip
+
+
+def outputs(model: nn.Module, example: Any) -> list[Tensor]:
+    """All tensors of what the model returns (tensor, dict, Hugging Face's ModelOutput, a detector's list)."""
+    result = model(**example) if isinstance(example, dict) else model(*(example or (IMAGES,)))
+    return [leaf for leaf in torch.utils._pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
+
+
+def assert_gradients(model: nn.Module) -> None:
+    for path, block in awb.awb_blocks(model).items():
+        for name, parameter in block.named_parameters():
+            assert parameter.grad is not None, (path, name)
+            assert parameter.grad.any(), (path, name)
+
+
+def same(a: list[Tensor], b: list[Tensor]) -> bool:
+    return len(a) == len(b) and all(map(torch.equal, a, b))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_attach_by_path(case: str) -> None:
+    build, stages, example, sites = CASES[case]
+    torch.manual_seed(0)
+    model = build().eval()
+    if example is None:
+        calibrate(model, IMAGES)
+    before, expected = snapshot(model), outputs(model, example)
+
+    awb.attach_awb(model, stages, **({"input_size": 64} if example is None else {"example_input": example}))
+    blocks = awb.awb_blocks(model)
+    assert [str(block.planned.site) for block in blocks.values()] == sites
+    assert [key for key in model.state_dict() if ".awb." not in key] == list(before["state"])
+    assert same(outputs(model, example), expected)
+
+    perturb(model)
+    actual = outputs(model, example)
+    assert not same(actual, expected)
+    generator = torch.Generator().manual_seed(2)
+    torch.stack([(t * torch.randn(t.shape, generator=generator)).sum() for t in actual]).sum().backward()
+    assert_gradients(model)
+
+    awb.detach_awb(model)
+    torch.set_rng_state(before["rng"])  # building blocks draws random numbers
+    assert_same(before, snapshot(model))
+    assert same(outputs(model, example), expected)
+
+
+def detector() -> tuple[nn.Module, list[Tensor]]:
+    torch.manual_seed(0)
+    model = fasterrcnn().eval()
+    calibrate(model.backbone, torch.randn(2, 3, 128, 128))
+    return model, [torch.rand(3, 64, 64), torch.rand(3, 64, 80)]
+
+
+@pytest.mark.parametrize(
+    ("part", "stages", "blocks"),
+    [
+        ("backbone", ["body.6", "body.16"], ["backbone.body.6.awb", "backbone.body.16.2.awb"]),
+        ("backbone.body", "16", ["backbone.body.16.2.awb"]),
+        ("backbone", "fpn.layer_blocks.*", ["backbone.fpn.layer_blocks.0.0.awb", "backbone.fpn.layer_blocks.1.0.awb"]),
+    ],
+)
+def test_detector(part: str, stages: Any, blocks: list[str]) -> None:
+    model, images = detector()
+    before, expected = snapshot(model), outputs(model, (images,))
+    assert len(expected[0]) > 0  # some boxes
+
+    awb.attach_awb(model.get_submodule(part), stages)
+    assert list(awb.awb_blocks(model)) == blocks
+    assert same(outputs(model, (images,)), expected)
+    perturb(model)
+    assert not same(outputs(model, (images,)), expected)
+
+    model.train()
+    model.backbone.eval()  # batch statistics stay
+    box = {"boxes": torch.tensor([[8.0, 8.0, 40.0, 40.0]]), "labels": torch.tensor([1])}
+    torch.stack([*model(images, [box, box]).values()]).sum().backward()
+    assert_gradients(model)
+
+    awb.detach_awb(model.eval())
+    torch.set_rng_state(before["rng"])  # training a detector draws more: it samples boxes
+    assert_same(before, snapshot(model))
+    assert same(outputs(model, (images,)), expected)
+
+
+def test_whole_detector_says_what_to_do() -> None:
+    model, images = detector()
+    before = snapshot(model)
+    with pytest.raises(awb.AWBError, match=r"depends on values .* attach_awb\(model\.backbone, …\)"):
+        awb.attach_awb(model, "backbone.body.16", example_input=(images,))
+    assert_same(before, snapshot(model))
+
+
+def test_last_layer_of_a_class_token_model_is_refused() -> None:
+    model = transformers.ViTForImageClassification(VIT)
+    with pytest.raises(awb.AWBError, match=r"vit\.layers\.2 is dead: the head reads only the class token"):
+        awb.plan_awb(model, "vit.layers.*")
+    assert len(awb.plan_awb(model, "vit.layers.*", allow_dead=True).blocks) == 3
+
+
+def test_module_with_several_maps_is_refused() -> None:
+    with pytest.raises(awb.AWBError, match=r"'encoder' returns several maps .* Stage whose Site names the element"):
+        awb.plan_awb(unet("resnet18"), "encoder", input_size=64)
+
+
+def test_one_of_several_maps() -> None:
+    """A feature pyramid's level, named by a `Site`."""
+    model, images = detector()
+    expected = outputs(model, (images,))
+    site = awb.Site("fpn", "0", channels=256, layout="NCHW", grid=(7, 7))
+    awb.attach_awb(model.backbone, awb.Stage(None, "fpn", 32, True, (site,)))
+    assert same(outputs(model, (images,)), expected)
+    perturb(model)
+    assert not same(outputs(model, (images,)), expected)
+
+
+def test_token_grid_follows_the_input() -> None:
+    """Hugging Face's Swin shows a merged grid only in the second element of a stage's output: 8×32 is not 16×16.
+
+    Its position bias, of a window of 4×4 pixels, is a 16×16 map of another kind.
+    """
+    torch.manual_seed(0)
+    model = transformers.SwinModel(SWIN).eval()
+    awb.attach_awb(model, "encoder.layers.1.blocks.0", input_size=128)
+    (block,) = awb.awb_blocks(model).values()
+    seen = []
+    block.attention.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
+    with torch.no_grad():
+        model(torch.zeros(1, 3, 128, 128))
+        model(torch.zeros(1, 3, 64, 256))
+    assert seen == [(1, 32, 16, 16), (1, 32, 8, 32)]
+
+
+def test_hidden_states_are_those_after_the_blocks() -> None:
+    torch.manual_seed(0)
+    model = transformers.Dinov2Model(DINO).eval()
+    with torch.no_grad():
+        before = model(IMAGES, output_hidden_states=True).hidden_states
+        perturb(awb.attach_awb(model, "encoder.layer.1"))
+        after = model(IMAGES, output_hidden_states=True).hidden_states
+    # the embedding, then one a layer
+    assert [torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [True, True, False, False]
