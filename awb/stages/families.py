@@ -56,21 +56,17 @@ def listed(model: nn.Module, traced: Trace) -> list[Entry]:
     """
     info: Any = getattr(model, "feature_info", ())
     layout = getattr(model, "output_fmt", None)
-    names = {name for name, _ in model.named_modules()}
+    modules = dict(model.named_modules())
     entries = []
     for row in getattr(info, "info", info):
         name = _NOT_LISTED.get(row["module"], row["module"])
         flat = name.replace(".", "_", 1)
-        entries.append(Entry(flat if flat in names else name, row["num_chs"], row["reduction"], layout))
+        entries.append(Entry(flat if flat in modules else name, row["num_chs"], row["reduction"], layout))
     if _is_features_only(model):
-        entries = [entry for entry in entries if entry.name in names]
+        entries = [entry for entry in entries if entry.name in modules]
     # TResNet names the whole model as its stem, VGG lists the pool after its last block
-    entries = [e for e in entries if e.name and not isinstance(_module(model, e.name), nn.MaxPool2d)]
+    entries = [e for e in entries if e.name and not isinstance(modules.get(e.name), nn.MaxPool2d)]
     return entries[1:] if entries and _STEM.fullmatch(entries[0].name) else entries
-
-
-def _module(model: nn.Module, name: str) -> nn.Module | None:
-    return dict(model.named_modules()).get(name)
 
 
 def _is_features_only(model: nn.Module) -> bool:
