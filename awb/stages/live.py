@@ -71,10 +71,17 @@ def _usable(tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point():
         return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor.detach()
     if tensor.is_meta or not tensor.any():
-        device = "cpu" if tensor.is_meta else tensor.device
-        generator = torch.Generator().manual_seed(tensor.numel())
-        return (0.05 * torch.randn(tensor.shape, generator=generator)).to(device)
+        return _noise(tensor.shape).to("cpu" if tensor.is_meta else tensor.device)
     return tensor.detach().float()
+
+
+def _noise(shape: torch.Size) -> Tensor:
+    """Small random values, each row the one before moved on by one: a model of billions of parameters needs few."""
+    if not shape:
+        return torch.full((), 0.05)
+    row = shape[1:].numel()
+    values = 0.05 * torch.randn(shape[0] + row, generator=torch.Generator().manual_seed(shape.numel()))
+    return values.as_strided(shape, (1, *torch.empty(shape[1:], device="meta").stride()))
 
 
 def _random(tensor: Tensor, device: torch.device, generator: torch.Generator) -> Tensor:
