@@ -32,6 +32,7 @@ def calibrate(model: nn.Module, images: Tensor) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.eval()
         norm.momentum = momentum
+        norm.running_var.clamp_(min=0.01)  # a channel that was dead would be multiplied by 316 where it is not
 
 
 def wake_classifier(model: nn.Module) -> None:

@@ -132,6 +132,15 @@ def elements(rule: Rule, *chosen: int | str) -> Rule:
     return rule_with_elements
 
 
+def in_layout(rule: Rule, layout: str) -> Rule:
+    """Stages whose maps are as wide and high as they have channels at some sizes, so that shapes do not tell."""
+
+    def rule_with_layout(model: nn.Module, traced: Trace) -> list[Entry]:
+        return [replace(entry, layout=layout) for entry in rule(model, traced)]
+
+    return rule_with_layout
+
+
 def unrolled(model: nn.Module, traced: Trace) -> list[Entry]:
     """Hiera's tokens are in mask-unit order: `reroll` brings token positions into raster order."""
     entries = []
@@ -176,6 +185,7 @@ FAMILIES: Mapping[str, Rule] = {
     # what a stage returns is a side output: what goes on is its last block's map, of (map, state)
     "timm:EfficientViM": elements(last_child_of(listed, "blocks"), 0),
     "timm:Hiera": unrolled,
+    "timm:SwinTransformerV2Cr": in_layout(listed, "NCHW"),  # 96×96×96 at 384 pixels
     "torchvision:ResNet": _LAYERS,
     "torchvision:DenseNet": named(*_DENSE),
     "torchvision:VGG": _BEFORE_POOLS,
