@@ -110,7 +110,7 @@ class AWB(nn.Module):
 @torch.no_grad()
 def _is_identity(attention: nn.Module, site: Site) -> bool:
     """Whether a fresh module returns its input (timm's non-local ones): γ = 0 before it would never move."""
-    x = torch.randn(1, site.channels, *site.grid, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(1, site.channels, *site.grid, generator=torch.Generator().manual_seed(0), device="cpu")
     probe = copy.deepcopy(attention)
     with torch.random.fork_rng(devices=[]):
         return all(torch.equal(probe.train(mode)(x), x) for mode in (False, True))

@@ -147,7 +147,7 @@ def _gradient_norms(groups: dict[str, list[nn.Parameter]], ends: list[Tensor]) -
         return dict.fromkeys(groups, 0.0)
     # fixed random weights: the sum of a normalised output would be constant
     generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(end.shape, generator=generator).to(end.device) for end in ends]
+    weights = [torch.randn(end.shape, generator=generator, device="cpu").to(end.device) for end in ends]
     score = torch.stack([(end.float() * w).sum() for end, w in zip(ends, weights, strict=True)]).sum()
     gradients = dict(zip(map(id, parameters), torch.autograd.grad(score, parameters, allow_unused=True), strict=True))
     return {name: _norm([gradients[id(p)] for p in group]) for name, group in groups.items()}

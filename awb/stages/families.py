@@ -148,7 +148,7 @@ def unrolled(model: nn.Module, traced: Trace) -> list[Entry]:
         call = traced.call(entry.name)
         assert call is not None
         tokens = call.outputs[0][1].shape[1]
-        positions = torch.arange(tokens, dtype=torch.float32).view(1, tokens, 1)
+        positions = torch.arange(tokens, dtype=torch.float32, device="cpu").view(1, tokens, 1)
         reroll: Any = model.reroll
         raster = reroll(positions, int(entry.name.rpartition(".")[2])).flatten().long()
         entries.append(replace(entry, order=tuple(raster.argsort().tolist())))

@@ -46,7 +46,8 @@ def dead_sites(model: nn.Module, traced: Trace, sites: list[Site]) -> set[Site]:
         output = duplicate(*inputs, **kwargs)
         ends = features or [t for _, t in elements(output)]
         # random weights, since a sum over a normalised axis is constant
-        score = torch.stack([(t * torch.randn(t.shape, generator=generator).to(t)).sum() for t in ends]).sum()
+        weights = [torch.randn(t.shape, generator=generator, device="cpu").to(t) for t in ends]
+        score = torch.stack([(t * w).sum() for t, w in zip(ends, weights, strict=True)]).sum()
         gradients = torch.autograd.grad(score, list(maps.values()), allow_unused=True)
     return {
         site
@@ -78,9 +79,10 @@ def _usable(tensor: Tensor) -> Tensor:
 def _noise(shape: torch.Size) -> Tensor:
     """Small random values, each row the one before moved on by one: a model of billions of parameters needs few."""
     if not shape:
-        return torch.full((), 0.05)
+        return torch.full((), 0.05, device="cpu")
     row = shape[1:].numel()
-    values = 0.05 * torch.randn(shape[0] + row, generator=torch.Generator().manual_seed(shape.numel()))
+    generator = torch.Generator().manual_seed(shape.numel())
+    values = 0.05 * torch.randn(shape[0] + row, generator=generator, device="cpu")  # whatever the default device is
     return values.as_strided(shape, (1, *torch.empty(shape[1:], device="meta").stride()))
 
 
@@ -88,5 +90,5 @@ def _random(tensor: Tensor, device: torch.device, generator: torch.Generator) ->
     shape = (1, *tensor.shape[1:]) if tensor.ndim == 4 else tuple(tensor.shape)
     if tensor.is_floating_point():
         # on the tape, and no leaf: later layers may work in place
-        return 1 * torch.randn(shape, generator=generator).to(device).requires_grad_()
+        return 1 * torch.randn(shape, generator=generator, device="cpu").to(device).requires_grad_()
     return torch.zeros(shape, dtype=tensor.dtype, device=device)
