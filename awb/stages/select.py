@@ -41,7 +41,7 @@ def select_stages(
     for selector in asked:
         for stage in _match(model, traced, numbered, selector):
             if not (stage.live or allow_dead):
-                raise AWBError(_dead_message(stage, numbered))
+                raise AWBError(_dead_message(model, stage, numbered))
             if not stage.sites:
                 raise AWBError(f"{stage} has no sites, so nothing would be attached")
             chosen.setdefault(tuple(stage.sites), replace(stage, sites=tuple(stage.sites)))
@@ -60,7 +60,12 @@ def _as_list(selectors: Selector | Iterable[Selector]) -> list[Selector]:
 
 
 def _numbered(model: nn.Module, traced: Trace, asked: list[Selector]) -> list[Stage]:
-    """The numbered stages; none if they cannot be found and nobody asks for them, since paths do without."""
+    """The numbered stages; none if they cannot be found and nobody asks for them, since paths do without.
+
+    A `Stage` says itself whether it is live: settling that again may take a forward pass for nothing.
+    """
+    if all(isinstance(selector, Stage) for selector in asked):
+        return []
     try:
         return number_stages(model, traced)
     except AWBError:
@@ -131,11 +136,12 @@ def _known(model: nn.Module, numbered: Sequence[Stage]) -> str:
     return f"{name} has stages 1-{len(numbered)}: {shortlist([stage.name for stage in numbered])}"
 
 
-def _dead_message(stage: Stage, numbered: Sequence[Stage]) -> str:
+def _dead_message(model: nn.Module, stage: Stage, numbered: Sequence[Stage]) -> str:
     live = [s.index for s in numbered if s.live and s.index is not None]
     earlier = f"attach at an earlier stage (the last live one is {live[-1]})" if live else "choose another place"
+    pooled = "build the model with global_pool='avg', " if type(model).__module__.startswith("timm.") else ""
     return (
         f"{stage} is dead: the head reads only the class token, never the patch tokens after it, so a block "
-        f"there would change nothing and get no gradient; {earlier}, build the model with global_pool='avg', "
-        "or pass allow_dead=True if you read the dense features yourself"
+        f"there would change nothing and get no gradient; {earlier}, {pooled}or pass allow_dead=True if you read "
+        "the dense features yourself"
     )
