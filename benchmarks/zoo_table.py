@@ -13,7 +13,7 @@ from benchmarks.zoo_coverage import Row, read
 PAGE = Path(__file__).parent.parent / "docs" / "zoo.md"
 MARK = "<!-- benchmarks.zoo_table writes what follows -->\n"
 HEADER = """
-| architecture | file | million parameters | stages | live | input | tensors | result |
+| architecture | file | params (M) | stages | live | input | tensors | result |
 |---|---|--:|--:|--:|---|---|---|
 """
 
