@@ -183,8 +183,9 @@ def examine(row: Row) -> None:
             with torch.device("cpu"), _no_random_init():
                 model = build(row)
     row.parameters = sum(p.numel() for p in model.parameters())
-    row.tensors = "real" if row.parameters <= LARGEST else "meta"
-    if row.tensors == "real":
+    real = row.parameters <= LARGEST
+    row.tensors = "real" if real else "meta"
+    if real:
         with _no_random_init():
             model = build(row)
         set_weights(model)
@@ -195,13 +196,13 @@ def examine(row: Row) -> None:
     row.input_size = "×".join(map(str, size))
     row.stages, row.live = len(stages), sum(stage.live for stage in stages)
     try:
-        awb.plan_awb(model, selected("last", stages, row.tensors == "real"), input_size=size)
+        awb.plan_awb(model, selected("last", stages, real), input_size=size)
     except awb.AWBError as error:
         row.status, row.detail = "refused", str(error)[:300]
         return
-    if row.tensors == "real":
+    if real:
         tame(model, size, [site.module for stage in stages for site in stage.sites])
-    check(model, size, stages, real=row.tensors == "real")
+    check(model, size, stages, real)
     row.status = "works"
 
 

@@ -1,6 +1,6 @@
 """The documentation's table of architectures, from benchmarks/zoo_coverage.csv.
 
-python -m benchmarks.zoo_table     # write it into docs/zoo.md
+`python -m benchmarks.zoo_table` writes it into docs/zoo.md.
 """
 
 from __future__ import annotations

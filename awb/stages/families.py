@@ -123,22 +123,13 @@ def last_child_of(rule: Rule, container: str = "") -> Rule:
     return last
 
 
-def elements(rule: Rule, *chosen: int | str) -> Rule:
-    """Stages that return several tensors: one site for each of these."""
+def having(rule: Rule, **fields: Any) -> Rule:
+    """A rule's stages with these fields of their entries: what neither `feature_info` nor the shapes tell."""
 
-    def rule_with_elements(model: nn.Module, traced: Trace) -> list[Entry]:
-        return [replace(entry, elements=chosen) for entry in rule(model, traced)]
+    def rule_with_fields(model: nn.Module, traced: Trace) -> list[Entry]:
+        return [replace(entry, **fields) for entry in rule(model, traced)]
 
-    return rule_with_elements
-
-
-def in_layout(rule: Rule, layout: str) -> Rule:
-    """Stages whose maps are as wide and high as they have channels at some sizes, so that shapes do not tell."""
-
-    def rule_with_layout(model: nn.Module, traced: Trace) -> list[Entry]:
-        return [replace(entry, layout=layout) for entry in rule(model, traced)]
-
-    return rule_with_layout
+    return rule_with_fields
 
 
 def unrolled(model: nn.Module, traced: Trace) -> list[Entry]:
@@ -171,21 +162,21 @@ _INVERTED_RESIDUAL = ladder("features", 1, -1)
 _BEFORE_POOLS = ladder("features", 0, -1)
 
 FAMILIES: Mapping[str, Rule] = {
-    "timm:MultiScaleVit": elements(renamed("block.", "stages."), 0),  # (tokens, size)
+    "timm:MultiScaleVit": having(renamed("block.", "stages."), elements=(0,)),  # (tokens, size)
     "timm:Twins": last_child_of(renamed("block.", "blocks.")),
     "timm:Gemma4VitClassifier": renamed("blocks.", "encoder.blocks."),
     # the four branches of the fused last stage, as wide as feature_info says
     "timm:HighResolutionNet": named("incre_modules.*", reductions=(4, 8, 16, 32)),
     # its parallel blocks return maps whose patch tokens nothing reads; the serial ends are alive
     "timm:CoaT": last_child_of(named("serial_blocks1", "serial_blocks2", "serial_blocks3", "serial_blocks4")),
-    "timm:CrossVit": elements(named("blocks.*"), 0, 1),  # a list: the two branches' tokens
-    "timm:PoolingVisionTransformer": elements(listed, 0),  # (map, class tokens)
-    "timm:SelecSls": elements(listed, 0),  # [map, skip connections]
-    "timm:TNT": elements(listed, 1),  # (pixel tokens, patch tokens)
+    "timm:CrossVit": having(named("blocks.*"), elements=(0, 1)),  # a list: the two branches' tokens
+    "timm:PoolingVisionTransformer": having(listed, elements=(0,)),  # (map, class tokens)
+    "timm:SelecSls": having(listed, elements=(0,)),  # [map, skip connections]
+    "timm:TNT": having(listed, elements=(1,)),  # (pixel tokens, patch tokens)
     # what a stage returns is a side output: what goes on is its last block's map, of (map, state)
-    "timm:EfficientViM": elements(last_child_of(listed, "blocks"), 0),
+    "timm:EfficientViM": having(last_child_of(listed, "blocks"), elements=(0,)),
     "timm:Hiera": unrolled,
-    "timm:SwinTransformerV2Cr": in_layout(listed, "NCHW"),  # 96×96×96 at 384 pixels
+    "timm:SwinTransformerV2Cr": having(listed, layout="NCHW"),  # 96×96×96 at 384 pixels
     "torchvision:ResNet": _LAYERS,
     "torchvision:DenseNet": named(*_DENSE),
     "torchvision:VGG": _BEFORE_POOLS,
