@@ -192,6 +192,30 @@ def test_dead_means_no_effect_and_no_gradient() -> None:
     assert torch.equal(model(images), expected)
 
 
+class Discarding(nn.Module):
+    """`side` runs and nobody reads its map; `frozen` runs under no_grad; `same` returns what it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen, self.side, self.body = (nn.Conv2d(3, 3, 1) for _ in range(3))
+        self.same = nn.Identity()
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> dict[str, Any]:
+        with torch.no_grad():
+            x = self.frozen(x)
+        self.side(x)
+        return {"nested": [self.head(self.same(self.body(x).relu_()).mean((2, 3)))]}
+
+
+def test_a_map_that_is_thrown_away_is_dead() -> None:
+    with pytest.raises(awb.AWBError, match=r"side is dead: its map has no way to what the model returns"):
+        awb.plan_awb(Discarding(), ["body", "side"])
+    assert len(awb.plan_awb(Discarding(), "side", allow_dead=True).blocks) == 1
+    # one after another on the same tensor, and one whose module runs under no_grad: a block after it learns
+    assert len(awb.plan_awb(Discarding(), ["frozen", "body", "same"]).blocks) == 3
+
+
 def test_average_pooling_brings_the_last_block_to_life() -> None:
     assert all(stage.live for stage in awb.find_stages(vit(global_pool="avg")))
 

@@ -1,4 +1,4 @@
-"""Whether the head can see a site: a class-token head never reads the patch tokens after the last block."""
+"""Whether a model reads a site's map: a class-token head never reads the patch tokens after the last block."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from awb.stages.types import Site
 
 @torch.inference_mode(False)
 def dead_sites(model: nn.Module, traced: Trace, sites: list[Site]) -> set[Site]:
-    """The sites whose map has no effect on what the classifier reads.
+    """The sites whose map has no effect on what the model returns.
 
-    Only a map with prefix tokens, one beside other outputs, or one of a `features_only` model (which may return
-    earlier features only) can be dead; other sites cost nothing. It is settled by one forward on random input and
-    one backward from the features before the classifier (the classifier itself may start at zero) to the sites: a
-    map whose gradient is exactly 0 is not read.
+    Of a map with prefix tokens, one beside other outputs, or one of a `features_only` model (which may return
+    earlier features only), a part may be read and the rest not: values settle it. Elsewhere it is enough to see
+    whether a gradient finds a way.
 
     Args:
         model: The model; its tensors are read, in a copy of its structure, and not changed.
@@ -27,7 +26,66 @@ def dead_sites(model: nn.Module, traced: Trace, sites: list[Site]) -> set[Site]:
         sites: Sites of `traced`.
     """
     features_only = hasattr(model, "feature_info") and not find_classifier(model)
-    suspects = [s for s in sites if s.num_prefix_tokens > 0 or s.element is not None or features_only]
+    in_part = [s for s in sites if s.num_prefix_tokens > 0 or s.element is not None or features_only]
+    whole = [s for s in sites if s not in in_part]
+    return _with_zero_gradient(model, traced, in_part) | _unreachable(traced, whole)
+
+
+def _unreachable(traced: Trace, sites: list[Site]) -> set[Site]:
+    """The sites to which the autograd graph of the outputs has no way: the model throws their map away.
+
+    The graph is that of a forward on meta tensors, so no weight is read. Where the outputs have none (they are
+    indices, or made under `no_grad`), nothing is known and nothing is dead.
+    """
+    starts: dict[Any, Site] = {}
+    hooks = []
+    for site in sites:
+        module = traced.model.get_submodule(site.module)
+        hooks.append(module.register_forward_hook(_Start(site, starts), prepend=True))
+    try:
+        with torch.random.fork_rng(devices=[]), torch.enable_grad(), torch.device("meta"):
+            args, kwargs = torch.utils._pytree.tree_map_only(Tensor, _on_the_tape, (traced.inputs, traced.kwargs))
+            output = traced.model(*args, **kwargs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    waiting = [t.grad_fn for t in torch.utils._pytree.tree_leaves(output) if isinstance(t, Tensor) and t.grad_fn]
+    if not waiting:
+        return set()
+    seen = set(waiting)
+    while waiting:
+        following = {node for node, _ in waiting.pop().next_functions if node is not None} - seen
+        seen |= following
+        waiting.extend(following)
+    return {site for node, site in starts.items() if node not in seen}
+
+
+class _Start:
+    """Note the node of the graph that stands for what comes after a site."""
+
+    def __init__(self, site: Site, starts: dict[Any, Site]) -> None:
+        self.site, self.starts = site, starts
+
+    def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        with torch.enable_grad():  # the module may run under no_grad
+            output = _on_the_tape(output)
+        self.starts[output.grad_fn] = self.site
+        return output
+
+
+def _on_the_tape(tensor: Tensor) -> Tensor:
+    """A copy with a node in the graph of its own; no leaf, since later layers may work in place."""
+    if not tensor.is_floating_point():
+        return tensor
+    return (tensor if tensor.requires_grad else tensor.detach().requires_grad_()).clone()
+
+
+def _with_zero_gradient(model: nn.Module, traced: Trace, suspects: list[Site]) -> set[Site]:
+    """The sites whose map, less its prefix tokens, gets a gradient of exactly 0.
+
+    One forward on random input and one backward from the features before the classifier (the classifier itself
+    may start at zero) to the sites.
+    """
     if not suspects:
         return set()
     duplicate = copy_structure(model, _usable)

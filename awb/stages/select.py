@@ -139,6 +139,12 @@ def _known(model: nn.Module, numbered: Sequence[Stage]) -> str:
 def _dead_message(model: nn.Module, stage: Stage, numbered: Sequence[Stage]) -> str:
     live = [s.index for s in numbered if s.live and s.index is not None]
     earlier = f"attach at an earlier stage (the last live one is {live[-1]})" if live else "choose another place"
+    if not any(site.num_prefix_tokens for site in stage.sites):
+        return (
+            f"{stage} is dead: its map has no way to what the model returns (it is thrown away, or no gradient comes "
+            f"back from there), so a block there would not learn; {earlier}, or pass allow_dead=True if you read it "
+            "yourself"
+        )
     pooled = "build the model with global_pool='avg', " if type(model).__module__.startswith("timm.") else ""
     return (
         f"{stage} is dead: the head reads only the class token, never the patch tokens after it, so a block "
