@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from awb.attention.registry import register_attention
 from awb.errors import AWBError
+from awb.kernels import BACKENDS, Backend, polyphase_lka_map, use_polyphase
 
 
 @register_attention("lka")
@@ -23,21 +24,34 @@ class LKA(nn.Module):
         kernel_size: Side of the depthwise kernel.
         dilated_kernel_size: Side of the dilated depthwise kernel.
         dilation: Its dilation.
+        backend: How the map is computed, to the same values but for rounding. `"stock"`: by PyTorch's convolutions;
+            `"polyphase"`: the dilated one on interleaved sub-maps, with fast weight gradients; `"auto"`: the faster,
+            as measured (docs/performance.md).
 
     The map is not bounded. With PyTorch's default initialisation it is near 0, so that a fresh block leaves
     7–20 % of its input; after `reset_identity()` it is exactly 1.
 
     Raises:
-        AWBError: A kernel size is even, or a number not positive.
+        AWBError: A kernel size is even, a number not positive, or there is no such backend.
     """
 
-    def __init__(self, channels: int, kernel_size: int = 5, dilated_kernel_size: int = 7, dilation: int = 3) -> None:
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int = 5,
+        dilated_kernel_size: int = 7,
+        dilation: int = 3,
+        backend: Backend = "auto",
+    ) -> None:
         super().__init__()
+        if backend not in BACKENDS:
+            raise AWBError(f"backend={backend!r}: expected one of {', '.join(map(repr, BACKENDS))}")
         for name, size in (("kernel_size", kernel_size), ("dilated_kernel_size", dilated_kernel_size)):
             if size < 1 or size % 2 == 0:
                 raise AWBError(f"{name}={size}: expected an odd number, so that the map keeps its size")
         if dilation < 1:
             raise AWBError(f"dilation={dilation}: expected a positive int")
+        self.backend = backend
         # padding as numbers: fvcore does not count convolutions with padding="same"
         reach = dilation * (dilated_kernel_size // 2)
         self.depthwise = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
@@ -48,9 +62,19 @@ class LKA(nn.Module):
 
     def attention_map(self, x: Tensor) -> Tensor:
         """The N×C×H×W map that multiplies `x`; unbounded, and 1 everywhere after `reset_identity()`."""
+        if use_polyphase(self.backend, x, (self.depthwise, self.dilated, self.pointwise)):
+            return self._polyphase_map(x)
         attention: Tensor = self.dilated(finite(self.depthwise(x)))
         attention = self.pointwise(finite(attention))
         return attention
+
+    def _polyphase_map(self, x: Tensor) -> Tensor:
+        weights = []
+        for convolution in (self.depthwise, self.dilated, self.pointwise):
+            assert convolution.bias is not None
+            weights.append((convolution.weight, convolution.bias))
+        depthwise, dilated, pointwise = weights
+        return polyphase_lka_map(x, depthwise, dilated, pointwise, self.dilated.dilation[0])
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.attention_map(x)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from awb.attention.lka import LKA, finite
 from awb.attention.registry import register_attention
+from awb.kernels import Backend
 
 
 @register_attention("van")
@@ -21,13 +22,21 @@ class VANAttention(nn.Module):
         kernel_size: Side of LKA's depthwise kernel.
         dilated_kernel_size: Side of LKA's dilated depthwise kernel.
         dilation: Its dilation.
+        backend: LKA's backend.
     """
 
-    def __init__(self, channels: int, kernel_size: int = 5, dilated_kernel_size: int = 7, dilation: int = 3) -> None:
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int = 5,
+        dilated_kernel_size: int = 7,
+        dilation: int = 3,
+        backend: Backend = "auto",
+    ) -> None:
         super().__init__()
         self.project_in = nn.Conv2d(channels, channels, 1)
         self.activation = nn.GELU()
-        self.lka = LKA(channels, kernel_size, dilated_kernel_size, dilation)
+        self.lka = LKA(channels, kernel_size, dilated_kernel_size, dilation, backend)
         self.project_out = nn.Conv2d(channels, channels, 1)
 
     def attention_map(self, x: Tensor) -> Tensor:

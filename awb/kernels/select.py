@@ -1,0 +1,61 @@
+"""Whether the polyphase operators run: where they can, and by a few measured rules where they are faster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+Backend = Literal["auto", "stock", "polyphase"]
+BACKENDS: tuple[str, ...] = get_args(Backend)
+
+_CPU = torch.backends.cpu.get_cpu_capability() if torch.backends.mkldnn.is_available() else ""
+# measured by benchmarks/lka.py; without AVX-512, bfloat16 was slower on both sides, and elsewhere nobody measured
+_FASTER = {"AVX2": (torch.float32,), "AVX512": (torch.float32, torch.bfloat16)}.get(_CPU, ())
+
+
+def use_polyphase(backend: Backend, x: Tensor, convolutions: Iterable[nn.Module]) -> bool:
+    """Whether to compute by phases.
+
+    Args:
+        backend: `"stock"`: never; `"polyphase"`: wherever it can run; `"auto"`: where it is also faster.
+        x: The input.
+        convolutions: The modules that would be passed by; whatever hooks or replaces one must see it run.
+    """
+    if backend == "stock" or not (_is_plain(x) and all(map(_is_plain_conv, convolutions))):
+        return False
+    return backend == "polyphase" or (x.device.type == "cpu" and _compute_dtype(x) in _FASTER)
+
+
+def _is_plain(x: Tensor) -> bool:
+    """Not what an FX trace or a distributed tensor passes, and nobody records or transforms the operators.
+
+    In float16 intermediate maps overflow, and stay with the code that clamps them.
+
+    A recorded network should say what it computes: `torch.export`, `torch.jit.trace` (so ONNX, and fvcore's count of
+    MACs) see the three convolutions.
+    """
+    if type(x) not in (Tensor, nn.Parameter) or x.device.type not in ("cpu", "cuda"):
+        return False
+    if torch._C._get_tracing_state() is not None or torch.compiler.is_exporting():
+        return False
+    if _compute_dtype(x) is torch.float16:
+        return False
+    if torch.compiler.is_compiling():
+        return True
+    # neither has a rule for custom gradients of this kind
+    forward_mode = torch.autograd.forward_ad._current_level >= 0
+    return not (forward_mode or torch._C._are_functorch_transforms_active())
+
+
+def _is_plain_conv(module: nn.Module) -> bool:
+    """Not a subclass or parametrisation, and without hooks."""
+    return type(module) is nn.Conv2d and not any(
+        (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    )
+
+
+def _compute_dtype(x: Tensor) -> torch.dtype:
+    return torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
