@@ -9,7 +9,7 @@ sum gives what a positive beats. All sums are of whole numbers in float64, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -18,8 +18,6 @@ import numpy.typing as npt
 from awb.errors import AWBError, did_you_mean
 from awb.study.metrics.arrays import Floats, Indices, Known, check_cases
 from awb.study.metrics.replicates import Replicates
-
-_BLOCK = 32  # replicates at a time: patients × 32 and bins × 32 float64 stay in a core's cache
 
 
 class WeightedMetric(Protocol):
@@ -64,8 +62,7 @@ def bootstrap(
     prepare = _find(metric)
     of_block = [prepare(known, replicates.groups[known.rows], replicates.n_groups) for known in cases]
     values = np.empty((len(replicates), len(cases.classes)))
-    for block in _blocks(len(replicates)):
-        counts = replicates.counts(block.start, block.stop)
+    for block, counts in replicates.blocks():
         for c, of_class in enumerate(of_block):
             values[block, c] = of_class(counts)
     return values
@@ -78,10 +75,6 @@ def _find(metric: Metric) -> Callable[[Known, Indices, int], _OfBlock]:
             raise AWBError(f"no metric {metric!r}{did_you_mean(metric, fast)}; there are auroc, auprc, or a function")
         return fast[metric]
     return lambda known, groups, n_groups: _any(metric, known, groups)
-
-
-def _blocks(count: int) -> Iterator[slice]:
-    return (slice(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK))
 
 
 def _auroc(known: Known, groups: Indices, n_groups: int) -> _OfBlock:

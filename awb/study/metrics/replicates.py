@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +12,15 @@ from awb.errors import AWBError
 from awb.study.metrics.arrays import Floats, Indices, check_groups
 
 
+_BLOCK = 32  # groups × 32 and score bins × 32 float64 stay in a core's cache
+
+
 @dataclass(frozen=True, eq=False)
 class Replicates:
     """Draws of G groups out of G with replacement; an image comes along as often as its group was drawn.
 
-    Nothing is stored: replicate r is drawn anew from (seed, r), so every model, class and metric sees the same ones.
+    Nothing is stored: 32 replicates at a time are drawn anew from the seed and their block's number, so every model,
+    class and metric sees the same ones.
 
     Attributes:
         groups: Each image's group as a number from 0, (n,).
@@ -35,15 +40,28 @@ class Replicates:
         """G."""
         return int(self.groups.max()) + 1
 
-    def counts(self, start: int, stop: int) -> Floats:
-        """Draws of each group in replicates `start` to `stop`: whole numbers as float64, (G, stop − start)."""
-        n = self.n_groups
-        drawn = [np.random.default_rng((self.seed, r)).integers(n, size=n) for r in range(start, stop)]
-        return np.stack([np.bincount(d, minlength=n) for d in drawn], axis=1).astype(np.float64)
+    def blocks(self) -> Iterator[tuple[slice, Floats]]:
+        """Some replicates at a time, and how often each group was drawn in them: whole numbers as float64, (G, ≤ 32)."""
+        for start in range(0, self.n_replicates, _BLOCK):
+            stop = min(start + _BLOCK, self.n_replicates)
+            yield slice(start, stop), self._counts(start // _BLOCK)[:, : stop - start]
 
     def weights(self, replicate: int) -> Floats:
-        """Each image's weight in one replicate, (n,): scikit-learn's `sample_weight`."""
-        return np.asarray(self.counts(replicate, replicate + 1)[self.groups, 0])
+        """Each image's weight in one replicate, (n,): scikit-learn's `sample_weight`.
+
+        Raises:
+            AWBError: There is no such replicate.
+        """
+        if not 0 <= replicate < self.n_replicates:
+            raise AWBError(f"replicate {replicate}; there are 0 to {self.n_replicates - 1}")
+        return np.asarray(self._counts(replicate // _BLOCK)[self.groups, replicate % _BLOCK])
+
+    def _counts(self, block: int) -> Floats:
+        n = self.n_groups
+        drawn = np.random.default_rng((self.seed, block)).integers(n, size=(_BLOCK, n))
+        drawn += n * np.arange(_BLOCK)[:, None]  # one histogram for all
+        counts = np.bincount(drawn.ravel(), minlength=_BLOCK * n).reshape(_BLOCK, n)
+        return np.ascontiguousarray(counts.T, dtype=np.float64)
 
 
 def draw_replicates(groups: npt.ArrayLike, *, n_replicates: int = 2000, seed: int = 0) -> Replicates:
