@@ -11,7 +11,6 @@ import numpy.typing as npt
 from awb.errors import AWBError
 from awb.study.metrics.arrays import Floats, Indices, check_groups
 
-
 _BLOCK = 32  # groups × 32 and score bins × 32 float64 stay in a core's cache
 
 
@@ -41,7 +40,7 @@ class Replicates:
         return int(self.groups.max()) + 1
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
-        """Some replicates at a time, and how often each group was drawn in them: whole numbers as float64, (G, ≤ 32)."""
+        """Some replicates at a time, and the draws of each group in them: whole numbers as float64, (G, ≤ 32)."""
         for start in range(0, self.n_replicates, _BLOCK):
             stop = min(start + _BLOCK, self.n_replicates)
             yield slice(start, stop), self._counts(start // _BLOCK)[:, : stop - start]
