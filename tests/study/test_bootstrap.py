@@ -102,9 +102,9 @@ def test_the_closed_form_of_the_simulation_is_what_a_huge_study_gives() -> None:
 
 @pytest.mark.slow
 def test_the_interval_by_patients_covers_and_the_one_by_images_does_not() -> None:
-    by_patients, by_images = coverage(200, studies=200, n_replicates=500, seed=1)[:, :, 0].mean(axis=0)
-    # benchmarks/coverage.py asks 93–97 % of 1,000; 200 studies have a standard error of 1.5 points
-    assert 0.90 <= by_patients <= 0.99
+    by_patients, by_images = coverage(200, studies=400, n_replicates=500, seed=1)[:, :, 0].mean(axis=0)
+    # a smaller benchmarks/coverage.py: the standard error of 400 studies is 1.2 points
+    assert 0.91 <= by_patients <= 0.98
     assert by_images < 0.88
 
 
