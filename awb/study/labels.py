@@ -154,6 +154,17 @@ def read_labels(
     )
 
 
+def require_groups(table: LabelTable, name: str = "the table") -> Strings:
+    """The groups of a table.
+
+    Raises:
+        AWBError: It has none.
+    """
+    if table.groups is None:
+        raise AWBError(f"{name} has no groups (patients): read it with group=, the column that names them")
+    return table.groups
+
+
 def open_text(path: Path) -> Any:
     """Open a text file, or a gzipped one, for reading.
 
