@@ -14,7 +14,7 @@ from awb.study.labels import LabelTable, require_groups
 from awb.table import Table
 
 _HEADERS = (
-    "set", "seen in", "class", "images", "seen", "share", "of seen patients", "share of images",
+    "set", "seen in", "images of", "images", "seen", "share", "of seen patients", "share of images",
     "patients", "seen patients", "share of patients",
 )  # fmt: skip
 
