@@ -133,7 +133,7 @@ def read_labels(
     Raises:
         AWBError: No such file or column; a row of another length; a cell that is no label; a name given twice.
     """
-    header, rows = _read_csv(Path(path))
+    header, rows = read_csv(Path(path))
     cells = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
     special = [image] if group is None else [image, group]
     for name in (*special, *(classes or ())):
@@ -154,6 +154,17 @@ def read_labels(
     )
 
 
+def require_groups(table: LabelTable, name: str = "the table") -> Strings:
+    """The groups of a table.
+
+    Raises:
+        AWBError: It has none.
+    """
+    if table.groups is None:
+        raise AWBError(f"{name} has no groups (patients): read it with group=, the column that names them")
+    return table.groups
+
+
 def open_text(path: Path) -> Any:
     """Open a text file, or a gzipped one, for reading.
 
@@ -167,7 +178,12 @@ def open_text(path: Path) -> Any:
     return opened(path, "rt", encoding="utf-8-sig", newline="")
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The header of a CSV file (or CSV.gz), and its rows, without white space around the cells.
+
+    Raises:
+        AWBError: No such file, no rows, a row of another length, or a header given twice.
+    """
     with open_text(path) as file:
         reader = csv.reader(file)
         header = [name.strip() for name in next(reader, [])]
