@@ -93,12 +93,15 @@ def _subgroups(args: argparse.Namespace, labels: LabelTable) -> Any:
 def _thresholds(args: argparse.Namespace, labels: LabelTable) -> Floats:
     predictions, path = args.thresholds_from
     validation = read_labels(path, image=args.image, group=args.group, classes=labels.classes)
-    shared = np.intersect1d(validation.images, labels.images).tolist()
-    if shared:
-        raise AWBError(
-            f"{path} and {args.labels} share {len(shared):,} images: {shortlist(shared, 4)}; "
-            "thresholds must come from other images"
-        )
+    for what, shared in (
+        ("images", np.intersect1d(validation.images, labels.images)),
+        ("groups (patients)", np.intersect1d(require_groups(validation, path), require_groups(labels, args.labels))),
+    ):
+        if len(shared):
+            raise AWBError(
+                f"{path} and {args.labels} share {len(shared):,} {what}: {shortlist(shared.tolist(), 4)}; "
+                "thresholds must come from others than those evaluated"
+            )
     scores = read_predictions(predictions, validation, image=args.image)
     return choose_thresholds(validation.labels, scores, rule=args.rule, target=args.target, classes=labels.classes)
 
