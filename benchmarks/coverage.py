@@ -59,26 +59,26 @@ def intervals(study: Study, n_replicates: int, seed: int) -> tuple[Interval, Int
     return found[0], found[1]
 
 
-def coverage(n_patients: int, studies: int, n_replicates: int, seed: int) -> npt.NDArray[np.float64]:
-    """Whether each interval holds the truth, and its width: (studies, 2 kinds, 2)."""
+def simulate_intervals(n_patients: int, studies: int, n_replicates: int, seed: int) -> npt.NDArray[np.float64]:
+    """Low and high ends: (studies, by patients and by images, 2)."""
     rng = np.random.default_rng((seed, n_patients))
-    return np.array([
-        [(low <= TRUE_AUROC <= high, high - low) for low, high in intervals(simulate(rng, n_patients), n_replicates, i)]
-        for i in range(studies)
-    ])  # fmt: skip
+    return np.array([intervals(simulate(rng, n_patients), n_replicates, i) for i in range(studies)])
 
 
 def measure(sizes: tuple[int, ...], studies: int, n_replicates: int, seed: int) -> tuple[awb.Table, bool]:
     """A row a number of patients and kind of interval; whether the required one keeps its promise."""
     rows, kept = [], True
     for n_patients in sizes:
-        shares = coverage(n_patients, studies, n_replicates, seed).mean(axis=0)
-        for drawn, (share, width) in zip(("patients", "images"), shares, strict=True):
-            error = 1.96 * math.sqrt(share * (1 - share) / studies)
-            rows.append((n_patients, drawn, f"{share:.1%}", f"±{error:.1%}", f"{width:.3f}"))
+        ends = simulate_intervals(n_patients, studies, n_replicates, seed)
+        for drawn, (low, high) in zip(("patients", "images"), np.moveaxis(ends, 0, -1), strict=True):
+            below, above = (low > TRUE_AUROC).mean(), (high < TRUE_AUROC).mean()
+            covered = 1 - below - above
+            error = 1.96 * math.sqrt(covered * (1 - covered) / studies)
+            shares = [f"{covered:.1%}", f"±{error:.1%}", f"{below:.1%}", f"{above:.1%}"]
+            rows.append((n_patients, drawn, *shares, f"{(high - low).mean():.3f}"))
             if n_patients == REQUIRED:
-                kept &= (BAND[0] <= share <= BAND[1]) == (drawn == "patients")
-    headers = ("patients", "drawn", "covered", "Monte-Carlo error (95 %)", "mean width")
+                kept &= (BAND[0] <= covered <= BAND[1]) == (drawn == "patients")
+    headers = ("patients", "drawn", "covered", "Monte-Carlo error (95 %)", "truth below", "truth above", "mean width")
     note = f"true AUROC {TRUE_AUROC:.4f}; {studies:,} studies of {n_replicates:,} replicates a row, seed {seed}"
     return awb.Table(headers, tuple(rows), (note,)), kept
 

@@ -59,9 +59,8 @@ def test_other_metrics_are_compared_too() -> None:
     study = simulate(np.random.default_rng(0), 100)
     noise = study.scores + np.random.default_rng(1).normal(size=len(study.scores))
 
-    def top(y: np.ndarray, s: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
-        weights = np.ones(len(y)) if sample_weight is None else sample_weight
-        return float(np.average(y[s > 1], weights=weights[s > 1]))
+    def top(y: np.ndarray, s: np.ndarray, sample_weight: np.ndarray) -> float:
+        return float(np.average(y[s > 1], weights=sample_weight[s > 1]))
 
     for metric in ("auprc", top):
         row = next(iter(compare(study.y_true, noise, study.scores, study.patients, metric=metric, n_replicates=200)))

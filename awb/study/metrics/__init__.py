@@ -2,11 +2,9 @@
 
 from awb.study.metrics.bootstrap import bootstrap
 from awb.study.metrics.calibration import (
-    apply_temperature,
     brier_score,
     evaluate_calibration,
     expected_calibration_error,
-    fit_temperature,
     reliability_curve,
 )
 from awb.study.metrics.compare import bootstrap_p, compare, holm
@@ -15,6 +13,7 @@ from awb.study.metrics.intervals import Interval, percentile_interval
 from awb.study.metrics.ranking import auprc, auroc, macro
 from awb.study.metrics.replicates import Replicates, draw_replicates
 from awb.study.metrics.subgroups import bands, evaluate_subgroups
+from awb.study.metrics.temperature import apply_temperature, fit_temperature
 from awb.study.metrics.thresholds import choose_thresholds, operating_points, sensitivity_at_specificity
 
 __all__ = [

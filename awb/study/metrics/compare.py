@@ -10,16 +10,18 @@ import numpy.typing as npt
 from awb.errors import AWBError
 from awb.study.metrics.arrays import Floats, Undefined, check_cases, require_both_labels
 from awb.study.metrics.bootstrap import Metric, bootstrap
-from awb.study.metrics.evaluate import (
+from awb.study.metrics.intervals import check_level
+from awb.study.metrics.ranking import each_class, macro
+from awb.study.metrics.replicates import draw_replicates
+from awb.study.metrics.table_columns import (
     class_and_macro_intervals,
     count_left_out,
     counts_columns,
+    interval_header,
     interval_note,
+    macro_replicates,
     or_none,
 )
-from awb.study.metrics.intervals import check_level, interval_header, macro_replicates
-from awb.study.metrics.ranking import each_class, macro
-from awb.study.metrics.replicates import draw_replicates
 from awb.table import Table
 
 
@@ -137,5 +139,7 @@ def _plain(metric: Metric) -> Callable[..., float]:
     """The metric on all images, each once."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
+    if not isinstance(metric, str):
+        return lambda y, s: metric(y, s, sample_weight=np.ones(len(y)))
     known: dict[str, Callable[..., float]] = {"auroc": roc_auc_score, "auprc": average_precision_score}
-    return known[metric] if isinstance(metric, str) else metric
+    return known[metric]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from awb.errors import shortlist
-from awb.study.metrics.arrays import Bools, Cases, Floats, Undefined, check_cases, require_both_labels
+from awb.study.metrics.arrays import Cases, Floats, Undefined, check_cases, require_both_labels
 from awb.study.metrics.bootstrap import bootstrap
-from awb.study.metrics.intervals import Interval, check_level, interval_header, macro_replicates, percentile_interval
+from awb.study.metrics.intervals import Interval, check_level
 from awb.study.metrics.ranking import auprc, auroc, macro
-from awb.study.metrics.replicates import Replicates, draw_replicates
+from awb.study.metrics.replicates import draw_replicates
+from awb.study.metrics.table_columns import (
+    class_and_macro_intervals,
+    count_left_out,
+    counts_columns,
+    interval_header,
+    interval_note,
+    or_none,
+)
 from awb.table import Table
 
 
@@ -73,47 +81,6 @@ def evaluate(
         *_undefined_notes(cases, columns["AUROC"], columns[interval_header("AUROC", level)]),
     )
     return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), notes)
-
-
-def counts_columns(cases: Cases, replicates: Replicates) -> dict[str, list[Any]]:
-    """The columns that come before any metric; the last row is the macro row's."""
-    known = list(cases)
-    defined = sum(k.missing is None for k in known)
-    of = f"{defined}" if defined == len(known) else f"{defined} of {len(known)}"
-    return {
-        "class": [*cases.classes, f"macro ({of})"],
-        "n": [*(len(k.y_true) for k in known), len(cases.y_true)],
-        "positives": [*(int(k.y_true.sum()) for k in known), None],
-        "positive groups": [*(len(np.unique(replicates.groups[k.rows[k.y_true]])) for k in known), None],
-        "prevalence": [*(float(k.y_true.mean()) if len(k.y_true) else None for k in known), None],
-    }
-
-
-def class_and_macro_intervals(
-    sampled: Floats, defined: Bools, level: float, max_left_out: float
-) -> list[Interval | None]:
-    """The interval of each class, and last that of the mean over those that are defined."""
-    columns = [*sampled.T, macro_replicates(sampled, defined)]
-    return [percentile_interval(column, level=level, max_left_out=max_left_out) for column in columns]
-
-
-def count_left_out(sampled: Floats, defined: Bools) -> list[int | None]:
-    """Replicates left out of each class (None if it is not defined at all), and last of the macro mean."""
-    missing = np.isnan(np.column_stack([sampled, macro_replicates(sampled, defined)])).sum(axis=0)
-    return [int(count) if use else None for count, use in zip(missing, [*defined, True], strict=True)]
-
-
-def or_none(values: Iterable[float]) -> list[float | None]:
-    """Floats, with None for NaN: what is not defined prints as –."""
-    return [None if np.isnan(value) else float(value) for value in values]
-
-
-def interval_note(replicates: Replicates) -> str:
-    """What the intervals are, in a sentence."""
-    return (
-        f"intervals: percentile bootstrap, {len(replicates):,} replicates of {replicates.n_groups:,} groups "
-        f"drawn with replacement, seed {replicates.seed}"
-    )
 
 
 def _undefined_notes(cases: Cases, values: list[float | None], intervals: list[Interval | None]) -> Iterator[str]:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import Floats
 
 
 class Interval(NamedTuple):
@@ -61,13 +60,3 @@ def check_level(level: float, max_left_out: float) -> None:
         raise AWBError(f"level={level}; expected a share between 0 and 1, such as 0.95")
     if not 0 <= max_left_out < 1:
         raise AWBError(f"max_left_out={max_left_out}; expected a share from 0 to below 1, such as 0.05")
-
-
-def macro_replicates(values: Floats, averaged: npt.NDArray[np.bool_]) -> Floats:
-    """Each replicate's mean over the classes that are averaged, (R,); NaN if one of them is undefined in it."""
-    return np.asarray(values[:, averaged].mean(axis=1))
-
-
-def interval_header(name: str, level: float) -> str:
-    """The header of an interval's column, such as `AUROC 95 %`."""
-    return f"{name} {100 * level:g} %"

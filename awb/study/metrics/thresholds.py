@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean
 from awb.study.metrics.arrays import Floats, Known, check_cases, require_both_labels
-from awb.study.metrics.evaluate import or_none
+from awb.study.metrics.table_columns import or_none
 from awb.table import Table
 
 Rule = Literal["youden", "f1", "sensitivity", "specificity"]
