@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from awb.errors import AWBError
 from awb.study.audit import audit_leakage
 from awb.study.labels import read_labels
 from awb.table import Table
@@ -37,5 +38,7 @@ def _add_columns(parser: argparse.ArgumentParser) -> None:
 
 
 def _audit(args: argparse.Namespace) -> Table:
+    if len(set(args.files)) < len(args.files):  # two sets of one name
+        raise AWBError(f"a file is named twice: {' '.join(args.files)}")
     columns = {"image": args.image, "group": args.group, "classes": args.classes}
     return audit_leakage({file: read_labels(file, **columns) for file in args.files})
