@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from awb.errors import AWBError
-from awb.study import LabelTable, Split, audit_leakage
+from awb.study import LabelTable, audit_leakage
 from awb.table import Table
 from examples.chestxray14 import splits
 from examples.chestxray14.labels import packaged_data_entry, read_data_entry, read_list
