@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from awb.errors import AWBError
 from awb.study.audit import audit_leakage
 from awb.study.columns import add_columns, columns_of
 from awb.study.evaluate_command import add_evaluate, evaluate_files
@@ -31,4 +32,6 @@ def add_commands(command: AddCommand) -> None:
 
 
 def _audit(args: argparse.Namespace) -> Table:
+    if len(set(args.files)) < len(args.files):  # two sets of one name
+        raise AWBError(f"a file is named twice: {' '.join(args.files)}")
     return audit_leakage({file: read_labels(file, **columns_of(args)) for file in args.files})

@@ -20,10 +20,10 @@ def split_by_group(table: LabelTable, shares: Mapping[str, float], seed: int = 0
     Groups are dealt one after another, large before small (by powers of two of their images, by chance within), to
     the set that then lies nearest to its shares of the groups, the images, the images without a finding, and each
     class's positives (and unknowns), by their summed χ². This is the idea of iterative stratification (Sechidis et
-    al. 2011), over groups. On NIH's ChestX-ray14, 70/10/20 %, no class's positives were further than 1.3 % from
-    their share (0.3 images of the rarest) in ten seeds; scikit-learn's StratifiedGroupKFold, which knows
-    one label an image, was 6.6 % off by the rarest finding and 16 % by their combination, the best of a hundred
-    GroupShuffleSplits 12 %, and one of them 34 % in the median (`python -m benchmarks.split_balance`).
+    al. 2011), over groups. On NIH's ChestX-ray14, 70/10/20 %, no finding's positives were further than 1.3 % from
+    a set's share of them (0.3 images of the rarest) in ten seeds. scikit-learn's StratifiedGroupKFold, which knows
+    one label an image, was 6.6 % off when given the rarest finding and 16 % when given the combination of them; the
+    best of a hundred GroupShuffleSplits 15 %, their median 34 % (`python -m benchmarks.split_balance`).
 
     The result depends on the groups' names and labels and on the seed alone: not on the order of rows, the platform
     or a library's random numbers (chance is SHA-256 of seed and name).

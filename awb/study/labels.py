@@ -105,12 +105,12 @@ class LabelTable:
             if values is not None and values.shape != (n,):
                 raise AWBError(f"{name}: shape {values.shape}; expected {(n,)}, one value an image")
         if self.groups is not None and (self.groups == "").any():
-            raise AWBError(f"image {self.images[self.groups == ''][0]!r} has no group; every image needs one")
+            raise AWBError(f"image {str(self.images[self.groups == ''][0])!r} has no group; every image needs one")
         wrong = ~(np.isnan(self.labels) | (self.labels == 0) | (self.labels == 1))
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
             raise AWBError(
-                f"image {self.images[row]!r}, class {self.classes[column]!r}: label {self.labels[row, column]:g}; "
+                f"image {str(self.images[row])!r}, class {self.classes[column]!r}: label {self.labels[row, column]:g}; "
                 "expected 0, 1 or NaN (unknown)"
             )
 
