@@ -115,7 +115,7 @@ def test_the_interval_by_patients_covers_and_the_one_by_images_does_not() -> Non
         ([0, None, 1], "1 images have no group, the first in row 1"),
         ([0, float("nan"), 1], "no group, the first in row 1"),
         (["a", "", "b"], "no group, the first in row 1"),
-        ([1, 1, 1], "all images are of one group"),
+        ([1, 1, 1], "3 images, all of one group"),
         ([[1, 2, 3]], "expected"),
         (5, "expected"),
     ],
@@ -127,7 +127,7 @@ def test_groups_that_are_not_known_are_refused(groups: object, message: str) -> 
 
 def test_what_does_not_fit_is_refused() -> None:
     replicates = draw_replicates([0, 1, 2], n_replicates=3)
-    with pytest.raises(AWBError, match="2 images, but replicates of 3"):
+    with pytest.raises(AWBError, match="2 images, but groups .* of 3"):
         bootstrap([0, 1], [0.1, 0.2], replicates)
     with pytest.raises(AWBError, match="no metric 'auroq'; did you mean 'auroc'"):
         bootstrap([0, 1, 1], [0.1, 0.2, 0.3], replicates, metric="auroq")  # type: ignore[arg-type]

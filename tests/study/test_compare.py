@@ -97,7 +97,11 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p: list[float], alpha
 
 def test_two_models_need_two_names_and_one_shape() -> None:
     y, s = np.array([0, 1, 0]), np.zeros(3)
-    with pytest.raises(AWBError, match="both models are named 'A'"):
+    with pytest.raises(AWBError, match=r"models are named \('A', 'A'\)"):
         compare(y, s, s, [0, 1, 2], names=("A", "A"))
+    with pytest.raises(AWBError, match="a model named 'p'"):
+        compare(y, s, s, [0, 1, 2], names=("A", "p"))
+    with pytest.raises(AWBError, match="3 images, but groups .* of 2"):
+        compare(y, s, s, [0, 1])
     with pytest.raises(AWBError, match="y_true is 3×1 and scores 2×1"):
         compare(y, s, s[:2], [0, 1, 2])

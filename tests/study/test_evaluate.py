@@ -90,6 +90,11 @@ def test_the_level_is_in_the_header_and_the_table_goes_into_json() -> None:
         evaluate(Y, SCORES, PATIENTS, level=95)
 
 
+def test_groups_must_be_one_an_image() -> None:
+    with pytest.raises(AWBError, match="240 images, but groups .* of 239"):
+        evaluate(Y, SCORES, PATIENTS[1:])
+
+
 def test_a_subgroup_has_the_row_of_its_own_images() -> None:
     view = np.where(np.arange(240) % 3 == 0, "PA", "AP")
     table = evaluate_subgroups(Y, SCORES, PATIENTS, view, classes=CLASSES, n_replicates=50)

@@ -97,21 +97,21 @@ def check_cases(
     return Cases(truth, predictions, names)
 
 
-def check_groups(groups: Any, n: int) -> Indices:
+def check_groups(groups: Any) -> Indices:
     """Each image's group as a number from 0, (n,).
 
     Raises:
-        AWBError: Not one group an image, an image whose group is not known, or fewer than two groups.
+        AWBError: Not one axis, an image whose group is not known, or fewer than two groups.
     """
     given = np.asarray(_on_cpu(groups))
-    if given.shape != (n,):
-        raise AWBError(f"groups have shape {given.shape}; expected {(n,)}, one group (patient) an image")
+    if given.ndim != 1:
+        raise AWBError(f"groups have shape {given.shape}; expected one axis, one group (patient) an image")
     unknown = [row for row, group in enumerate(given.tolist()) if group is None or group != group or group == ""]
     if unknown:
         raise AWBError(f"{len(unknown):,} images have no group, the first in row {unknown[0]}; every image needs one")
     names, numbers = np.unique(given.astype(np.str_) if given.dtype == object else given, return_inverse=True)
     if len(names) < 2:
-        raise AWBError(f"all images are of one group, {names[0]!r}; an interval needs at least two")
+        raise AWBError(f"{len(given):,} images, all of one group; an interval needs at least two groups (patients)")
     return numbers
 
 

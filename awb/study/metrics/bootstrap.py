@@ -57,8 +57,7 @@ def bootstrap(
         AWBError: Bad arrays, replicates of other images, or no such metric.
     """
     cases = check_cases(y_true, scores, classes)
-    if len(cases.y_true) != len(replicates.groups):
-        raise AWBError(f"{len(cases.y_true):,} images, but replicates of {len(replicates.groups):,}")
+    replicates.require_images(len(cases.y_true))
     prepare = _find(metric)
     of_block = [prepare(known, replicates.groups[known.rows], replicates.n_groups) for known in cases]
     values = np.empty((len(replicates), len(cases.classes)))

@@ -65,11 +65,11 @@ def compare(
         AWBError: Bad arrays, an image without a group, an undefined class, or two models of one name.
     """
     check_level(level, max_left_out)
-    if names[0] == names[1]:
-        raise AWBError(f"both models are named {names[0]!r}; expected two names")
+    _check_names(names)
     a, b = (check_cases(y_true, scores, classes) for scores in (scores_a, scores_b))
     require_both_labels(a, undefined, what="a difference")
     replicates = draw_replicates(groups, n_replicates=n_replicates, seed=seed)
+    replicates.require_images(len(a.y_true))
     plain = _plain(metric)
     values_a, values_b = (each_class(plain, cases, "skip", what="a difference") for cases in (a, b))
     sampled = bootstrap(b.y_true, b.values, replicates, metric=metric) - bootstrap(
@@ -133,6 +133,14 @@ def holm(p: npt.ArrayLike) -> Floats:
     corrected = np.full(values.shape, np.nan)
     corrected[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)), 1)
     return corrected
+
+
+def _check_names(names: tuple[str, str]) -> None:
+    if len(names) != 2 or names[0] == names[1]:
+        raise AWBError(f"models are named {names}; expected two different names")
+    taken = [name for name in names if name in ("class", "n", "positives", "positive groups", "difference", "p")]
+    if taken:
+        raise AWBError(f"a model named {taken[0]!r}: that is another column of the table")
 
 
 def _plain(metric: Metric) -> Callable[..., float]:

@@ -64,6 +64,7 @@ def evaluate(
     cases = check_cases(y_true, scores, classes)
     require_both_labels(cases, undefined, what="AUROC")
     replicates = draw_replicates(groups, n_replicates=n_replicates, seed=seed)
+    replicates.require_images(len(cases.y_true))
     columns = counts_columns(cases, replicates)
     metrics: tuple[tuple[Literal["auroc", "auprc"], Callable[..., Floats]], ...] = (("auroc", auroc), ("auprc", auprc))
     for metric, plain in metrics:

@@ -39,6 +39,15 @@ class Replicates:
         """G."""
         return int(self.groups.max()) + 1
 
+    def require_images(self, n: int) -> None:
+        """Refuse replicates of other images.
+
+        Raises:
+            AWBError: There are not n images.
+        """
+        if len(self.groups) != n:
+            raise AWBError(f"{n:,} images, but groups (patients) of {len(self.groups):,}; expected one an image")
+
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
         """Some replicates at a time, and the draws of each group in them: whole numbers as float64, (G, ≤ 32)."""
         for start in range(0, self.n_replicates, _BLOCK):
@@ -79,5 +88,4 @@ def draw_replicates(groups: npt.ArrayLike, *, n_replicates: int = 2000, seed: in
         raise AWBError(f"n_replicates={n_replicates}; expected a positive int")
     if seed < 0:
         raise AWBError(f"seed={seed}; expected a non-negative int")
-    given = np.asarray(groups)
-    return Replicates(check_groups(groups, given.shape[0] if given.ndim else 0), n_replicates, seed)
+    return Replicates(check_groups(groups), n_replicates, seed)
