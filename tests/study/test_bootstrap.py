@@ -127,7 +127,7 @@ def test_groups_that_are_not_known_are_refused(groups: object, message: str) -> 
 
 def test_what_does_not_fit_is_refused() -> None:
     replicates = draw_replicates([0, 1, 2], n_replicates=3)
-    with pytest.raises(AWBError, match="2 images, but groups .* of 3"):
+    with pytest.raises(AWBError, match=r"2 images, but groups .* of 3"):
         bootstrap([0, 1], [0.1, 0.2], replicates)
     with pytest.raises(AWBError, match="no metric 'auroq'; did you mean 'auroc'"):
         bootstrap([0, 1, 1], [0.1, 0.2, 0.3], replicates, metric="auroq")  # type: ignore[arg-type]

@@ -101,7 +101,7 @@ def test_two_models_need_two_names_and_one_shape() -> None:
         compare(y, s, s, [0, 1, 2], names=("A", "A"))
     with pytest.raises(AWBError, match="a model named 'p'"):
         compare(y, s, s, [0, 1, 2], names=("A", "p"))
-    with pytest.raises(AWBError, match="3 images, but groups .* of 2"):
+    with pytest.raises(AWBError, match=r"3 images, but groups .* of 2"):
         compare(y, s, s, [0, 1])
     with pytest.raises(AWBError, match="y_true is 3×1 and scores 2×1"):
         compare(y, s, s[:2], [0, 1, 2])

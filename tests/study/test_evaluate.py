@@ -91,7 +91,7 @@ def test_the_level_is_in_the_header_and_the_table_goes_into_json() -> None:
 
 
 def test_groups_must_be_one_an_image() -> None:
-    with pytest.raises(AWBError, match="240 images, but groups .* of 239"):
+    with pytest.raises(AWBError, match=r"240 images, but groups .* of 239"):
         evaluate(Y, SCORES, PATIENTS[1:])
 
 
