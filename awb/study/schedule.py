@@ -190,4 +190,4 @@ def _identify(value: Any) -> str:
     name = getattr(value, "__qualname__", "<lambda>")
     if "<lambda>" in name:
         raise AWBError(f"{value!r} has no name by which a resumed run could know it again: define a function")
-    return f"{value.__module__}.{name}"
+    return str(name)  # without its module, which is __main__ in one process and not in another

@@ -62,6 +62,11 @@ def test_two_thirds_of_the_reports_abnormal_test_images_were_trained_on(nih: Lab
     assert len(test & set(report.sets["stage1/train"])) == 6_980
 
 
+def test_the_documentation_shows_this_leak(nih: LabelTable) -> None:
+    page = Path(__file__).parents[2] / "docs" / "study" / "splits.md"
+    assert str(report_leak(nih)) in page.read_text()
+
+
 def test_training_refuses_the_reports_split_unless_told_by_name(nih: LabelTable, report: Split) -> None:
     sets = report.tables(nih)
     train, test = {"stage1/train": sets["stage1/train"]}, {"stage2/test": sets["stage2/test"]}
