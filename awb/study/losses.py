@@ -94,8 +94,6 @@ class FocalLoss(MultiLabelLoss):
         AWBError: An argument is out of its range.
     """
 
-    alpha: Tensor | None
-
     def __init__(
         self, gamma: float = 2.0, alpha: Alpha = None, variant: Literal["two_sided", "literal"] = "two_sided"
     ) -> None:
@@ -106,7 +104,7 @@ class FocalLoss(MultiLabelLoss):
             raise AWBError(f"variant={variant!r}: expected two_sided or literal{did_you_mean(str(variant), _VARIANTS)}")
         self.gamma = float(gamma)
         self.variant = variant
-        self.register_buffer("alpha", _checked_alpha(alpha), persistent=False)  # a setting, no state
+        self.alpha = _checked_alpha(alpha)
 
     def elementwise(self, logits: Tensor, targets: Tensor) -> Tensor:
         log_p, log_not_p = F.logsigmoid(logits), F.logsigmoid(-logits)
@@ -132,11 +130,9 @@ class BCELoss(MultiLabelLoss):
         AWBError: `alpha` is out of its range.
     """
 
-    alpha: Tensor | None
-
     def __init__(self, alpha: Alpha = None) -> None:
         super().__init__()
-        self.register_buffer("alpha", _checked_alpha(alpha), persistent=False)
+        self.alpha = _checked_alpha(alpha)
 
     def elementwise(self, logits: Tensor, targets: Tensor) -> Tensor:
         loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
@@ -198,6 +194,7 @@ def _check(logits: Tensor, targets: Tensor) -> None:
 
 
 def _checked_alpha(alpha: Alpha) -> Tensor | None:
+    """A float64 tensor, and no buffer: `model.half()` would round it."""
     if alpha is None:
         return None
     tensor = torch.as_tensor(alpha, dtype=torch.float64).detach().clone()

@@ -151,8 +151,9 @@ def two_stage(
     """The report's schedule: first what is abnormal, then everything.
 
     Stage 1: images with a finding, BCE, 3 epochs with the backbone frozen and 20 with all, weight decay 1e-3.
-    Stage 2: all images, focal loss (γ = 2) or BCE, 10 epochs, weight decay 1e-2. Both with AdamW on a one-cycle
-    learning rate, both stop after 5 epochs without a lower validation loss, and both keep the best weights.
+    Stage 2: all images, focal loss (γ = 2) or BCE, 10 epochs, weight decay 1e-2. Both with AdamW on one cycle of the
+    learning rate over all their epochs, both stop after 5 epochs without a lower validation loss, and both keep
+    the best weights.
 
     Args:
         loss: Of stage 2; `FocalLoss(gamma=2)` by default, `BCELoss()` for the report's other row.

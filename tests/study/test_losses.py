@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 from pathlib import Path
 
 import pytest
@@ -54,6 +53,12 @@ def test_alpha_by_class_is_torchvisions_class_by_class() -> None:
     logits, targets = batch(unknown=0)
     columns = [sigmoid_focal_loss(logits[:, c], targets[:, c], alpha=float(ALPHA[c])).mean() for c in range(3)]
     torch.testing.assert_close(FocalLoss(alpha=ALPHA)(logits, targets), torch.stack(columns).mean())
+
+
+def test_halving_a_model_leaves_its_losss_alpha_alone() -> None:
+    logits, targets = batch()
+    expected = FocalLoss(alpha=ALPHA)(logits, targets)
+    assert FocalLoss(alpha=ALPHA).half()(logits, targets) == expected
 
 
 def test_bce_is_torchs_and_focal_loss_with_gamma_0() -> None:
@@ -167,12 +172,6 @@ def test_totals_of_parts_add_up_to_the_total(labels: list[tuple[float, float]]) 
     assert sum(float(s) for s, _ in parts) == pytest.approx(float(whole), rel=1e-12)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _model() -> nn.Linear:
     torch.manual_seed(0)
     return nn.Linear(5, 3, dtype=torch.float64)
@@ -187,8 +186,8 @@ def _uneven() -> tuple[Tensor, Tensor]:
     return features, targets
 
 
-def _train_in_parallel(rank: int, port: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def _train_in_parallel(rank: int, folder: str) -> None:
+    torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
     features, targets = _uneven()
     mine = slice(4 * rank, 4 * rank + 4)
     saved = {}
@@ -204,7 +203,7 @@ def _train_in_parallel(rank: int, port: int, folder: str) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_two_processes_with_unequal_known_labels_give_the_gradients_of_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_train_in_parallel, (_free_port(), str(tmp_path)), nprocs=2)
+    torch.multiprocessing.spawn(_train_in_parallel, (str(tmp_path),), nprocs=2)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     features, targets = _uneven()
     counts = [int((~targets[rows].isnan()).sum()) for rows in (slice(4), slice(4, 8))]
