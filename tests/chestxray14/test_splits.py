@@ -132,6 +132,7 @@ def test_a_split_of_the_whole_file_is_read_as_it_was_written(report: Split, tmp_
     assert Split.load(tmp_path / "report.csv.gz").checksum == report.checksum
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_leak(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     out = capsys.readouterr().out
