@@ -1,4 +1,4 @@
-"""The command line: `awb stages`, `awb profile` and `awb attentions`."""
+"""The command line: `awb stages`, `awb profile`, `awb attentions` and `awb study`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import difflib
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 from torch import nn
@@ -17,6 +18,7 @@ from awb.errors import AWBError
 from awb.profile import profile_placements
 from awb.stages import find_stages
 from awb.stages.inputs import Size, default_size
+from awb.study.cli import add_commands
 from awb.table import Table
 
 _LIBRARIES = ("timm", "torchvision")  # a bare name that both have means the first
@@ -49,12 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="awb", description="Attention after chosen stages of any torchvision or timm backbone."
+        prog="awb", description="Attention after chosen stages of any torchvision or timm backbone, and honest studies."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Any, summary: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=summary, description=summary)
+    def command(name: str, run: Any, summary: str, among: Any = commands) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = among.add_parser(name, help=summary, description=summary)
         added.add_argument("--json", action="store_true", help="print a list of objects instead of a table")
         added.set_defaults(command=run)
         return added
@@ -78,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--attention", default="lka", metavar="KIND", help="a name from `awb attentions` (lka)")
     profile.add_argument("--num-classes", type=int, metavar="N", help="outputs of the classifier")
     command("attentions", _attentions, "List the attention kinds.")
+    summary = "Check data and evaluate predictions, of any model."
+    study = commands.add_parser("study", help=summary, description=summary)
+    add_commands(partial(command, among=study.add_subparsers(required=True, metavar="COMMAND")))
     return parser
 
 
@@ -187,5 +192,5 @@ def _near_models(name: str) -> str:
 
 def _readable(table: Table) -> str:
     """The table as text, with a grid as in `14×14`."""
-    rows = tuple(tuple("×".join(map(str, v)) if isinstance(v, tuple) else v for v in row) for row in table.rows)
+    rows = tuple(tuple("×".join(map(str, v)) if type(v) is tuple else v for v in row) for row in table.rows)
     return str(Table(table.headers, rows, table.notes))

@@ -2,8 +2,13 @@
 
 import pytest
 import torch
+from hypothesis import settings
 
 from awb.attention import registry
+
+# the same examples in every run; a deadline would time the machine
+settings.register_profile("awb", deadline=None, derandomize=True)
+settings.load_profile("awb")
 
 
 @pytest.fixture(autouse=True)

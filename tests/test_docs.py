@@ -17,6 +17,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 import awb
+import awb.study
 
 ROOT = Path(__file__).parent.parent
 PAGES = [p for p in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if "```python" in p.read_text()]
@@ -76,4 +77,6 @@ def test_docstring_examples_print_what_they_say(path: Path) -> None:
 
 def test_the_reference_lists_every_public_name() -> None:
     pages = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
-    assert sorted(re.findall(r"^::: awb\.(\w+)$", pages, re.MULTILINE)) == sorted(awb.__all__)
+    for module in (awb, awb.study):
+        listed = re.findall(rf"^::: {re.escape(module.__name__)}\.(\w+)$", pages, re.MULTILINE)
+        assert sorted(listed) == sorted(module.__all__)

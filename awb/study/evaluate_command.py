@@ -1,0 +1,119 @@
+"""`awb study evaluate`: files of predictions and labels in, a table out."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from awb.errors import AWBError, did_you_mean, shortlist
+from awb.study.columns import add_columns, columns_of
+from awb.study.labels import LabelTable, read_labels, require_groups
+from awb.study.metrics import (
+    bands,
+    choose_thresholds,
+    evaluate,
+    evaluate_calibration,
+    evaluate_subgroups,
+    operating_points,
+)
+from awb.study.metrics.arrays import Floats
+from awb.study.predictions import read_predictions
+from awb.table import Table
+
+
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `awb study evaluate`."""
+    parser.add_argument("predictions", metavar="PREDICTIONS.csv", help="a column of image names and one a class")
+    parser.add_argument("labels", metavar="LABELS.csv", help="the same images; 0, 1 or empty (unknown) a class")
+    add_columns(parser, group_required=True)
+    parser.add_argument(
+        "--thresholds-from", nargs=2, metavar=("PREDICTIONS.csv", "LABELS.csv"),
+        help="choose thresholds on these validation images, and show what decisions at them are worth",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rule", default="youden", metavar="RULE", help="youden, f1, sensitivity or specificity (youden)"
+    )
+    parser.add_argument("--target", type=float, metavar="SHARE", help="for --rule sensitivity or specificity")
+    parser.add_argument("--calibration", action="store_true", help="predictions are probabilities: add Brier and ECE")
+    parser.add_argument("--subgroup", metavar="COLUMN", help="the rows for each value of this column of LABELS.csv")
+    parser.add_argument("--bands", type=float, nargs="+", metavar="EDGE", help="of a subgroup in numbers: 0 18 65, say")
+    parser.add_argument(
+        "--undefined", default="raise", choices=("raise", "skip"),
+        help="a class with one label only: refuse (raise), or show it without values (skip)",
+    )  # fmt: skip
+    parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
+    parser.add_argument("--replicates", type=int, default=2000, metavar="N", help="of the bootstrap (2000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (0)")
+
+
+def evaluate_files(args: argparse.Namespace) -> Table:
+    """The table of `awb study evaluate`.
+
+    Raises:
+        AWBError: Files that cannot be read or do not match, or options that do not go together.
+    """
+    _check(args)
+    labels = read_labels(args.labels, **columns_of(args))
+    scores = read_predictions(args.predictions, labels, image=args.image)
+    patients = require_groups(labels, args.labels)
+    options: dict[str, Any] = {"n_replicates": args.replicates, "seed": args.seed, "level": args.level}
+    options |= {"classes": labels.classes, "undefined": args.undefined}
+    if args.subgroup is not None:
+        return evaluate_subgroups(labels.labels, scores, patients, _subgroups(args, labels), **options)
+    table = evaluate(labels.labels, scores, patients, **options)
+    if args.thresholds_from:
+        points = operating_points(labels.labels, scores, _thresholds(args, labels), classes=labels.classes)
+        table = _beside(table, points, _thresholds_note(args))
+    if args.calibration:
+        calibration = evaluate_calibration(labels.labels, scores, classes=labels.classes)
+        table = _beside(table, calibration, *calibration.notes)
+    return table
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.subgroup is None and args.bands:
+        raise AWBError("--bands needs --subgroup, the column of numbers")
+    if args.subgroup is not None and (args.thresholds_from or args.calibration):
+        raise AWBError("--subgroup goes with neither --thresholds-from nor --calibration; run the command for each")
+    if not args.thresholds_from and (args.rule != "youden" or args.target is not None):
+        raise AWBError("--rule and --target need --thresholds-from: the validation images to choose thresholds on")
+
+
+def _subgroups(args: argparse.Namespace, labels: LabelTable) -> Any:
+    if args.subgroup not in labels.columns:
+        near = did_you_mean(args.subgroup, labels.columns)
+        others = shortlist(labels.columns, 20) or "none"
+        raise AWBError(f"{args.labels} has no column {args.subgroup!r} beside the labels{near}; it has {others}")
+    values = labels.columns[args.subgroup]
+    return bands(values, args.bands) if args.bands else values
+
+
+def _thresholds(args: argparse.Namespace, labels: LabelTable) -> Floats:
+    predictions, path = args.thresholds_from
+    validation = read_labels(path, image=args.image, group=args.group, classes=labels.classes)
+    for what, shared in (
+        ("images", np.intersect1d(validation.images, labels.images)),
+        ("groups (patients)", np.intersect1d(require_groups(validation, path), require_groups(labels, args.labels))),
+    ):
+        if len(shared):
+            raise AWBError(
+                f"{path} and {args.labels} share {len(shared):,} {what}: {shortlist(shared.tolist(), 4)}; "
+                "thresholds must come from others than those evaluated"
+            )
+    scores = read_predictions(predictions, validation, image=args.image)
+    return choose_thresholds(validation.labels, scores, rule=args.rule, target=args.target, classes=labels.classes)
+
+
+def _thresholds_note(args: argparse.Namespace) -> str:
+    target = "" if args.target is None else f" {args.target:g}"
+    return f"thresholds: {args.rule}{target}, chosen on {args.thresholds_from[0]}"
+
+
+def _beside(table: Table, other: Table, *notes: str) -> Table:
+    """The table with the columns of another that it lacks; the other has no macro row."""
+    new = [name for name in other.headers if name not in table.headers]
+    added = [tuple(row[name] for name in new) for row in other] + [(None,) * len(new)]
+    rows = tuple((*row, *more) for row, more in zip(table.rows, added, strict=True))
+    return Table((*table.headers, *new), rows, (*table.notes, *notes))

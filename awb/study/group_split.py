@@ -1,0 +1,87 @@
+"""Split a data set by groups (patients), balanced over many labels at once."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from awb.errors import AWBError
+from awb.study.labels import LabelTable, require_groups
+from awb.study.splits import Split
+
+
+def split_by_group(table: LabelTable, shares: Mapping[str, float], seed: int = 0, name: str = "by group") -> Split:
+    """Part the images into sets that share no group and have each label in the shares asked for.
+
+    Groups are dealt one after another, large before small (by powers of two of their images, by chance within), to
+    the set that then lies nearest to its shares of the groups, the images, the images without a finding, and each
+    class's positives (and unknowns), by their summed χ². This is the idea of iterative stratification (Sechidis et
+    al. 2011), over groups. On NIH's ChestX-ray14, 70/10/20 %, no finding's positives were further than 1.3 % from
+    a set's share of them (0.3 images of the rarest) in ten seeds. scikit-learn's StratifiedGroupKFold, which knows
+    one label an image, was 6.6 % off when given the rarest finding and 16 % when given the combination of them; the
+    best of a hundred GroupShuffleSplits 15 %, their median 34 % (`python -m benchmarks.split_balance`).
+
+    The result depends on the groups' names and labels and on the seed alone: not on the order of rows, the platform
+    or a library's random numbers (chance is SHA-256 of seed and name).
+
+    Args:
+        table: Labels with groups.
+        shares: The share of each set, summing to 1: `{"train": 0.7, "validation": 0.1, "test": 0.2}`.
+        seed: Another seed gives another split.
+        name: Of the split.
+
+    Raises:
+        AWBError: The table has no groups, or fewer than sets; shares that are not positive or do not sum to 1.
+    """
+    _check_shares(shares)
+    names, group_of_row = np.unique(require_groups(table), return_inverse=True)
+    if len(names) < len(shares):
+        raise AWBError(f"{len(names)} groups for {len(shares)} sets: {', '.join(shares)}")
+    counts = _counts(table, group_of_row, len(names))
+    order = _order([int(size) for size in counts[:, 0]], names.tolist(), seed)
+    chosen = _deal(counts, order, list(shares.values()))[group_of_row]
+    return Split.from_rows(name, table, {key: np.flatnonzero(chosen == i) for i, key in enumerate(shares)})
+
+
+def _check_shares(shares: Mapping[str, float]) -> None:
+    if not all(share > 0 for share in shares.values()) or not math.isclose(sum(shares.values()), 1, abs_tol=1e-9):
+        raise AWBError(f"shares {dict(shares)}: expected positive numbers that sum to 1")
+
+
+def _counts(table: LabelTable, group_of_row: npt.NDArray[np.intp], n_groups: int) -> npt.NDArray[np.int64]:
+    """What is to be balanced, by group: images first, then the rest."""
+    unknown = np.isnan(table.labels)
+    some = unknown.any(axis=0)
+    per_image = np.column_stack([np.ones(len(table)), ~table.abnormal, table.labels == 1, unknown[:, some]])
+    counts = np.zeros((n_groups, per_image.shape[1]), dtype=np.int64)
+    np.add.at(counts, group_of_row, per_image.astype(np.int64))
+    return np.column_stack([counts, np.ones(n_groups, dtype=np.int64)])
+
+
+def _order(sizes: list[int], names: list[str], seed: int) -> list[int]:
+    # by powers of two, since strictly by size the largest group would be in the first set whatever the seed
+    chance = [hashlib.sha256(f"{seed}\n{name}".encode()).digest() for name in names]
+    return sorted(range(len(names)), key=lambda i: (-sizes[i].bit_length(), chance[i]))
+
+
+def _deal(counts: npt.NDArray[np.int64], order: list[int], shares: list[float]) -> npt.NDArray[np.intp]:
+    """The set of each group. Plain Python, so that no platform rounds a sum in another order."""
+    wanted = [[share * total for total in counts.sum(axis=0).tolist()] for share in shares]
+    have = [[0] * counts.shape[1] for _ in shares]
+    entries = [[(k, count) for k, count in enumerate(row) if count] for row in counts.tolist()]
+    chosen = np.zeros(len(entries), dtype=np.intp)
+    for group in order:
+        # by how much Σ (have − wanted)² / wanted would grow in each set
+        growth = [
+            sum(c * ((2 * has[k] + c) / want[k] - 2) for k, c in entries[group])
+            for has, want in zip(have, wanted, strict=True)
+        ]
+        best = growth.index(min(growth))
+        chosen[group] = best
+        for k, c in entries[group]:
+            have[best][k] += c
+    return chosen

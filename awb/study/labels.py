@@ -1,0 +1,228 @@
+"""The labels of a data set as plain numpy: one row an image, one column a class, NaN where unknown."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from awb.errors import AWBError, did_you_mean, shortlist
+
+Strings = npt.NDArray[np.str_]
+Floats = npt.NDArray[np.float64]
+
+_VALUES = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0, "": math.nan, "nan": math.nan}
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTable:
+    """Labels of n images for C classes, with each image's group and whatever else its file says.
+
+    Attributes:
+        images: Names, (n,); each once.
+        classes: Names of the C classes.
+        labels: 0, 1 or NaN (unknown), float64 (n, C).
+        groups: What must not be parted, (n,), as a rule the patient; None if not known.
+        columns: Other columns by name, (n,) strings each: view, sex, age, …
+
+    Raises:
+        AWBError: An image or a class is named twice, shapes disagree, or a label is not 0, 1 or NaN.
+    """
+
+    images: Strings
+    classes: tuple[str, ...]
+    labels: Floats
+    groups: Strings | None = None
+    columns: Mapping[str, Strings] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "images", np.asarray(self.images, dtype=np.str_))
+        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "labels", np.asarray(self.labels, dtype=np.float64))
+        if self.groups is not None:
+            object.__setattr__(self, "groups", np.asarray(self.groups, dtype=np.str_))
+        columns = {name: np.asarray(values, dtype=np.str_) for name, values in self.columns.items()}
+        object.__setattr__(self, "columns", columns)
+        self._check()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, rows: npt.ArrayLike) -> LabelTable:
+        """The table of some rows: their indices, in the order wanted, or a boolean mask (n,).
+
+        Raises:
+            AWBError: A mask of another length.
+        """
+        chosen = np.asarray(rows)
+        if chosen.dtype == np.bool_ and chosen.shape != self.images.shape:
+            raise AWBError(f"a mask of shape {chosen.shape} for a table of {len(self):,} images")
+        if chosen.size == 0:
+            chosen = np.zeros(0, dtype=np.intp)
+        groups = None if self.groups is None else self.groups[chosen]
+        columns = {name: values[chosen] for name, values in self.columns.items()}
+        return LabelTable(self.images[chosen], self.classes, self.labels[chosen], groups, columns)
+
+    def find(self, images: Iterable[str]) -> npt.NDArray[np.intp]:
+        """The rows of images, in their order.
+
+        Raises:
+            AWBError: The table has no such image.
+        """
+        row = {name: i for i, name in enumerate(self.images.tolist())}
+        names = list(map(str, images))
+        missing = [name for name in names if name not in row]
+        if missing:
+            raise AWBError(f"{len(missing):,} images are not in the table: {shortlist(missing, 4)}")
+        return np.array([row[name] for name in names], dtype=np.intp)
+
+    @property
+    def abnormal(self) -> npt.NDArray[np.bool_]:
+        """Which images have a finding, (n,): at least one label is 1."""
+        return np.asarray((self.labels == 1).any(axis=1))
+
+    def _check(self) -> None:
+        n = len(self.images)
+        _refuse_repeated("image", self.images.tolist())
+        _refuse_repeated("class", self.classes)
+        if self.images.ndim != 1:
+            raise AWBError(f"images have shape {self.images.shape}; expected one axis")
+        if self.labels.shape != (n, len(self.classes)):
+            raise AWBError(
+                f"labels have shape {self.labels.shape}; expected {(n, len(self.classes))}: "
+                f"{n:,} images, {len(self.classes)} classes"
+            )
+        aside = {"groups": self.groups, **{f"column {name!r}": values for name, values in self.columns.items()}}
+        for name, values in aside.items():
+            if values is not None and values.shape != (n,):
+                raise AWBError(f"{name}: shape {values.shape}; expected {(n,)}, one value an image")
+        if self.groups is not None and (self.groups == "").any():
+            raise AWBError(f"image {str(self.images[self.groups == ''][0])!r} has no group; every image needs one")
+        wrong = ~(np.isnan(self.labels) | (self.labels == 0) | (self.labels == 1))
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise AWBError(
+                f"image {str(self.images[row])!r}, class {self.classes[column]!r}: label {self.labels[row, column]:g}; "
+                "expected 0, 1 or NaN (unknown)"
+            )
+
+
+def read_labels(
+    path: str | Path, *, image: str = "image", group: str | None = None, classes: Sequence[str] | None = None
+) -> LabelTable:
+    """Read a CSV file (or CSV.gz) with a header, one row an image.
+
+    Cells of a class are 0, 1, 0.0 or 1.0, or empty or `nan` for unknown.
+
+    Args:
+        path: The file.
+        image: The column of image names.
+        group: The column of groups, as a rule the patient.
+        classes: The columns of labels; by default every other column that holds nothing but labels and is not
+            empty throughout. A column that holds more labels than other values is then refused rather than
+            left out, since one misprint would make a class disappear.
+
+    Raises:
+        AWBError: No such file or column; a row of another length; a cell that is no label; a name given twice.
+    """
+    header, rows = read_csv(Path(path))
+    cells = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
+    special = [image] if group is None else [image, group]
+    for name in (*special, *(classes or ())):
+        if name not in cells:
+            raise AWBError(f"{path} has no column {name!r}{did_you_mean(name, header)}; it has {shortlist(header, 20)}")
+    others = [name for name in header if name not in special]
+    if classes is None:
+        classes = [name for name in others if _is_class(str(path), name, cells[name])]
+        if not classes:
+            raise AWBError(f"{path} has no column of labels (0, 1 or empty) among {shortlist(others, 20)}")
+    labels = [_parse(str(path), name, cells[name]) for name in classes]
+    return LabelTable(
+        np.array(cells[image], dtype=np.str_),
+        tuple(classes),
+        np.array(labels, dtype=np.float64).T,
+        None if group is None else np.array(cells[group], dtype=np.str_),
+        {name: np.array(cells[name], dtype=np.str_) for name in others if name not in classes},
+    )
+
+
+def require_groups(table: LabelTable, name: str = "the table") -> Strings:
+    """The groups of a table.
+
+    Raises:
+        AWBError: It has none.
+    """
+    if table.groups is None:
+        raise AWBError(f"{name} has no groups (patients): read it with group=, the column that names them")
+    return table.groups
+
+
+def open_text(path: Path) -> Any:
+    """Open a text file, or a gzipped one, for reading.
+
+    Raises:
+        AWBError: There is no such file.
+    """
+    if not path.is_file():
+        raise AWBError(f"no file {path}")
+    # utf-8-sig: spreadsheets put a byte-order mark before the first header
+    opened = gzip.open if path.suffix == ".gz" else open
+    return opened(path, "rt", encoding="utf-8-sig", newline="")
+
+
+def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The header of a CSV file (or CSV.gz), and its rows, without white space around the cells.
+
+    Raises:
+        AWBError: No such file, no rows, a row of another length, or a header given twice.
+    """
+    with open_text(path) as file:
+        reader = csv.reader(file)
+        header = [name.strip() for name in next(reader, [])]
+        _refuse_repeated(f"{path}: column", header)
+        rows = []
+        for row in reader:
+            if not row:  # a blank line, as at the end of many files
+                continue
+            if len(row) != len(header):
+                raise AWBError(f"{path}, line {reader.line_num}: {len(row)} cells under {len(header)} headers")
+            rows.append([cell.strip() for cell in row])
+    if not rows:
+        raise AWBError(f"{path} has no rows; expected a header and one row an image")
+    return header, rows
+
+
+def _is_class(path: str, name: str, cells: list[str]) -> bool:
+    known = [cell for cell in cells if cell.lower() in _VALUES]
+    filled = sum(not math.isnan(_VALUES[cell.lower()]) for cell in known)
+    if 0 < len(cells) - len(known) < filled:
+        row, value = next((i, cell) for i, cell in enumerate(cells, 1) if cell.lower() not in _VALUES)
+        raise AWBError(
+            f"{path}, row {row}, column {name!r}: {value!r} among labels (0, 1 or empty). "
+            "Correct it, or name the columns of labels (classes) if this is none"
+        )
+    return filled > 0 and len(known) == len(cells)
+
+
+def _parse(path: str, name: str, cells: list[str]) -> list[float]:
+    try:
+        return [_VALUES[cell.lower()] for cell in cells]
+    except KeyError:
+        row, value = next((i, cell) for i, cell in enumerate(cells, 1) if cell.lower() not in _VALUES)
+        raise AWBError(
+            f"{path}, row {row}, column {name!r}: {value!r}; expected 0, 1, or an empty cell (unknown)"
+        ) from None
+
+
+def _refuse_repeated(what: str, names: Sequence[str]) -> None:
+    repeated = [repr(name) for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise AWBError(f"{what} named more than once: {shortlist(repeated, 4)}")

@@ -1,0 +1,213 @@
+"""Losses of multi-label classification on logits, over the labels that are known (not NaN)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from awb.errors import AWBError, did_you_mean
+
+Alpha = float | Tensor | None
+_VARIANTS = ("two_sided", "literal")
+
+
+class MultiLabelLoss(nn.Module):
+    """Mean loss over the known labels; a subclass says what one label costs.
+
+    The mean is over the known labels of **all processes** once `torch.distributed` is initialised: each process's
+    loss is its own sum times the number of processes over the global count, so that the mean over processes, which
+    is what DistributedDataParallel makes of gradients, is the global mean, however unevenly unknown labels fall.
+    All processes must then call the loss equally often. To report a loss over several batches, or to
+    accumulate gradients exactly, add up what `total` gives, which never communicates.
+
+    Logits of float16 and bfloat16 are computed in float32, also under autocast. Logits behind unknown labels, NaN
+    and infinite ones included, neither count nor get a gradient.
+    Probabilities given in place of logits cannot be told from logits, and give wrong losses without an error.
+    """
+
+    def elementwise(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of each label, (N, C), from logits and known targets in [0, 1] of one float dtype, (N, C)."""
+        raise NotImplementedError
+
+    def total(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """This process's sum of losses and its number of known labels (int64), both scalars.
+
+        Args:
+            logits: Scores before the sigmoid, float (N, C).
+            targets: 0, 1, what lies between, or NaN (unknown), (N, C); of any dtype.
+
+        Raises:
+            AWBError: Shapes disagree or are not (N, C), logits are no floats, or a label lies outside [0, 1].
+        """
+        _check(logits, targets)
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        known = ~torch.isnan(targets)
+        # both before the computation, so that what is unknown cannot reach the gradient as 0 · NaN
+        logits = torch.where(known, logits.to(dtype), 0.0)
+        targets = torch.where(known, targets.to(dtype), 0.0)
+        losses = torch.where(known, self.elementwise(logits, targets), 0.0)
+        return losses.sum(), known.sum()
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean over the known labels, a scalar; 0, with gradients of 0, if none is known.
+
+        Args:
+            logits: Scores before the sigmoid, float (N, C).
+            targets: 0, 1, what lies between, or NaN (unknown), (N, C); of any dtype.
+
+        Raises:
+            AWBError: Shapes disagree or are not (N, C), logits are no floats, or a label lies outside [0, 1].
+        """
+        total, count = self.total(logits, targets)
+        processes = 1
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(count)
+            processes = dist.get_world_size()
+        return total * processes / count.clamp(min=1)
+
+
+class FocalLoss(MultiLabelLoss):
+    """Focal loss (Lin et al. 2017, arXiv:1708.02002, eq. 5), one sigmoid a class.
+
+    With p = σ(logit) and label y, a label costs
+
+    - `two_sided`: −α·y·(1 − p)^γ·log p − (1 − α)·(1 − y)·p^γ·log(1 − p); both weights are 1 if `alpha` is None.
+      For labels 0 and 1 this is `torchvision.ops.sigmoid_focal_loss`.
+    - `literal`: −α·y·(1 − p)^γ·log p, the positive term alone, as some reports print it. **Predicting
+      every class positive minimises it**: negatives cost nothing. It is here to show what that formula does.
+
+    Computed from log-sigmoids, so that large logits neither overflow nor lose their gradient. With γ = 0,
+    `two_sided` is `BCELoss`.
+
+    Args:
+        gamma: Focusing parameter γ, at least 0; the larger, the less easy labels weigh.
+        alpha: Weight of positives, in [0, 1]; negatives weigh 1 − alpha. A number, or one a class, (C,);
+            see `alpha_from_counts`.
+        variant: `two_sided` or `literal`.
+
+    Raises:
+        AWBError: An argument is out of its range.
+    """
+
+    def __init__(
+        self, gamma: float = 2.0, alpha: Alpha = None, variant: Literal["two_sided", "literal"] = "two_sided"
+    ) -> None:
+        super().__init__()
+        if not gamma >= 0:
+            raise AWBError(f"gamma={gamma!r}: expected a number of at least 0")
+        if variant not in _VARIANTS:
+            raise AWBError(f"variant={variant!r}: expected two_sided or literal{did_you_mean(str(variant), _VARIANTS)}")
+        self.gamma = float(gamma)
+        self.variant = variant
+        self.alpha = _checked_alpha(alpha)
+
+    def elementwise(self, logits: Tensor, targets: Tensor) -> Tensor:
+        log_p, log_not_p = F.logsigmoid(logits), F.logsigmoid(-logits)
+        positive = -targets * torch.exp(self.gamma * log_not_p) * log_p
+        negative = -(1 - targets) * torch.exp(self.gamma * log_p) * log_not_p
+        if self.alpha is not None:
+            alpha = _for_logits(self.alpha, logits)
+            positive, negative = alpha * positive, (1 - alpha) * negative
+        return positive if self.variant == "literal" else positive + negative
+
+    def extra_repr(self) -> str:
+        return f"gamma={self.gamma:g}, alpha={_shown(self.alpha)}, variant={self.variant!r}"
+
+
+class BCELoss(MultiLabelLoss):
+    """Binary cross-entropy, one sigmoid a class: −α·y·log p − (1 − α)·(1 − y)·log(1 − p), with p = σ(logit).
+
+    Args:
+        alpha: Weight of positives, in [0, 1]; negatives weigh 1 − alpha. A number, or one a class, (C,); None
+            gives both the weight 1.
+
+    Raises:
+        AWBError: `alpha` is out of its range.
+    """
+
+    def __init__(self, alpha: Alpha = None) -> None:
+        super().__init__()
+        self.alpha = _checked_alpha(alpha)
+
+    def elementwise(self, logits: Tensor, targets: Tensor) -> Tensor:
+        loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        if self.alpha is None:
+            return loss
+        alpha = _for_logits(self.alpha, logits)
+        return -alpha * targets * F.logsigmoid(logits) - (1 - alpha) * (1 - targets) * F.logsigmoid(-logits)
+
+    def extra_repr(self) -> str:
+        return f"alpha={_shown(self.alpha)}"
+
+
+def alpha_from_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> Tensor:
+    """The α of each class under which its positives weigh as much together as its negatives: their share.
+
+    It is the inverse class frequency of Lin et al. 2017, section 3.1, between the two labels of one class.
+
+    Args:
+        positives: Number of positive labels of each class, (C,).
+        total: Number of known labels: one for all classes, or one a class, (C,).
+
+    Returns:
+        α = 1 − positives / total, float64 (C,).
+
+    Raises:
+        AWBError: A class has no positive or no negative label: one side would weigh nothing.
+    """
+    counts = torch.as_tensor(positives, dtype=torch.float64)
+    totals = torch.as_tensor(total, dtype=torch.float64)
+    if counts.ndim != 1 or totals.ndim > 1 or (totals.ndim == 1 and totals.shape != counts.shape):
+        raise AWBError(
+            f"positives of shape {tuple(counts.shape)} and total of shape {tuple(totals.shape)}; "
+            "expected (C,), and one number or (C,)"
+        )
+    totals = totals.expand_as(counts)
+    for index, (positive, known) in enumerate(zip(counts.tolist(), totals.tolist(), strict=True)):
+        if not 0 < positive < known:
+            raise AWBError(
+                f"class {index} has {positive:g} positives among {known:g} known labels; "
+                "expected at least one positive and one negative"
+            )
+    return 1 - counts / totals
+
+
+def _check(logits: Tensor, targets: Tensor) -> None:
+    if logits.shape != targets.shape:
+        raise AWBError(f"logits have shape {tuple(logits.shape)}, targets {tuple(targets.shape)}; expected the same")
+    if logits.ndim != 2:
+        raise AWBError(f"logits have shape {tuple(logits.shape)}; expected (N, C): images, classes")
+    if not logits.is_floating_point():
+        raise AWBError(f"logits are {logits.dtype}; expected floats, the scores before the sigmoid")
+    outside = (targets < 0) | (targets > 1)  # False for NaN
+    if outside.any():
+        row, column = outside.nonzero()[0].tolist()
+        raise AWBError(
+            f"the label of image {row}, class {column} is {targets[row, column].item():g}; "
+            "expected 0 to 1, or NaN (unknown)"
+        )
+
+
+def _checked_alpha(alpha: Alpha) -> Tensor | None:
+    """A float64 tensor, and no buffer: `model.half()` would round it."""
+    if alpha is None:
+        return None
+    tensor = torch.as_tensor(alpha, dtype=torch.float64).detach().clone()
+    if tensor.ndim > 1 or not ((tensor >= 0) & (tensor <= 1)).all():
+        raise AWBError(f"alpha={alpha!r}: expected None, a number in [0, 1], or one a class, (C,)")
+    return tensor
+
+
+def _for_logits(alpha: Tensor, logits: Tensor) -> Tensor:
+    if alpha.ndim == 1 and len(alpha) != logits.shape[1]:
+        raise AWBError(f"alpha is for {len(alpha)} classes, logits have {logits.shape[1]}")
+    return alpha.to(logits)
+
+
+def _shown(alpha: Tensor | None) -> str:
+    return "None" if alpha is None else str(alpha.tolist())

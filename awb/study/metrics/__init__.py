@@ -1,0 +1,43 @@
+"""Metrics of multi-label predictions, with patient-clustered intervals. Plain arrays in, tables out."""
+
+from awb.study.metrics.bootstrap import bootstrap
+from awb.study.metrics.calibration import (
+    brier_score,
+    evaluate_calibration,
+    expected_calibration_error,
+    reliability_curve,
+)
+from awb.study.metrics.compare import bootstrap_p, compare, holm
+from awb.study.metrics.evaluate import evaluate
+from awb.study.metrics.intervals import Interval, percentile_interval
+from awb.study.metrics.ranking import auprc, auroc, macro
+from awb.study.metrics.replicates import Replicates, draw_replicates
+from awb.study.metrics.subgroups import bands, evaluate_subgroups
+from awb.study.metrics.temperature import apply_temperature, fit_temperature
+from awb.study.metrics.thresholds import choose_thresholds, operating_points, sensitivity_at_specificity
+
+__all__ = [
+    "Interval",
+    "Replicates",
+    "apply_temperature",
+    "auprc",
+    "auroc",
+    "bands",
+    "bootstrap",
+    "bootstrap_p",
+    "brier_score",
+    "choose_thresholds",
+    "compare",
+    "draw_replicates",
+    "evaluate",
+    "evaluate_calibration",
+    "evaluate_subgroups",
+    "expected_calibration_error",
+    "fit_temperature",
+    "holm",
+    "macro",
+    "operating_points",
+    "percentile_interval",
+    "reliability_curve",
+    "sensitivity_at_specificity",
+]

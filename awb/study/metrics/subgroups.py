@@ -1,0 +1,104 @@
+"""The same table for each view, sex or age band."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from awb.errors import AWBError
+from awb.study.metrics.arrays import check_cases
+from awb.study.metrics.evaluate import evaluate
+from awb.table import Table
+
+
+def evaluate_subgroups(
+    y_true: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    subgroups: npt.ArrayLike,
+    *,
+    classes: Sequence[str] | None = None,
+    **options: Any,
+) -> Table:
+    """`evaluate` on each subgroup's images.
+
+    Args:
+        y_true: 0, 1 or NaN (unknown), (n, C), or (n,) for one class.
+        scores: Same shape.
+        groups: The patient of each image, (n,).
+        subgroups: The subgroup of each image, (n,): view, sex, `bands(age, …)`. In order of their names.
+        classes: C names.
+        options: Of `evaluate`. Rare classes have one label only in small subgroups; `undefined="skip"` shows them as –.
+
+    Returns:
+        The rows of `evaluate` under a first column `subgroup`. AUROC under different case mixes is no fair
+        comparison by itself: look at the prevalences too.
+
+    Raises:
+        AWBError: As `evaluate`, naming the subgroup; or not one subgroup an image.
+    """
+    cases = check_cases(y_true, scores, classes)
+    names, patients = np.asarray(subgroups), np.asarray(groups)
+    for what, given in (("subgroups", names), ("groups", patients)):
+        if given.shape != (len(cases.y_true),):
+            raise AWBError(f"{what} have shape {given.shape}; expected {(len(cases.y_true),)}, one an image")
+    rows: list[tuple[Any, ...]] = []
+    notes: list[str] = []
+    headers: tuple[str, ...] = ()
+    for name in _in_order(names):
+        inside = names == name
+        try:
+            table = evaluate(
+                cases.y_true[inside], cases.values[inside], patients[inside], classes=cases.classes, **options
+            )
+        except AWBError as error:
+            raise AWBError(f"subgroup {name!r}: {error}") from error
+        headers = table.headers
+        rows += [(name, *row) for row in table.rows]
+        notes += [f"{name}: {note}" for note in table.notes]
+    return Table(("subgroup", *headers), tuple(rows), tuple(notes))
+
+
+def bands(values: npt.ArrayLike, edges: Sequence[float]) -> npt.NDArray[np.str_]:
+    """Put numbers, such as ages, into named bands.
+
+    Args:
+        values: (n,).
+        edges: Where bands start, increasing: `[0, 18, 65]` makes `0–<18`, `18–<65` and `≥65`.
+
+    Returns:
+        The band of each value, (n,) strings.
+
+    Raises:
+        AWBError: Edges that do not increase, or a value that is not a number or below the first edge.
+    """
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise AWBError(f"values cannot be put into bands: {error}") from error
+    starts = np.asarray(edges, dtype=np.float64)
+    if starts.ndim != 1 or not len(starts) or not (np.diff(starts) > 0).all():
+        raise AWBError(f"edges {list(edges)}; expected increasing numbers, such as [0, 18, 65]")
+    wrong = np.flatnonzero(~(numbers >= starts[0]))
+    if len(wrong):
+        raise AWBError(f"row {wrong[0]}: {numbers[wrong[0]]:g} is in no band; the first starts at {starts[0]:g}")
+    names = [f"{low:g}–<{high:g}" for low, high in pairwise(starts)] + [f"≥{starts[-1]:g}"]
+    return np.array(names)[np.searchsorted(starts, numbers, side="right") - 1]
+
+
+def _in_order(names: npt.NDArray[Any]) -> list[Any]:
+    """Each name once, sorted; bands by the number they start with."""
+    unknown = [row for row, name in enumerate(names.tolist()) if name is None or name != name or name == ""]
+    if unknown:
+        raise AWBError(f"{len(unknown):,} images have no subgroup, the first in row {unknown[0]}")
+    return sorted(set(names.tolist()), key=_by_number)
+
+
+def _by_number(name: Any) -> tuple[float, str]:
+    number = re.match(r"-?\d+(\.\d+)?", str(name))
+    return float(number[0]) if number else float("inf"), str(name)

@@ -1,0 +1,76 @@
+"""A temperature a class: logits of an overconfident network, divided until their probabilities fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from awb.errors import AWBError
+from awb.study.metrics.arrays import Floats, Known, check_cases, require_both_labels
+
+
+def fit_temperature(y_true: npt.ArrayLike, logits: npt.ArrayLike, *, classes: Sequence[str] | None = None) -> Floats:
+    """The temperature of each class that makes sigmoid(logit / T) most likely (Guo et al. 2017, section 4).
+
+    Fit on validation, never on test. It does not change the ranking, so neither AUROC nor AUPRC; and it does not move
+    a logit of 0, so it cannot mend probabilities that are all too high, as after training with class weights.
+
+    Args:
+        y_true: 0, 1 or NaN (unknown, left out of that class), (n, C), or (n,) for one class.
+        logits: Before the sigmoid, same shape.
+        classes: C names, for messages.
+
+    Returns:
+        (C,), positive.
+
+    Raises:
+        AWBError: Bad arrays, a class with one label only, or no such temperature: the sign of the logits tells every
+            label (T → 0), or they are no better than chance (T → ∞).
+    """
+    cases = check_cases(y_true, logits, classes, kind="logits")
+    require_both_labels(cases, "raise", what="a temperature")
+    return np.array([_temperature(known) for known in cases])
+
+
+def apply_temperature(logits: npt.ArrayLike, temperatures: npt.ArrayLike) -> Floats:
+    """Probabilities sigmoid(logits / temperatures).
+
+    Args:
+        logits: (n, C), or (n,) for one class.
+        temperatures: (C,), as from `fit_temperature`.
+
+    Returns:
+        Same shape as the logits.
+
+    Raises:
+        AWBError: Not one positive temperature a class, or logits that are not finite.
+    """
+    from scipy.special import expit
+
+    values = check_cases(np.zeros(np.shape(logits)), logits, kind="logits").values
+    scale = np.asarray(temperatures, dtype=np.float64)
+    if scale.shape != (values.shape[1],) or not ((scale > 0) & np.isfinite(scale)).all():
+        raise AWBError(f"temperatures {scale}; expected {values.shape[1]} positive numbers, one a class")
+    return np.asarray(expit(values / scale)).reshape(np.shape(logits))
+
+
+def _temperature(known: Known) -> float:
+    from scipy.optimize import brentq
+    from scipy.special import expit
+
+    z, y = known.values, known.y_true
+
+    # the log-likelihood of sigmoid(b·z) is concave in b = 1/T, so its slope has one root if it changes sign
+    def slope(log_b: float) -> float:
+        return float(np.sum((y - expit(np.exp(log_b) * z)) * z))
+
+    if np.sum((y - 0.5) * z) <= 0:
+        raise AWBError(f"class {known.name!r}: no temperature, its logits are no better than chance")
+    if not (z[y] < 0).any() and not (z[~y] > 0).any():
+        raise AWBError(f"class {known.name!r}: no temperature, the sign of its logits tells every label already")
+    bound = 1.0
+    while slope(-bound) < 0 or slope(bound) > 0:
+        bound *= 2
+    return float(np.exp(-brentq(slope, -bound, bound, xtol=1e-12)))

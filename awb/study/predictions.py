@@ -1,0 +1,67 @@
+"""Any model's predictions, from a CSV file, put in the order of the labels."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from awb.errors import AWBError, did_you_mean, shortlist
+from awb.study.labels import LabelTable, read_csv
+
+
+def read_predictions(path: str | Path, labels: LabelTable, *, image: str = "image") -> npt.NDArray[np.float64]:
+    """Read a CSV file (or CSV.gz) with a header, one row an image, and match it to labels by the images' names.
+
+    Args:
+        path: The file; its columns must include the image names and every class of the labels. Rows and columns may
+            be in any order; other columns are not read.
+        labels: What is evaluated.
+        image: The column of image names.
+
+    Returns:
+        A number for each image and class, in the order of the labels, float64 (n, C).
+
+    Raises:
+        AWBError: No such file or column, a cell that is not a finite number, an image given twice, or images that are
+            in one of the two only.
+    """
+    header, rows = read_csv(Path(path))
+    for name in (image, *labels.classes):
+        if name not in header:
+            raise AWBError(
+                f"{path} has no column {name!r}{did_you_mean(name, header)}; it has {shortlist(header, 20)}; "
+                f"the labels' classes are {shortlist(labels.classes, 20)}"
+            )
+    at = header.index(image)
+    chosen = _match(str(path), [row[at] for row in rows], labels.images.tolist())
+    columns = [(name, header.index(name)) for name in labels.classes]
+    values = [[_number(str(path), rows[i][at], name, rows[i][c]) for name, c in columns] for i in chosen]
+    return np.array(values, dtype=np.float64)
+
+
+def _match(path: str, given: list[str], wanted: list[str]) -> list[int]:
+    """The row of each image that is wanted."""
+    row_of = {name: i for i, name in enumerate(given)}
+    known = set(wanted)
+    for names, what in (
+        ([name for name, count in Counter(given).items() if count > 1], "are named more than once"),
+        ([name for name in wanted if name not in row_of], "of the labels are missing"),
+        ([name for name in given if name not in known], "have no labels"),
+    ):
+        if names:
+            raise AWBError(f"{path}: {len(names):,} images {what}: {shortlist(names, 4)}")
+    return [row_of[name] for name in wanted]
+
+
+def _number(path: str, image: str, name: str, cell: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise AWBError(f"{path}, image {image!r}, class {name!r}: {cell!r}; expected a finite number")
+    return value

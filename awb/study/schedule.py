@@ -1,0 +1,194 @@
+"""Training in stages, as plain values: which samples, loss, optimiser and parameters, and for how long."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from awb.errors import AWBError, did_you_mean
+from awb.study.labels import LabelTable
+from awb.study.losses import BCELoss, FocalLoss
+from awb.study.optimizer import OptimizerSettings
+from awb.table import Table
+
+Mask = npt.NDArray[np.bool_]
+Samples = Literal["all", "abnormal"] | Callable[[LabelTable], Mask]
+_SAMPLES = ("all", "abnormal")
+
+
+@dataclass(frozen=True)
+class TrainingStage:
+    """One stage: which samples, which loss, how long, which optimiser, and which parts of the model wait.
+
+    Attributes:
+        name: Of the stage, each once in a schedule.
+        epochs: Number of all epochs, those with frozen parts included.
+        loss: Called with logits and targets; `BCELoss()`, `FocalLoss()`, or any other.
+        optimizer: A new optimiser is made at the start of the stage.
+        samples: `all`, `abnormal` (at least one label is 1), or a function of a LabelTable that returns a
+            mask (n,).
+        frozen: The number of epochs at the start during which a part of the model does not train, by part. The
+            names mean what the caller says: see `freeze_parts`.
+        patience: Stop after so many epochs in a row without a lower validation loss; None never stops early.
+        keep_best: The stage ends with the weights of its lowest validation loss.
+
+    Raises:
+        AWBError: A value is out of its range.
+    """
+
+    name: str
+    epochs: int
+    loss: Callable[..., Any]
+    optimizer: OptimizerSettings
+    samples: Samples = "all"
+    frozen: Mapping[str, int] = field(default_factory=dict)
+    patience: int | None = None
+    keep_best: bool = True
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise AWBError(f"stage {self.name!r}: epochs={self.epochs!r}; expected at least 1")
+        if not callable(self.samples) and self.samples not in _SAMPLES:
+            near = did_you_mean(str(self.samples), _SAMPLES)
+            raise AWBError(f"stage {self.name!r}: samples={self.samples!r}; expected all, abnormal or a function{near}")
+        if self.patience is not None and self.patience < 1:
+            raise AWBError(f"stage {self.name!r}: patience={self.patience!r}; expected None or at least 1 epoch")
+        for part, epochs in self.frozen.items():
+            if not 0 <= epochs <= self.epochs:
+                raise AWBError(
+                    f"stage {self.name!r}: {part!r} is frozen for {epochs} epochs; expected 0 to {self.epochs}"
+                )
+        _identify(self.loss)
+        _identify(self.samples)
+
+    def rows(self, table: LabelTable) -> Mask:
+        """Which images of a table the stage trains (and validates) on, a mask (n,).
+
+        Raises:
+            AWBError: None, or `samples` did not return a mask.
+        """
+        mask = np.ones(len(table), dtype=np.bool_)
+        if callable(self.samples):
+            mask = np.asarray(self.samples(table))
+        elif self.samples == "abnormal":
+            mask = table.abnormal
+        if mask.dtype != np.bool_ or mask.shape != (len(table),):
+            raise AWBError(
+                f"stage {self.name!r}: samples returned {mask.dtype} of shape {mask.shape}; "
+                f"expected a boolean mask of shape {(len(table),)}"
+            )
+        if not mask.any():
+            raise AWBError(f"stage {self.name!r}: none of {len(table):,} images is among its samples")
+        return mask
+
+    def frozen_at(self, epoch: int) -> frozenset[str]:
+        """The parts that do not train in an epoch, counted from 0."""
+        return frozenset(part for part, epochs in self.frozen.items() if epoch < epochs)
+
+    def describe(self) -> dict[str, Any]:
+        """The stage as plain JSON values; functions and losses by their names and settings."""
+        return {
+            "name": self.name,
+            "samples": _identify(self.samples),
+            "loss": _identify(self.loss),
+            "epochs": self.epochs,
+            "frozen": dict(sorted(self.frozen.items())),
+            "optimizer": self.optimizer.describe(),
+            "patience": self.patience,
+            "keep_best": self.keep_best,
+        }
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Stages in order. It prints as a table.
+
+    Raises:
+        AWBError: There is no stage, or two have one name.
+    """
+
+    stages: tuple[TrainingStage, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stages", tuple(self.stages))
+        names = [stage.name for stage in self.stages]
+        if not names or len(set(names)) < len(names):
+            raise AWBError(f"stages {names}: expected at least one, each with a name of its own")
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of what `describe` says of the stages; a run records it."""
+        text = json.dumps([stage.describe() for stage in self.stages], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def __str__(self) -> str:
+        headers = ("stage", "samples", "loss", "epochs", "frozen at first", "optimiser", "lr", "decay", "patience")
+        rows = []
+        for stage in self.stages:
+            frozen = ", ".join(f"{part} {epochs}" for part, epochs in stage.frozen.items() if epochs) or None
+            of = stage.optimizer
+            rate = f"{'to be found' if of.lr is None else format(of.lr, 'g')}, {of.lr_schedule}"
+            line = (stage.name, _identify(stage.samples), _identify(stage.loss), stage.epochs, frozen)
+            rows.append((*line, of.name, rate, of.weight_decay, stage.patience))
+        return str(Table(headers, tuple(rows)))
+
+
+def two_stage(
+    *,
+    loss: Callable[..., Any] | None = None,
+    first_lr: float | None = None,
+    second_lr: float = 8e-5,
+    frozen_epochs: int = 3,
+    part: str = "backbone",
+) -> Schedule:
+    """The report's schedule: first what is abnormal, then everything.
+
+    Stage 1: images with a finding, BCE, 3 epochs with the backbone frozen and 20 with all, weight decay 1e-3.
+    Stage 2: all images, focal loss (γ = 2) or BCE, 10 epochs, weight decay 1e-2. Both with AdamW on one cycle of the
+    learning rate over all their epochs, both stop after 5 epochs without a lower validation loss, and both keep
+    the best weights.
+
+    Args:
+        loss: Of stage 2; `FocalLoss(gamma=2)` by default, `BCELoss()` for the report's other row.
+        first_lr: Highest learning rate of stage 1; None if it is yet to be found (the report used an LR finder):
+            then `ScheduleState.set_lr` must give it.
+        second_lr: Highest learning rate of stage 2.
+        frozen_epochs: Of stage 1.
+        part: The part that is frozen.
+    """
+    first = TrainingStage(
+        "abnormal",
+        samples="abnormal",
+        loss=BCELoss(),
+        epochs=frozen_epochs + 20,
+        frozen={part: frozen_epochs},
+        optimizer=OptimizerSettings("adamw", lr=first_lr, weight_decay=1e-3, lr_schedule="one_cycle"),
+        patience=5,
+    )
+    second = TrainingStage(
+        "all",
+        loss=FocalLoss(gamma=2) if loss is None else loss,
+        epochs=10,
+        optimizer=OptimizerSettings("adamw", lr=second_lr, weight_decay=1e-2, lr_schedule="one_cycle"),
+        patience=5,
+    )
+    return Schedule((first, second))
+
+
+def _identify(value: Any) -> str:
+    """A text that tells one loss or choice of samples from another, in every process."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, nn.Module):
+        return repr(value)
+    name = getattr(value, "__qualname__", "<lambda>")
+    if "<lambda>" in name:
+        raise AWBError(f"{value!r} has no name by which a resumed run could know it again: define a function")
+    return str(name)  # without its module, which is __main__ in one process and not in another

@@ -1,0 +1,121 @@
+"""Labels: what a file says is what the table holds, and what it cannot mean is refused by name."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from awb import AWBError
+from awb.study import LabelTable, read_labels
+
+TEXT = """image,patient,view,Effusion,Mass,empty
+a.png,1,PA,0,1,
+b.png,1,AP,,1.0,
+c.png,2,PA,nan,0.0,
+"""
+
+
+def write(tmp_path: Path, text: str = TEXT) -> Path:
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_becomes_names_labels_groups_and_columns(tmp_path: Path) -> None:
+    table = read_labels(write(tmp_path), group="patient")
+    assert table.images.tolist() == ["a.png", "b.png", "c.png"]
+    assert table.classes == ("Effusion", "Mass")
+    np.testing.assert_array_equal(table.labels, [[0, 1], [math.nan, 1], [math.nan, 0]])
+    assert table.groups is not None
+    assert table.groups.tolist() == ["1", "1", "2"]
+    assert {name: values.tolist() for name, values in table.columns.items()} == {
+        "view": ["PA", "AP", "PA"],
+        "empty": ["", "", ""],
+    }
+    assert table.abnormal.tolist() == [True, True, False]
+
+
+def test_gzip_byte_order_mark_windows_line_ends_and_blank_lines_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv.gz"
+    path.write_bytes(gzip.compress(("\ufeff" + TEXT.replace("\n", "\r\n") + "\r\n").encode()))
+    a, b = read_labels(write(tmp_path), group="patient"), read_labels(path, group="patient")
+    assert a.images.tolist() == b.images.tolist()
+    assert a.classes == b.classes
+    np.testing.assert_array_equal(a.labels, b.labels)
+
+
+def test_classes_may_be_named_in_any_order(tmp_path: Path) -> None:
+    table = read_labels(write(tmp_path), classes=["Mass", "Effusion"])
+    np.testing.assert_array_equal(table.labels[:, 0], [1, 1, 0])
+    assert set(table.columns) == {"patient", "view", "empty"}
+
+
+def test_take_keeps_rows_together() -> None:
+    table = LabelTable(["a", "b", "c"], ("x",), [[0], [1], [math.nan]], ["p", "q", "r"], {"view": ["1", "2", "3"]})
+    for taken in (table.take([2, 0]), table.take(table.find(["c", "a"]))):
+        assert taken.images.tolist() == ["c", "a"]
+        np.testing.assert_array_equal(taken.labels, [[math.nan], [0]])
+        assert taken.groups is not None
+        assert taken.groups.tolist() == ["r", "p"]
+        assert taken.columns["view"].tolist() == ["3", "1"]
+    assert table.take(table.abnormal).images.tolist() == ["b"]
+    assert len(table.take([])) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        (TEXT.replace("c.png", "a.png"), {}, ["image named more than once", "'a.png'"]),
+        (TEXT, {"group": "patients"}, ["no column 'patients'", "did you mean 'patient'"]),
+        (TEXT, {"image": "file"}, ["no column 'file'"]),
+        (TEXT, {"classes": ["view"]}, ["row 1", "'view'", "'PA'"]),
+        (TEXT, {"classes": ["Mas"]}, ["'Mas'", "did you mean 'Mass'"]),
+        (TEXT, {"classes": ["Mass", "Mass"]}, ["class named more than once"]),
+        (TEXT.replace("1.0", "-1"), {}, ["row 2", "'Mass'", "'-1'"]),
+        (TEXT.replace("AP,", "AP,0,"), {}, ["line 3", "7 cells under 6 headers"]),
+        (TEXT.replace("c.png,2", "c.png,"), {"group": "patient"}, ["'c.png' has no group"]),
+        (TEXT.replace("view", "Mass"), {}, ["column named more than once", "'Mass'"]),
+        ("image,x\n", {}, ["no rows"]),
+        ("", {}, ["no rows"]),
+        ("image,x\na,\n", {}, ["no column of labels"]),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_refused_by_name(
+    tmp_path: Path, text: str, options: dict[str, object], words: list[str]
+) -> None:
+    with pytest.raises(AWBError) as caught:
+        read_labels(write(tmp_path, text), **{"group": "patient" if "patient" in text else None, **options})  # type: ignore[arg-type]
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AWBError, match=r"no file .*nothing\.csv"):
+        read_labels(tmp_path / "nothing.csv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((["a", "b"], ("x",), [[0]]), "shape"),
+        ((["a"], ("x",), [[0.5]]), "0.5"),
+        ((["a"], ("x",), [[0]], ["p", "q"]), "groups"),
+        ((["a"], ("x",), [[0]], None, {"view": []}), "view"),
+        ((["a"], ("x", "x"), [[0, 0]]), "class named more than once"),
+    ],
+)
+def test_a_table_whose_parts_disagree_is_refused(arguments: tuple[object, ...], words: str) -> None:
+    with pytest.raises(AWBError, match=words):
+        LabelTable(*arguments)  # type: ignore[arg-type]
+
+
+def test_images_that_are_not_there_are_named() -> None:
+    table = LabelTable(["a"], ("x",), [[0]])
+    with pytest.raises(AWBError, match="2 images are not in the table: b, c"):
+        table.find(["a", "b", "c"])
+    with pytest.raises(AWBError, match="mask"):
+        table.take([True, False])
