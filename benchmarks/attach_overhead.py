@@ -17,20 +17,17 @@ fails.
 from __future__ import annotations
 
 import os
-import random
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 import torch
 import torchvision
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 import awb
 from benchmarks.environment import environment
+from benchmarks.timing import forward, interval, paired_ratios, training_step
 from tests.reference import densenet121_lka
 
 RUNTIME_LIMIT = 1.01
@@ -45,24 +42,6 @@ middle = process_time()
 import awb
 print((process_time() - start) / (middle - start))
 """
-
-
-def paired_ratios(ours: Callable[[], object], theirs: Callable[[], object], pairs: int) -> list[float]:
-    """CPU time of one over the other, run in turns; who goes first alternates."""
-    for run in (ours, theirs, ours, theirs):  # warm-up
-        run()
-    ratios = []
-    for i in range(pairs):
-        order = (ours, theirs) if i % 2 else (theirs, ours)
-        seconds = {run: cpu_seconds(run) for run in order}
-        ratios.append(seconds[ours] / seconds[theirs])
-    return ratios
-
-
-def cpu_seconds(run: Callable[[], object]) -> float:
-    start = time.process_time()
-    run()
-    return time.process_time() - start
 
 
 def import_ratios(repeats: int) -> list[float]:
@@ -84,38 +63,6 @@ def attach_seconds(repeats: int) -> list[float]:
         awb.attach_awb(model, [3, 4])
         seconds.append(time.perf_counter() - start)
     return seconds[1:]
-
-
-def interval(values: list[float], resamples: int = 10_000) -> tuple[float, float]:
-    """Bootstrap 95 % percentile interval of the median."""
-    generator = random.Random(0)
-    medians = sorted(statistics.median(generator.choices(values, k=len(values))) for _ in range(resamples))
-    return medians[round(0.025 * resamples)], medians[round(0.975 * resamples) - 1]
-
-
-def forward(model: nn.Module, image: Tensor) -> Callable[[], object]:
-    """A forward pass in eval mode."""
-    model.eval()
-
-    def run() -> None:
-        with torch.inference_mode():
-            model(image)
-
-    return run
-
-
-def training_step(model: nn.Module, image: Tensor) -> Callable[[], object]:
-    """A step of SGD on binary cross-entropy."""
-    model.train()
-    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-    targets = torch.ones(image.shape[0], 14)
-
-    def run() -> None:
-        optimiser.zero_grad()
-        F.binary_cross_entropy_with_logits(model(image), targets).backward()
-        optimiser.step()
-
-    return run
 
 
 def measure(forward_pairs: int = 60, step_pairs: int = 40, imports: int = 15, attaches: int = 9) -> awb.Table:

@@ -14,6 +14,7 @@ BACKENDS: tuple[str, ...] = get_args(Backend)
 _CPU = torch.backends.cpu.get_cpu_capability() if torch.backends.mkldnn.is_available() else ""
 # measured by benchmarks/lka.py; without AVX-512, bfloat16 was slower on both sides, and elsewhere nobody measured
 _FASTER = {"AVX2": (torch.float32,), "AVX512": (torch.float32, torch.bfloat16)}.get(_CPU, ())
+_FEWEST_CHANNELS, _SMALLEST_MAP = 16, 12_000  # less, and the calls cost more than is gained
 
 
 def use_polyphase(backend: Backend, x: Tensor, convolutions: Iterable[nn.Module]) -> bool:
@@ -26,7 +27,7 @@ def use_polyphase(backend: Backend, x: Tensor, convolutions: Iterable[nn.Module]
     """
     if backend == "stock" or not (_is_plain(x) and all(map(_is_plain_conv, convolutions))):
         return False
-    return backend == "polyphase" or (x.device.type == "cpu" and _compute_dtype(x) in _FASTER)
+    return backend == "polyphase" or _is_faster(x)
 
 
 def _is_plain(x: Tensor) -> bool:
@@ -44,7 +45,9 @@ def _is_plain(x: Tensor) -> bool:
     if _compute_dtype(x) is torch.float16:
         return False
     if torch.compiler.is_compiling():
-        return True
+        from torch.fx.experimental.symbolic_shapes import has_static_value
+
+        return all(has_static_value(side) for side in x.shape[2:])  # inductor cannot order strides of ⌈H/3⌉
     # neither has a rule for custom gradients of this kind
     forward_mode = torch.autograd.forward_ad._current_level >= 0
     return not (forward_mode or torch._C._are_functorch_transforms_active())
@@ -55,6 +58,11 @@ def _is_plain_conv(module: nn.Module) -> bool:
     return type(module) is nn.Conv2d and not any(
         (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     )
+
+
+def _is_faster(x: Tensor) -> bool:
+    large = x.shape[1] >= _FEWEST_CHANNELS and x.numel() >= _SMALLEST_MAP
+    return large and x.device.type == "cpu" and _compute_dtype(x) in _FASTER
 
 
 def _compute_dtype(x: Tensor) -> torch.dtype:

@@ -141,12 +141,14 @@ def test_gradient_checkpointing() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["eager", "inductor"])
-def test_compiled_as_one_graph_with_any_size(backend: str) -> None:
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_compiled_as_one_graph(backend: str, layout: Any) -> None:
+    """At a fixed size by phases, with any batch; where the size is a symbol, by PyTorch's convolutions."""
     torch._dynamo.reset()
     stock, polyphase = pair(16)
-    compiled = torch.compile(polyphase, backend=backend, fullgraph=True, dynamic=True)
-    for size in ((10, 9), (14, 14), (7, 8)):
-        x = torch.randn(2, 16, *size)
+    compiled = torch.compile(polyphase, backend=backend, fullgraph=True)
+    for shape in ((2, 16, 10, 9), (3, 16, 10, 9), (4, 16, 10, 9), (2, 16, 14, 14), (2, 16, 7, 8)):
+        x = torch.randn(shape).contiguous(memory_format=layout)
         actual, expected = (outputs_and_gradients(block, x, torch.ones_like(x)) for block in (compiled, stock))
         assert_close(actual, expected, 1e-5)
 
@@ -187,13 +189,15 @@ def test_what_must_be_seen_is_not_passed_by() -> None:
     assert not runs_by_phases(block, x)
 
 
-def test_auto_follows_dtype() -> None:
-    block = awb.create_attention("lka", 6)
-    x = torch.randn(1, 6, 9, 9)
+def test_auto_follows_size_and_dtype() -> None:
+    block = awb.create_attention("lka", 64)
+    x = torch.randn(1, 64, 14, 14)
     assert runs_by_phases(block, x) == (torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"))
-    assert not runs_by_phases(block.double(), x.double())
+    assert not runs_by_phases(block, x[..., :7])
     for dtype in (torch.float64, torch.float16):  # float16 overflows between the convolutions, where stock clamps
         assert not runs_by_phases(copy.deepcopy(block).to(dtype), x.to(dtype))
+    forced = awb.create_attention("lka", 64, backend="polyphase").half()
+    assert not runs_by_phases(forced, x.half())
 
 
 def test_recorded_networks_have_the_three_convolutions() -> None:
