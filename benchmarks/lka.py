@@ -7,8 +7,8 @@
     python -m benchmarks.lka --memory                         # peak memory instead of time
     python -m benchmarks.lka --device cuda                    # prints which backend to choose there
 
-First outputs and all gradients are compared with float64. Then the block is timed at each site of a network of the report,
-in both layouts, forward and forward + backward: pairs alternate in one process, medians and extremes of their ratios.
+First outputs and all gradients are compared with float64. Then the block is timed at each site of a network, in both
+layouts, forward and forward + backward: pairs alternate in one process; medians and extremes of their ratios.
 The floor is what the arithmetic must cost: multiply–accumulates over the measured rate of a matrix product, plus the
 maps that must be read and written over the measured rate of a copy. Exits with 1 if a site is slower than stock.
 """
@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import statistics
-import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -29,7 +27,8 @@ from torch import Tensor, nn
 
 import awb
 from benchmarks.environment import environment
-from benchmarks.timing import geometric_mean, gradients, keep_freed_memory, paired_seconds, seconds_of
+from benchmarks.memory import in_own_process, peak_growth_mb
+from benchmarks.timing import Run, geometric_mean, gradients, keep_freed_memory, paired_seconds, seconds_of
 
 # channels and side of the maps at the ends of the blocks, 224×224 images
 SITES = {
@@ -149,17 +148,18 @@ def time_sites(
                     seconds = paired_seconds(runs[0], runs[1], pairs)
                     over = sorted(a / b for a, b in seconds)
                     ratios[direction, layout].append(statistics.median(over))
-                    least = floor(batch, channels, side, x.element_size(), direction, rates)
+                    least = floor(batch, channels, side, x.element_size(), direction, rates) * 1000
                     theirs_ms, ours_ms = (1000 * statistics.median(column) for column in zip(*seconds, strict=True))
+                    times = (f"{theirs_ms:.3g}", f"{ours_ms:.3g}", f"{statistics.median(over):.2f}")
+                    spread = f"{over[0]:.2f}–{over[-1]:.2f}"
                     rows.append(
-                        (batch, f"{channels}@{side}", layout, direction, round(theirs_ms, 2), round(ours_ms, 2),
-                         f"{statistics.median(over):.2f}", f"{over[0]:.2f}–{over[-1]:.2f}", f"{ours_ms / 1000 / least:.1f}")
-                    )  # fmt: skip
+                        (batch, f"{channels}@{side}", layout, direction, *times, spread, f"{ours_ms / least:.1f}")
+                    )
     headers = ("batch", "site", "layout", "direction", "stock, ms", "phases, ms", "faster", "range", "over the floor")
     return awb.Table(headers, tuple(rows)), ratios
 
 
-def _run(block: nn.Module, x: Tensor, of_output: Tensor, direction: str) -> object:
+def _run(block: nn.Module, x: Tensor, of_output: Tensor, direction: str) -> Run:
     if direction != "forward":
         return gradients(block, x, of_output)
 
@@ -185,32 +185,21 @@ def memory_table(network: str, batch: int) -> awb.Table:
     rows = []
     for channels, side in SITES[network]:
         for layout in LAYOUTS:
-            peaks = [_peak_in_a_process(backend, layout, channels, side, batch) for backend in ("stock", "polyphase")]
+            what = (layout, f"{channels}x{side}", str(batch))
+            peaks = [in_own_process("benchmarks.lka", backend, *what) for backend in ("stock", "polyphase")]
             map_mb = batch * channels * side * side * 4 / 1e6
-            stock, ours = (round(peak / map_mb, 1) for peak in peaks)
+            stock, ours = (f"{peak / map_mb:.1f}" for peak in peaks)
             rows.append((batch, f"{channels}@{side}", layout, stock, ours, f"{peaks[1] / peaks[0]:.2f}"))
     return awb.Table(("batch", "site", "layout", "stock, maps", "phases, maps", "ratio"), tuple(rows))
 
 
-def _peak_in_a_process(backend: str, layout: str, channels: int, side: int, batch: int) -> float:
-    what = [backend, layout, f"{channels}x{side}", str(batch)]
-    command = [sys.executable, "-m", "benchmarks.lka", "--peak-of", *what]
-    return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-
-
 def peak_memory(backend: str, layout: str, site: str, batch: str) -> float:
-    """Growth of peak memory in forward + backward, MB; a small block runs first, to load what it needs."""
-    import resource
-
+    """Growth of peak memory in forward + backward, MB."""
     channels, side = map(int, site.split("x"))
     stock, ours = blocks(channels, torch.float32, "cpu")
     block = ours if backend == "polyphase" else stock
-    warm, of_warm = maps(1, channels, 7, torch.float32, "cpu", layout)
-    gradients(block, warm, of_warm)()
-    x, of_output = maps(int(batch), channels, side, torch.float32, "cpu", layout)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    gradients(block, x, of_output)()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6
+    gradients(block, *maps(1, channels, 7, torch.float32, "cpu", layout))()  # loads what is needed
+    return peak_growth_mb(gradients(block, *maps(int(batch), channels, side, torch.float32, "cpu", layout)))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 
 oneDNN's kernel for the weight gradient of a depthwise convolution takes kernels up to three wide, on maps at least as
 high as the kernel; what is wider falls to a reference loop, 3 to 15 times slower. A kernel's columns do not interact
-in its weight gradient, so it is computed three columns at a time, each from the padded input shifted by the columns
-before.
+in its weight gradient, so it is computed three columns at a time, from the input shifted to where they stand.
 """
 
 from __future__ import annotations
@@ -68,13 +67,16 @@ def _same_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 def _weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
     height, width = weight.shape[2:]
-    padded = F.pad(x, (width // 2, width // 2, height // 2, height // 2))
+    # zero rows by hand only until the map is as high as the kernel: what the convolution pads costs nothing
+    rows = max(0, (height - x.shape[2] + 1) // 2)
     parts = []
     for column in range(0, width, _COLUMNS):
         part = weight[..., column : column + _COLUMNS]
-        shifted = padded[..., column : column + x.shape[3] + part.shape[3] - 1]
+        left = width // 2 - column  # negative: columns that these taps never meet
+        shifted = F.pad(x, (left, part.shape[3] - 1 - left, rows, rows))
         _, of_part, _ = torch.ops.aten.convolution_backward(
-            gradient, shifted, part, None, [1, 1], [0, 0], [1, 1], False, [0, 0], x.shape[1], [False, True, False]
-        )
+            gradient, shifted, part, None, [1, 1], [height // 2 - rows, 0], [1, 1], False, [0, 0], x.shape[1],
+            [False, True, False],
+        )  # fmt: skip
         parts.append(of_part)
     return torch.cat(parts, dim=3)
