@@ -5,8 +5,8 @@
 
 DenseNet121 and VGG16-BN with blocks after all their stages: LKA by PyTorch's convolutions, LKA by phases, and timm's
 CBAM, SE and ECA in the same places. Inference and training step over the plain network, in both layouts: pairs
-alternate in one process; medians and extremes of their ratios. Peak memory of a training step over the plain
-network's, each in a process of its own, and multiply–accumulates counted by fvcore.
+alternate in one process; medians and extremes of their ratios. Peak memory of a first training step over the
+plain network's, and multiply–accumulates counted by fvcore.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import nn
 
 import awb
 from benchmarks.environment import environment
-from benchmarks.memory import in_own_process, peak_growth_mb
+from benchmarks.memory import peak_allocated_mb
 from benchmarks.timing import forward, keep_freed_memory, paired_ratios, training_step
 
 BATCHES = {"densenet121": 4, "vgg16_bn": 1}
@@ -43,13 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kinds", choices=KINDS, nargs="+", default=list(KINDS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--peak-of", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     keep_freed_memory()
     torch.set_num_threads(args.threads)
-    if args.peak_of:
-        print(peak_memory(*args.peak_of))
-        return 0
     rows = [
         row
         for network in args.networks
@@ -75,7 +71,7 @@ def measure(network: str, layout: str, kinds: Sequence[str], pairs: int) -> list
     """A row a kind, all over the plain network."""
     images = torch.randn(BATCHES[network], 3, 224, 224).contiguous(memory_format=LAYOUTS[layout])
     plain = build(network, None, layout)
-    plain_peak = in_own_process("benchmarks.backbones", network, layout, "plain")
+    plain_peak = peak_allocated_mb(training_step(build(network, None, layout), images))
     plain_macs = macs(network, None)
     rows = []
     for kind in kinds:
@@ -84,7 +80,7 @@ def measure(network: str, layout: str, kinds: Sequence[str], pairs: int) -> list
         for make in (forward, training_step):
             ratios = sorted(paired_ratios(make(model, images), make(plain, images), pairs))
             cells += [f"{statistics.median(ratios):.2f}", f"{ratios[0]:.2f}–{ratios[-1]:.2f}"]
-        peak = in_own_process("benchmarks.backbones", network, layout, kind) / plain_peak
+        peak = peak_allocated_mb(training_step(build(network, kind, layout), images)) / plain_peak
         rows.append((network, layout, kind, *cells, f"{peak:.2f}", f"{macs(network, kind) / plain_macs:.2f}"))
     return rows
 
@@ -95,16 +91,6 @@ def macs(network: str, kind: str | None) -> int:
     placement = "all" if kind else None
     table = awb.profile_placements(lambda: build(network, None, "NCHW"), [placement], **options)
     return int(next(iter(table))["MACs"])
-
-
-def peak_memory(network: str, layout: str, kind: str) -> float:
-    """Growth of peak memory in a training step, MB; a step on a small image runs first, to load what it needs."""
-    model = build(network, None if kind == "plain" else kind, layout)
-    small, images = (
-        torch.randn(n, 3, s, s).contiguous(memory_format=LAYOUTS[layout]) for n, s in ((2, 64), (BATCHES[network], 224))
-    )
-    training_step(model, small)()
-    return peak_growth_mb(training_step(model, images))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 import awb
 from benchmarks.environment import environment
-from benchmarks.memory import in_own_process, peak_growth_mb
+from benchmarks.memory import peak_allocated_mb
 from benchmarks.timing import Run, geometric_mean, gradients, keep_freed_memory, paired_seconds, seconds_of
 
 # channels and side of the maps at the ends of the blocks, 224×224 images
@@ -49,15 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--memory", action="store_true", help="peak memory over stock's")
-    parser.add_argument("--peak-of", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     keep_freed_memory()
     torch.set_num_threads(args.threads)
-    if args.peak_of:
-        print(peak_memory(*args.peak_of))
-        return 0
     if args.memory:
-        print(memory_table(args.network, max(args.batches)))
+        print(memory_table(args.network, args.batches))
         print(environment("torch"))
         return 0
     dtype, sites = getattr(torch, args.dtype), SITES[args.network]
@@ -180,26 +176,17 @@ def means(ratios: dict[tuple[str, str], list[float]]) -> awb.Table:
     return awb.Table(("direction", "layout", "geometric mean", "slowest site"), tuple(rows))
 
 
-def memory_table(network: str, batch: int) -> awb.Table:
-    """Peak memory of forward + backward beyond inputs and weights, each in a process of its own."""
+def memory_table(network: str, batches: Sequence[int]) -> awb.Table:
+    """Peak memory of forward + backward beyond inputs and weights, in maps of the input's size."""
     rows = []
-    for channels, side in SITES[network]:
-        for layout in LAYOUTS:
-            what = (layout, f"{channels}x{side}", str(batch))
-            peaks = [in_own_process("benchmarks.lka", backend, *what) for backend in ("stock", "polyphase")]
-            map_mb = batch * channels * side * side * 4 / 1e6
-            stock, ours = (f"{peak / map_mb:.1f}" for peak in peaks)
-            rows.append((batch, f"{channels}@{side}", layout, stock, ours, f"{peaks[1] / peaks[0]:.2f}"))
+    for batch in batches:
+        for channels, side in SITES[network]:
+            for layout in LAYOUTS:
+                x, of_output = maps(batch, channels, side, torch.float32, "cpu", layout)
+                runs = [gradients(block, x, of_output) for block in blocks(channels, torch.float32, "cpu")]
+                stock, ours = (peak_allocated_mb(run) / (x.nbytes / 1e6) for run in runs)
+                rows.append((batch, f"{channels}@{side}", layout, f"{stock:.1f}", f"{ours:.1f}", f"{ours / stock:.2f}"))
     return awb.Table(("batch", "site", "layout", "stock, maps", "phases, maps", "ratio"), tuple(rows))
-
-
-def peak_memory(backend: str, layout: str, site: str, batch: str) -> float:
-    """Growth of peak memory in forward + backward, MB."""
-    channels, side = map(int, site.split("x"))
-    stock, ours = blocks(channels, torch.float32, "cpu")
-    block = ours if backend == "polyphase" else stock
-    gradients(block, *maps(1, channels, 7, torch.float32, "cpu", layout))()  # loads what is needed
-    return peak_growth_mb(gradients(block, *maps(int(batch), channels, side, torch.float32, "cpu", layout)))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,24 @@
-"""Peak memory of one run on the CPU, each in a process of its own."""
+"""Peak memory of one run: what PyTorch allocates, its operators' scratch memory included."""
 
 from __future__ import annotations
 
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
 
-
-def peak_growth_mb(run: Callable[[], object]) -> float:
-    """By how much a run raises the peak of the process's resident memory, MB; what it loads should be loaded before."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    run()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6
+from torch.profiler import ProfilerActivity, profile
 
 
-def in_own_process(module: str, *arguments: str) -> float:
-    """The number that `python -m module --peak-of ...` prints."""
-    command = [sys.executable, "-m", module, "--peak-of", *arguments]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def peak_allocated_mb(run: Callable[[], object]) -> float:
+    """The most that was allocated at one time during a run on the CPU, less what was there before, MB.
+
+    The resident memory of the process is more by what lies idle in the allocator's heap.
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    results = profiler.profiler
+    assert results is not None
+    events = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
+    allocated = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        allocated += event.nbytes()
+        peak = max(peak, allocated)
+    return peak / 1e6

@@ -6,6 +6,8 @@ The maps at "after" are 2×2 here, where the dilated kernel's outer taps see pad
 
 from __future__ import annotations
 
+import copy
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -104,7 +106,8 @@ def hand_written_key(backbone: str, key: str) -> str:
 def build(backbone: str, placement: str, dtype: torch.dtype) -> tuple[nn.Module, nn.Module]:
     """The attached network and the hand-written one, with the same weights."""
     model = awb.replace_head(getattr(torchvision.models, backbone)(weights=None), CLASSES)
-    attached = awb.attach_awb(model, placement, init="default", input_size=64).to(dtype).train()
+    # the same convolutions, since the comparison is of how the network is put together
+    attached = awb.attach_awb(model, placement, init="default", input_size=64, backend="stock").to(dtype).train()
     by_hand = HAND_WRITTEN[backbone](placement, CLASSES).to(dtype).train()
     renamed = {hand_written_key(backbone, key): value for key, value in attached.state_dict().items()}
     assert len(renamed) == len(attached.state_dict())
@@ -148,6 +151,30 @@ def test_equals_the_hand_written_network(backbone: str, placement: str, dtype: t
     for key, gradient in ours.gradients.items():
         their_key = key if key == "images" else hand_written_key(backbone, key)
         assert_close(gradient, theirs.gradients[their_key], key, at_least)
+
+
+@pytest.mark.parametrize("backbone", ["densenet121", "vgg16_bn"])
+def test_by_phases_is_as_near_to_float64_as_the_convolutions(backbone: str) -> None:
+    reference, stock = (build(backbone, "all", dtype)[0] for dtype in (torch.float64, torch.float32))
+    stock.load_state_dict(reference.state_dict())
+    reference.load_state_dict(stock.state_dict())  # the same numbers, rounded once
+    phases = copy.deepcopy(stock)
+    for block in awb.awb_blocks(phases).values():
+        block.attention.backend = "polyphase"
+    exact, *steps = map(step, (reference, stock, phases))
+
+    def error(of: Step) -> float:
+        """Root mean square over all gradients of the relative error."""
+        errors = [
+            ((of.gradients[name].double() - gradient).norm() / gradient.norm()).item()
+            for name, gradient in exact.gradients.items()
+            if gradient.norm() > 1e-6
+        ]
+        return math.sqrt(sum(e * e for e in errors) / len(errors))
+
+    theirs, ours = map(error, steps)
+    assert ours < 2 * theirs < 1e-2
+    assert_close(steps[1].logits, exact.logits.float(), "logits")
 
 
 @pytest.mark.parametrize(("backbone", "placement"), PLACEMENTS)

@@ -53,11 +53,10 @@ class _Depthwise(Function):
         x, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         of_x, of_weight, of_bias = ctx.needs_input_grad
-        return (
-            _same_conv2d(gradient, weight.flip(2, 3)) if of_x else None,
-            _weight_gradient(x, weight, gradient) if of_weight else None,
-            gradient.sum((0, 2, 3)) if of_bias else None,
-        )
+        # the weight's first: it needs the most memory, and the input's is as large as a map
+        weight_gradient = _weight_gradient(x, weight, gradient) if of_weight else None
+        bias_gradient = gradient.sum((0, 2, 3)) if of_bias else None
+        return _same_conv2d(gradient, weight.flip(2, 3)) if of_x else None, weight_gradient, bias_gradient
 
 
 def _same_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -66,17 +65,20 @@ def _same_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 
 def _weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
+    parts = [_columns_gradient(x, weight, gradient, column) for column in range(0, weight.shape[3], _COLUMNS)]
+    return torch.cat(parts, dim=3)
+
+
+def _columns_gradient(x: Tensor, weight: Tensor, gradient: Tensor, column: int) -> Tensor:
+    """The gradient of the columns from `column` on."""
     height, width = weight.shape[2:]
+    part = weight[..., column : column + _COLUMNS]
+    left = width // 2 - column  # negative: columns that these taps never meet
     # zero rows by hand only until the map is as high as the kernel: what the convolution pads costs nothing
     rows = max(0, (height - x.shape[2] + 1) // 2)
-    parts = []
-    for column in range(0, width, _COLUMNS):
-        part = weight[..., column : column + _COLUMNS]
-        left = width // 2 - column  # negative: columns that these taps never meet
-        shifted = F.pad(x, (left, part.shape[3] - 1 - left, rows, rows))
-        _, of_part, _ = torch.ops.aten.convolution_backward(
-            gradient, shifted, part, None, [1, 1], [height // 2 - rows, 0], [1, 1], False, [0, 0], x.shape[1],
-            [False, True, False],
-        )  # fmt: skip
-        parts.append(of_part)
-    return torch.cat(parts, dim=3)
+    shifted = F.pad(x, (left, part.shape[3] - 1 - left, rows, rows))
+    padding, mask = [height // 2 - rows, 0], [False, True, False]
+    of_part: Tensor = torch.ops.aten.convolution_backward(
+        gradient, shifted, part, None, [1, 1], padding, [1, 1], False, [0, 0], x.shape[1], mask
+    )[1]
+    return of_part

@@ -45,8 +45,9 @@ class _Pointwise(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight = ctx.saved_tensors
         of_rows, of_weight, of_bias = ctx.needs_input_grad
+        gradient_rows = gradient.mT.flatten(0, 1)  # one copy for both products
         return (
-            gradient.mT @ weight if of_rows else None,
-            gradient.transpose(0, 1).flatten(1) @ rows.flatten(0, 1) if of_weight else None,
+            (gradient_rows @ weight).view(rows.shape) if of_rows else None,
+            gradient_rows.mT @ rows.flatten(0, 1) if of_weight else None,
             gradient.sum((0, 2)) if of_bias else None,
         )
