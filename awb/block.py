@@ -7,7 +7,8 @@ pickling works. A hook finds its block by path below the module it sits on.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ torch.fx.wrap("from_nchw")
 
 
 class TokenGrid:
-    """Height and width of the token grid of the forward in progress, and of those before it.
+    """Height and width of the token grid of the forward in progress, and of those whose backward may yet come.
 
     A copy starts from the traced grid, since the present one may hold a compiler's symbols.
     """
@@ -34,16 +35,35 @@ class TokenGrid:
     def __init__(self, traced: tuple[int, int]) -> None:
         self.traced = traced
         self.size = traced
-        self.earlier: tuple[tuple[int, int], ...] = ()
+        self._pending: list[tuple[tuple[int, int], Callable[[], object]]] = []
 
     def __reduce__(self) -> tuple[type[TokenGrid], tuple[tuple[int, int]]]:
         return TokenGrid, (self.traced,)
 
-    def update(self, size: tuple[int, int]) -> None:
-        """Note the grid of a new forward."""
-        if not torch.compiler.is_compiling() and size != self.size and self.size not in self.earlier:
-            self.earlier = (*self.earlier, self.size)
-        self.size = size
+    @property
+    def earlier(self) -> tuple[tuple[int, int], ...]:
+        """Grids of forwards whose graph is still there: a checkpointed block may run again on them."""
+        return () if torch.compiler.is_compiling() else tuple(size for size, graph in self._pending if graph())
+
+    def update(self, source: Tensor) -> None:
+        """Note the grid of a new forward, from the N×C×H×W map that becomes the tokens."""
+        self.size = (source.shape[2], source.shape[3])
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+            return
+        self._pending = [(size, graph) for size, graph in self._pending if graph() and size != self.size]
+        self._pending.append((self.size, _lifetime(source.grad_fn)))
+
+
+class _Mark:
+    """Something that a weak reference can point to."""
+
+
+def _lifetime(node: Any) -> Callable[[], object]:
+    """True as long as the graph that the node belongs to; always, where there is no graph to tell by."""
+    if node is None:
+        return lambda: True
+    mark = node.metadata.setdefault("awb", _Mark())  # the graph, unlike the Python object of its node, lives on
+    return weakref.ref(mark)
 
 
 class AWB(nn.Module):
@@ -169,8 +189,7 @@ class GridHook(Hook):
         self.element = element
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        shape = (output if self.element is None else output[self.element]).shape
-        self.grid.update((shape[2], shape[3]))
+        self.grid.update(output if self.element is None else output[self.element])
 
 
 class HookGuard(Hook):

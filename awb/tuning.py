@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from awb.attach import awb_blocks
 from awb.block import Hook
-from awb.classifier import find_classifier
+from awb.classifier import find_head
 from awb.errors import AWBError
 
 _FLAGS = "_awb_requires_grad"  # on a frozen model: each backbone parameter's former flag
@@ -21,11 +21,16 @@ def awb_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
         yield from block.parameters()
 
 
-def freeze_backbone(model: nn.Module, freeze_norm_stats: bool = True) -> nn.Module:
-    """Leave only the blocks and the classifier trainable.
+def freeze_backbone(
+    model: nn.Module, freeze_norm_stats: bool = True, *, head: str | Sequence[str] | None = None
+) -> nn.Module:
+    """Leave only the blocks and the head trainable.
 
     Args:
         model: A model with or without blocks.
+        head: Paths of the modules that are trained besides the blocks, `["decoder", "segmentation_head"]`; `[]`
+            for none. By default the classifier, if one is known: timm's `get_classifier()`, else the child named
+            `fc`, `classifier`, `heads` or `head`, also inside a wrapper.
         freeze_norm_stats: Also keep batch-norm layers of the backbone in eval mode, whatever `model.train()`
             says: their running statistics would otherwise move although no parameter does.
 
@@ -33,18 +38,22 @@ def freeze_backbone(model: nn.Module, freeze_norm_stats: bool = True) -> nn.Modu
         The model.
 
     Raises:
-        AWBError: Nothing would be left to train.
+        AWBError: Nothing would be left to train; no classifier is known and no head named; or no module has a path
+            in `head`.
     """
-    new = _new_parameters(model)
+    heads = find_head(model, head)
+    new = _new_parameters(model, heads)
     if not new:
-        raise AWBError(f"{type(model).__name__} has neither blocks nor a known classifier: nothing would be trained")
+        raise AWBError(
+            f"{type(model).__name__} has neither blocks nor a head with parameters: nothing would be trained"
+        )
     flags = model.__dict__.setdefault(_FLAGS, {})
     for name, parameter in model.named_parameters():
         flags.setdefault(name, parameter.requires_grad)
         parameter.requires_grad_(id(parameter) in new)
     _release_statistics(model)
     if freeze_norm_stats:
-        norms = _backbone_norms(model)
+        norms = _backbone_norms(model, heads)
         for module in norms.values():
             module.register_forward_pre_hook(KeepStatistics(("",)))
             module.eval()
@@ -71,8 +80,15 @@ def unfreeze_backbone(model: nn.Module) -> nn.Module:
     return model
 
 
-def param_groups(model: nn.Module, lr: float, backbone_lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Optimiser groups: blocks and classifier at one rate, the backbone at another.
+def param_groups(
+    model: nn.Module,
+    lr: float,
+    backbone_lr: float,
+    weight_decay: float,
+    *,
+    head: str | Sequence[str] | None = None,
+) -> list[dict[str, Any]]:
+    """Optimiser groups: blocks and head at one rate, the backbone at another.
 
     Biases, norms, scales such as γ, tokens and position embeddings are not decayed: decay would pull LKA's
     identity bias from 1 to 0. Frozen
@@ -80,14 +96,18 @@ def param_groups(model: nn.Module, lr: float, backbone_lr: float, weight_decay: 
 
     Args:
         model: A model with or without blocks.
-        lr: Learning rate of the blocks and the classifier.
+        lr: Learning rate of the blocks and the head.
         backbone_lr: Learning rate of everything else.
         weight_decay: Weight decay of the other weights, matrices and kernels.
+        head: As in `freeze_backbone`.
 
     Returns:
         Up to four groups, each with a `name`.
+
+    Raises:
+        AWBError: No classifier is known and no head named, or no module has a path in `head`.
     """
-    new = _new_parameters(model)
+    new = _new_parameters(model, find_head(model, head))
     norms = {id(p) for m in model.modules() if "Norm" in type(m).__name__ for p in m.parameters(recurse=False)}
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
@@ -116,14 +136,12 @@ class KeepStatistics(Hook):
             module.get_submodule(path).training = False
 
 
-def _new_parameters(model: nn.Module) -> set[int]:
-    heads = (p for head in find_classifier(model).values() for p in head.parameters())
-    return {id(p) for p in (*awb_parameters(model), *heads)}
+def _new_parameters(model: nn.Module, heads: Mapping[str, nn.Module]) -> set[int]:
+    return {id(p) for p in (*awb_parameters(model), *(p for head in heads.values() for p in head.parameters()))}
 
 
-def _backbone_norms(model: nn.Module) -> dict[str, nn.Module]:
-    inside = (*awb_blocks(model).values(), *find_classifier(model).values())
-    new = {id(m) for part in inside for m in part.modules()}
+def _backbone_norms(model: nn.Module, heads: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    new = {id(m) for part in (*awb_blocks(model).values(), *heads.values()) for m in part.modules()}
     modules = model.named_modules()
     return {n: m for n, m in modules if getattr(m, "running_mean", None) is not None and id(m) not in new}
 

@@ -196,7 +196,7 @@ def examine(row: Row) -> None:
     row.input_size = "×".join(map(str, size))
     row.stages, row.live = len(stages), sum(stage.live for stage in stages)
     try:
-        awb.plan_awb(model, selected("last", stages, real), input_size=size)
+        awb.plan_awb(model, selected("last", stages, real), input_size=size, allow_dead=not real)
     except awb.AWBError as error:
         row.status, row.detail = "refused", str(error)[:300]
         return
@@ -292,7 +292,7 @@ def smallest_size(model: Any) -> tuple[tuple[int, int], list[Any]]:
 
 
 def selected(placement: str, stages: list[Any], real: bool) -> Any:
-    """The selector, or on meta tensors the stages that it stands for: to settle again what is live costs minutes."""
+    """The selector, or on meta tensors the live stages that it stands for: to settle that again costs minutes."""
     live = [stage for stage in stages if stage.live]
     return placement if real or not live else live[-1:] if placement == "last" else live
 
@@ -314,7 +314,7 @@ def check(model: Any, size: tuple[int, int], stages: list[Any], real: bool) -> N
     with torch.no_grad():
         plain = model(images)
     for placement in ("last", "all"):
-        awb.attach_awb(model, selected(placement, stages, real), input_size=size)
+        awb.attach_awb(model, selected(placement, stages, real), input_size=size, allow_dead=not real)
         with torch.no_grad():
             same = model(images)
             assert same.shape == plain.shape, "another shape of output"

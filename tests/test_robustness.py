@@ -122,6 +122,27 @@ def test_checkpointed_blocks_run_again_on_their_own_grid(sizes: Any) -> None:
             gradient()
 
 
+def test_checkpointing_forgets_grids_whose_backward_is_done() -> None:
+    """Validation, and steps that are over, at a transposed size leave no doubt about the next step's grid."""
+    model = timm.create_model("test_vit", pretrained=False, dynamic_img_size=True)
+    awb.attach_awb(model, "last")
+    perturb(model)
+    model.set_grad_checkpointing(True)
+    wide, high = torch.randn(1, 3, 64, 96), torch.randn(1, 3, 96, 64)
+
+    def gradient(images: Tensor) -> Tensor:
+        model.zero_grad()
+        model(images).square().sum().backward()
+        return model.patch_embed.proj.weight.grad.clone()
+
+    expected = gradient(wide)
+    with torch.no_grad():
+        model(high)
+    assert torch.equal(gradient(wide), expected)
+    gradient(high)
+    assert torch.equal(gradient(wide), expected)
+
+
 def test_detaching_a_part_of_what_was_attached_to_is_refused() -> None:
     class Around(nn.Module):
         def __init__(self) -> None:

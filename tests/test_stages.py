@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def test_a_residual_added_in_place_is_part_of_the_stage() -> None:
 def test_sites_run_once_in_every_mode(name: str) -> None:
     model = timm.create_model(name, pretrained=False)
     traced = trace_model(model, 64 if name != "test_vit" else None)
-    assert set(traced.counts) == {"forward", "forward_intermediates", "gradient checkpointing"}
+    assert set(traced.counts) == {"forward", "training", "forward_intermediates", "gradient checkpointing"}
     for stage in awb.find_stages(model, input_size=traced.input_size):
         assert not traced.times_called(stage.sites[0].module)
 
@@ -101,6 +102,36 @@ class Twice(nn.Module):
 def test_module_called_twice_is_refused() -> None:
     with pytest.raises(awb.AWBError, match="'conv' is called 2 times in forward"):
         awb.attach_awb(Twice(), ["conv"], input_size=8)
+
+
+def test_module_that_only_evaluation_calls_is_refused() -> None:
+    class Refining(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.refine = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.body(x)
+            return x.mean((2, 3)) if self.training else self.refine(x).mean((2, 3))
+
+    with pytest.raises(awb.AWBError, match="'refine' is called 0 times in training; a block goes after a module that"):
+        awb.plan_awb(Refining(), "refine", input_size=32)
+    assert len(awb.plan_awb(Refining(), "body", input_size=32).blocks) == 1
+
+
+def test_a_video_model_and_one_without_images() -> None:
+    class OfFrames(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+
+        def forward(self, video: Tensor) -> Tensor:
+            return self.body(video.flatten(0, 1)).mean((2, 3))
+
+    (block,) = awb.plan_awb(OfFrames(), "body", example_input=torch.randn(1, 4, 3, 32, 24)).blocks
+    assert (block.site.layout, block.site.grid, block.reduction) == ("NCHW", (16, 12), 2)
+    with pytest.raises(awb.AWBError, match="no input is an image: a block needs a 2-D map"):
+        awb.plan_awb(nn.Sequential(nn.Conv1d(3, 8, 3)), "0", example_input=torch.randn(2, 3, 16))
 
 
 def test_module_never_called_is_refused() -> None:
@@ -192,28 +223,64 @@ def test_dead_means_no_effect_and_no_gradient() -> None:
     assert torch.equal(model(images), expected)
 
 
+class Frozen(nn.Conv2d):
+    """Itself under no_grad; its hooks are outside."""
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
 class Discarding(nn.Module):
-    """`side` runs and nobody reads its map; `frozen` runs under no_grad; `same` returns what it gets."""
+    """`side` runs and nobody reads its map; `inside` runs in a part under no_grad; `same` returns what it gets."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.frozen, self.side, self.body = (nn.Conv2d(3, 3, 1) for _ in range(3))
+        self.inside, self.side, self.body = (nn.Conv2d(3, 3, 1) for _ in range(3))
+        self.frozen = Frozen(3, 3, 1)
         self.same = nn.Identity()
         self.head = nn.Linear(3, 2)
 
     def forward(self, x: torch.Tensor) -> dict[str, Any]:
         with torch.no_grad():
-            x = self.frozen(x)
+            x = self.inside(x)
+        x = self.frozen(x)
         self.side(x)
         return {"nested": [self.head(self.same(self.body(x).relu_()).mean((2, 3)))]}
 
 
 def test_a_map_that_is_thrown_away_is_dead() -> None:
-    with pytest.raises(awb.AWBError, match=r"side is dead: its map has no way to what the model returns"):
-        awb.plan_awb(Discarding(), ["body", "side"])
+    for path in ("side", "inside"):
+        with pytest.raises(awb.AWBError, match=rf"{path} is dead: its map has no way to what the model returns"):
+            awb.plan_awb(Discarding(), ["body", path])
     assert len(awb.plan_awb(Discarding(), "side", allow_dead=True).blocks) == 1
-    # one after another on the same tensor, and one whose module runs under no_grad: a block after it learns
-    assert len(awb.plan_awb(Discarding(), ["frozen", "body", "same"]).blocks) == 3
+    # one after another on the same tensor, and one that is frozen itself: a block after it learns
+    model = awb.attach_awb(Discarding(), ["frozen", "body", "same"], input_size=8)
+    model(torch.randn(2, 3, 8, 8))["nested"][0].square().sum().backward()
+    for path, block in awb.awb_blocks(model).items():
+        assert block.attention.pointwise.weight.grad.any(), path
+
+
+def test_a_stage_written_by_hand_is_checked() -> None:
+    """Whatever a Stage or Site says, the trace and the weights know better."""
+    model = vit()
+    dead = awb.find_stages(model)[-1]
+    with pytest.raises(awb.AWBError, match="is dead"):
+        awb.plan_awb(model, dataclasses.replace(dead, live=True))
+    stage = awb.find_stages(model)[0]
+    site = dataclasses.replace(stage.sites[0], grid=(site_length(stage), 1), num_prefix_tokens=0)
+    with pytest.raises(awb.AWBError, match=r"1 prefix tokens and a \d+×\d+ grid, not 0 and"):
+        awb.plan_awb(model, dataclasses.replace(stage, sites=(site,)))
+    resnet = timm.create_model("test_resnet")
+    side = awb.find_stages(resnet)[-1]
+    turned = dataclasses.replace(side.sites[0], layout="NHWC", channels=side.sites[0].grid[1])
+    with pytest.raises(awb.AWBError, match="which is NCHW, not NHWC"):
+        awb.plan_awb(resnet, dataclasses.replace(side, sites=(turned,)))
+
+
+def site_length(stage: awb.Stage) -> int:
+    height, width = stage.sites[0].grid
+    return height * width + stage.sites[0].num_prefix_tokens
 
 
 def test_average_pooling_brings_the_last_block_to_life() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -76,8 +77,50 @@ def test_unfreezing_restores_each_parameters_own_flag() -> None:
 
 
 def test_nothing_to_train_is_refused() -> None:
-    with pytest.raises(awb.AWBError, match="neither blocks nor a known classifier"):
-        awb.freeze_backbone(nn.Sequential(nn.Conv2d(3, 3, 1)))
+    with pytest.raises(awb.AWBError, match="neither blocks nor a head"):
+        awb.freeze_backbone(nn.Sequential(nn.Conv2d(3, 3, 1)), head=[])
+
+
+class Decoded(nn.Module):
+    """A network whose head has a name of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = torchvision.models.resnet18(num_classes=8)
+        self.decoder = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decoder(self.encoder(x))
+
+
+def trained(model: nn.Module) -> set[str]:
+    return {name.partition(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def test_a_head_that_is_not_known_is_asked_for() -> None:
+    """The inner network has a classifier; what follows it is the head."""
+    model = awb.attach_awb(Decoded(), "encoder.layer4", input_size=64)
+    for call in (awb.freeze_backbone, partial(awb.param_groups, lr=1e-3, backbone_lr=1e-4, weight_decay=0.1)):
+        with pytest.raises(awb.AWBError, match=r"no classifier is known in Decoded.*it has encoder, decoder"):
+            call(model)
+        with pytest.raises(awb.AWBError, match=r"head: no module 'decode'; did you mean 'decoder'"):
+            call(model, head=["decode"])
+    assert trained(model) == {"encoder", "decoder"}  # a failed call changes nothing
+
+    awb.freeze_backbone(model, head="decoder").train()
+    model(torch.randn(2, 3, 64, 64))
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    assert all(name.startswith(("decoder", "encoder.layer4.1.awb")) for name in names)
+    assert model.decoder[1].training  # its statistics are the head's
+    assert not model.encoder.bn1.training
+    awb.unfreeze_backbone(model)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+    awb.freeze_backbone(model, head=[])
+    assert trained(model) == {"encoder"}
+    groups = awb.param_groups(model, lr=1e-3, backbone_lr=1e-4, weight_decay=0.1, head=["decoder"])
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert {rates[id(p)] for p in model.decoder.parameters()} == {1e-3}
 
 
 def test_param_groups_hold_each_parameter_once() -> None:

@@ -68,13 +68,29 @@ def check_site(traced: Trace, site: Site, reduction: int) -> Site:
             f"{site} returns {tuple(tensor.shape)}, which is not {site.layout} with {site.channels} channels"
         )
     if site.layout != "NLC":
+        other: Layout = "NHWC" if site.layout == "NCHW" else "NCHW"
+        shape, size = tuple(tensor.shape), traced.input_size
+        if _same_aspect(size, shape, other) and not _same_aspect(size, shape, site.layout):
+            raise AWBError(
+                f"{site} returns {shape} for a {size[0]}×{size[1]} input, which is {other}, not {site.layout}"
+            )
         return replace(site, grid=_map_grid(site.layout, tensor))
-    length = tensor.shape[1]
-    if site.num_prefix_tokens + site.grid[0] * site.grid[1] == length:
-        return site
-    grid = _token_grid(traced, call, tensor, reduction)
-    if site.num_prefix_tokens + grid[0] * grid[1] != length or site.order:
-        raise AWBError(f"{site} returns {length} tokens, not {site.num_prefix_tokens} prefix tokens and a grid")
+    return _check_tokens(traced, call, tensor, site, reduction)
+
+
+def _check_tokens(traced: Trace, call: Call, tokens: Tensor, site: Site, reduction: int) -> Site:
+    """A written-down site of tokens; where the trace shows no grid, what was written has to do."""
+    length = int(tokens.shape[1])
+    try:
+        grid = _token_grid(traced, call, tokens, reduction)
+    except AWBError:
+        grid = site.grid
+    prefix = length - grid[0] * grid[1]
+    if prefix != site.num_prefix_tokens or (site.order and grid != site.grid):
+        raise AWBError(
+            f"{site} returns {length} tokens, {prefix} prefix tokens and a {grid[0]}×{grid[1]} grid, not "
+            f"{site.num_prefix_tokens} and {site.grid[0]}×{site.grid[1]}"
+        )
     return replace(site, grid=grid)
 
 
@@ -99,7 +115,7 @@ def nominal_reduction(traced: Trace, entry: Entry, grid: tuple[int, int]) -> int
     """`feature_info`'s reduction; else the input-to-map ratio, taken to a power of two if it is not whole."""
     if entry.reduction is not None:
         return entry.reduction
-    ratio = traced.input_size[0] / grid[0]
+    ratio = max(1, traced.input_size[0] / grid[0])  # with no image among the inputs there is no ratio
     return int(ratio) if ratio == int(ratio) else 2 ** round(math.log2(ratio))
 
 
@@ -131,6 +147,10 @@ def _token_grid(traced: Trace, call: Call, tokens: Tensor, reduction: int | None
     """
     height, width = traced.input_size
     batch, length = tokens.shape[:2]
+    if not height * width:
+        raise AWBError(
+            f"{call.name!r} returns {tuple(tokens.shape)}, and no input is an image: a block needs a 2-D map"
+        )
     step = reduction or math.sqrt(height * width / max(length, 1))
     for earlier in reversed([c for c in traced.calls if c.finished < call.finished]):
         for _, (h, w) in earlier.grids(batch):
@@ -142,8 +162,8 @@ def _token_grid(traced: Trace, call: Call, tokens: Tensor, reduction: int | None
         if 0 <= length - h * w <= _MAX_PREFIX:
             return h, w
     raise AWBError(
-        f"{call.name!r} returns {length} tokens, which fit no grid of a {height}×{width} input; "
-        "pass a Stage with its Site spelled out"
+        f"{call.name!r} returns {length} tokens of a {height}×{width} input, and no module before it returns a map "
+        "of as many positions, which would tell their grid; pass a Stage with its Site spelled out"
     )
 
 
@@ -186,6 +206,8 @@ def _layout(traced: Trace, entry: Entry, element: int | str | None, tensor: Tens
 def _same_aspect(input_size: tuple[int, int], shape: tuple[int, ...], layout: Layout) -> bool:
     h, w = shape[2:] if layout == "NCHW" else shape[1:3]
     height, width = input_size
+    if not height * width:
+        return False  # no image says what its shape is
     step = math.sqrt(height * width / (h * w))
     return abs(h - height / step) < 1 and abs(w - width / step) < 1
 

@@ -67,9 +67,11 @@ class _Start:
         self.site, self.starts = site, starts
 
     def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        with torch.enable_grad():  # the module may run under no_grad
+        # a module that is itself under no_grad has its hooks outside; inside a part that is, they see no gradients
+        runs_without_gradients = not torch.is_grad_enabled()
+        with torch.enable_grad():
             output = _on_the_tape(output)
-        self.starts[output.grad_fn] = self.site
+        self.starts[object() if runs_without_gradients else output.grad_fn] = self.site
         return output
 
 

@@ -10,6 +10,7 @@ from numbers import Integral
 from torch import nn
 
 from awb.errors import AWBError, did_you_mean, shortlist
+from awb.stages.describe import check_site
 from awb.stages.families import Entry
 from awb.stages.find import find_after, make_stage, mark_dead, number_stages
 from awb.stages.trace import Trace
@@ -39,11 +40,11 @@ def select_stages(
     numbered = _numbered(model, traced, asked)
     chosen: dict[tuple[object, ...], Stage] = {}
     for selector in asked:
-        for stage in _match(model, traced, numbered, selector):
-            if not (stage.live or allow_dead):
-                raise AWBError(_dead_message(model, stage, numbered))
+        for stage in _match(model, traced, numbered, selector, allow_dead):
             if not stage.sites:
                 raise AWBError(f"{stage} has no sites, so nothing would be attached")
+            if not (stage.live or allow_dead):
+                raise AWBError(_dead_message(model, stage, numbered))
             chosen.setdefault(tuple(stage.sites), replace(stage, sites=tuple(stage.sites)))
     return sorted(chosen.values(), key=lambda s: (s.index is None, s.index or 0))
 
@@ -60,10 +61,7 @@ def _as_list(selectors: Selector | Iterable[Selector]) -> list[Selector]:
 
 
 def _numbered(model: nn.Module, traced: Trace, asked: list[Selector]) -> list[Stage]:
-    """The numbered stages; none if they cannot be found and nobody asks for them, since paths do without.
-
-    A `Stage` says itself whether it is live: settling that again may take a forward pass for nothing.
-    """
+    """The numbered stages; none if they cannot be found and nobody asks for them, since paths do without."""
     if all(isinstance(selector, Stage) for selector in asked):
         return []
     try:
@@ -79,9 +77,13 @@ def _is_word(selector: str) -> bool:
     return selector in ("all", "last", "after") or _LAST.fullmatch(selector) is not None
 
 
-def _match(model: nn.Module, traced: Trace, numbered: Sequence[Stage], selector: Selector) -> list[Stage]:
+def _match(
+    model: nn.Module, traced: Trace, numbered: Sequence[Stage], selector: Selector, allow_dead: bool
+) -> list[Stage]:
     if isinstance(selector, Stage):
-        return [selector]
+        return (
+            [selector] if allow_dead or not selector.sites else mark_dead(model, traced, [_checked(traced, selector)])
+        )
     if isinstance(selector, bool) or not isinstance(selector, Integral | str):
         raise AWBError(f"stages: {selector!r} is a {type(selector).__name__}; expected {_EXPECTED}")
     if isinstance(selector, Integral):
@@ -98,6 +100,11 @@ def _match(model: nn.Module, traced: Trace, numbered: Sequence[Stage], selector:
     if selector == "after":
         return [find_after(model, traced, list(numbered))]
     return _by_path(model, traced, numbered, selector)
+
+
+def _checked(traced: Trace, stage: Stage) -> Stage:
+    """The stage, if its sites are what the trace shows: it may have been edited, or found in another model."""
+    return replace(stage, sites=tuple(check_site(traced, site, stage.reduction) for site in stage.sites))
 
 
 def _by_number(model: nn.Module, numbered: Sequence[Stage], number: int) -> Stage:
@@ -141,9 +148,9 @@ def _dead_message(model: nn.Module, stage: Stage, numbered: Sequence[Stage]) -> 
     earlier = f"attach at an earlier stage (the last live one is {live[-1]})" if live else "choose another place"
     if not any(site.num_prefix_tokens for site in stage.sites):
         return (
-            f"{stage} is dead: its map has no way to what the model returns (it is thrown away, or no gradient comes "
-            f"back from there), so a block there would not learn; {earlier}, or pass allow_dead=True if you read it "
-            "yourself"
+            f"{stage} is dead: its map has no way to what the model returns on which a gradient comes back (it is "
+            f"thrown away, detached, or made under torch.no_grad()), so a block there would not learn; {earlier}, or "
+            "pass allow_dead=True if you read it yourself"
         )
     pooled = "build the model with global_pool='avg', " if type(model).__module__.startswith("timm.") else ""
     return (

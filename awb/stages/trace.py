@@ -104,7 +104,7 @@ class Trace:
     Attributes:
         model: The traced copy (meta device, eval mode).
         inputs: What it was called with.
-        input_size: Height and width of the first 4-D input.
+        input_size: Height and width of the first image (or video) among the inputs; (0, 0) if there is none.
         calls: Every call of the plain forward, in the order they finished.
         counts: How often each module was called, by mode.
     """
@@ -155,7 +155,7 @@ def trace(model: nn.Module, inputs: tuple[Any, ...], kwargs: Mapping[str, Any] |
     duplicate = copy_structure(model, to_meta)
     meta_inputs = torch.utils._pytree.tree_map_only(Tensor, to_meta, inputs)
     meta_kwargs = torch.utils._pytree.tree_map_only(Tensor, to_meta, dict(kwargs or {}))
-    size = next((tuple(t.shape[-2:]) for t in _tensors((meta_inputs, meta_kwargs)) if t.ndim == 4), (0, 0))
+    size = next((tuple(t.shape[-2:]) for t in _tensors((meta_inputs, meta_kwargs)) if t.ndim >= 4), (0, 0))
     calls: list[Call] = []
     counts: dict[str, Counter[str]] = {}
     for mode, run in _modes(duplicate):
@@ -199,6 +199,15 @@ def without_side_effects() -> Iterator[None]:
 
 def _modes(model: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
     yield "forward", model
+
+    def training(*args: Any, **kwargs: Any) -> Any:
+        model.train()
+        try:
+            return model(*args, **kwargs)
+        finally:
+            model.eval()
+
+    yield "training", training
     if hasattr(model, "forward_intermediates"):
         yield "forward_intermediates", model.forward_intermediates
     if hasattr(model, "set_grad_checkpointing"):
