@@ -102,9 +102,11 @@ def detach_awb(model: nn.Module) -> nn.Module:
     Freezing has its own inverse, `unfreeze_backbone`.
 
     Raises:
-        AWBError: The model has no blocks.
+        AWBError: The model has no blocks, or is wrapped in DistributedDataParallel.
     """
     blocks = awb_blocks(model)
+    if type(model).__name__ == "DistributedDataParallel":
+        raise AWBError("DistributedDataParallel goes on waiting for the blocks' gradients: detach, then wrap anew")
     guards = _guards(model)
     if not blocks and not guards:
         raise AWBError(_no_blocks(model))

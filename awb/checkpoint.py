@@ -42,16 +42,18 @@ def save_awb(model: nn.Module, path: str | os.PathLike[str], modules_to_save: It
         modules_to_save: Paths of further modules to take along, such as a trained classifier (`["fc"]`).
 
     Raises:
-        AWBError: The model has no blocks, one no longer runs, there is no such module, or an option of the
+        AWBError: The model has no blocks, one no longer runs, there is no such module or folder, or an option of the
             attention kind cannot be written as JSON.
     """
     from safetensors.torch import save_file
 
-    extra = _named_modules(model, modules_to_save)
     plan = attached_plan(model)
     blocks = attached_blocks(model)
     if set(blocks) != {block.path for block in plan.blocks}:
         raise AWBError(f"{type(model).__name__} holds blocks of a model inside it: save from the model attached to")
+    extra = _named_modules(model, modules_to_save)
+    if not Path(path).absolute().parent.is_dir():
+        raise AWBError(f"there is no folder {Path(path).parent} to save {Path(path).name} in")
     tensors = {**_state_of(model, blocks), **_state_of(model, extra)}
     metadata = {
         "format": _FORMAT,

@@ -15,7 +15,6 @@ from awb.block import AWB
 from awb.classifier import find_classifier
 from awb.errors import DeadNetworkError
 from awb.stages.inputs import as_arguments
-from awb.stages.trace import elements
 from awb.table import Table
 
 _ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers.activations_me")
@@ -69,7 +68,7 @@ def diagnose(model: nn.Module, images: Any, *, raise_if_dead: bool = False) -> T
     with _restored(model, [p for group in groups.values() for p in group]), ExitStack() as hooks:
         _watch(model, blocks, heads, readings, hooks)
         args, kwargs = torch.utils._pytree.tree_map_only(Tensor, Tensor.clone, as_arguments(images))
-        logits = [t for _, t in elements(model(*args, **kwargs))]
+        logits = _tensors(model(*args, **kwargs))
         norms = _gradient_norms(groups, logits + readings.features)
     table = _table(blocks, readings, norms)
     if raise_if_dead:
@@ -106,11 +105,18 @@ def _watch(
         readings.sites[path] = _Reading()
         hooks.callback(block.register_forward_hook(_site_hook(readings, readings.sites[path])).remove)
     for head in heads.values():
-        hooks.callback(head.register_forward_pre_hook(lambda _, args: readings.features.append(args[0])).remove)
+        hooks.callback(head.register_forward_pre_hook(_features_hook(readings)).remove)
     inside = {id(m) for block in blocks.values() for m in block.modules()}
     for module in model.modules():
         if type(module).__module__ in _ACTIVATIONS and id(module) not in inside:
             hooks.callback(module.register_forward_hook(_activation_hook(readings)).remove)
+
+
+def _features_hook(readings: _Readings) -> Any:
+    def hook(head: nn.Module, args: Any) -> None:
+        readings.features.extend(_tensors(args))  # a detector's head gets a list of maps
+
+    return hook
 
 
 def _site_hook(readings: _Readings, reading: _Reading) -> Any:
@@ -129,6 +135,10 @@ def _activation_hook(readings: _Readings) -> Any:
     return hook
 
 
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in torch.utils._pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
 def _rms(x: Tensor) -> float:
     return x.detach().double().square().mean().sqrt().item()
 
@@ -141,7 +151,7 @@ def _dead_units(activations: Tensor) -> float:
 
 
 def _gradient_norms(groups: dict[str, list[nn.Parameter]], ends: list[Tensor]) -> dict[str, float]:
-    ends = [end for end in ends if end.requires_grad]
+    ends = [end for end in ends if end.requires_grad and end.is_floating_point()]
     parameters = [p for group in groups.values() for p in group]
     if not ends:
         return dict.fromkeys(groups, 0.0)
@@ -180,6 +190,7 @@ def _raise_if_dead(blocks: dict[str, AWB], readings: _Readings, norms: dict[str,
             problems.append(f"every unit after {path} is 0 on all images")
     if problems:
         raise DeadNetworkError(
-            f"the network is dead: {'; '.join(problems)}. A block with init='default' shrinks what a frozen network "
-            "expects: attach with init='identity', or train the layers after it too"
+            f"the network is dead: {'; '.join(problems)}. A block that shrinks what a frozen network expects, as "
+            "init='default' does, silences it: attach with init='identity', or train the layers after it too. And a "
+            "part that runs under torch.no_grad() passes no gradient back"
         )

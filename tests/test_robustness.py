@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -211,3 +212,28 @@ def test_a_model_that_cannot_be_copied_is_named() -> None:
     model.lock = threading.Lock()
     with pytest.raises(awb.AWBError, match="ResNet cannot be copied for tracing"):
         awb.attach_awb(model)
+
+
+def test_a_module_under_two_names_is_known_by_one() -> None:
+    model = timm.create_model("test_resnet")
+    model.again = model.layer2
+    with pytest.raises(awb.AWBError, match="'again' is the same module as 'layer2'"):
+        awb.plan_awb(model, "again")
+
+
+def test_saving_from_a_wrapper_or_into_no_folder(tmp_path: Path) -> None:
+    model = awb.attach_awb(timm.create_model("test_resnet"), "last")
+    with pytest.raises(awb.AWBError, match="save from the model attached to"):
+        awb.save_awb(nn.DataParallel(model), tmp_path / "blocks.safetensors", modules_to_save=["fc"])
+    with pytest.raises(awb.AWBError, match="there is no folder"):
+        awb.save_awb(model, tmp_path / "nowhere" / "blocks.safetensors")
+
+
+def test_diagnosing_a_detector() -> None:
+    """Its head gets a list of maps, and it returns a list of dictionaries."""
+    from torchvision.models import detection
+
+    model = detection.retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=3, min_size=64)
+    awb.attach_awb(model.backbone, "body.layer4", input_size=64)
+    table = awb.diagnose(model.eval(), [torch.rand(3, 64, 80)])
+    assert next(iter(table))["gradient norm"] > 0

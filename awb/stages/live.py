@@ -90,8 +90,7 @@ def _with_zero_gradient(model: nn.Module, traced: Trace, suspects: list[Site]) -
     """
     if not suspects:
         return set()
-    duplicate = copy_structure(model, _usable)
-    duplicate.requires_grad_(False)
+    duplicate = with_values(model)
     maps: dict[Site, Tensor] = {}
     features: list[Tensor] = []
     for site in suspects:
@@ -100,10 +99,7 @@ def _with_zero_gradient(model: nn.Module, traced: Trace, suspects: list[Site]) -
         head.register_forward_pre_hook(lambda _, args: features.append(args[0]))
     generator = torch.Generator().manual_seed(0)  # a seed of torch's own would reset every CUDA generator
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        device = next((p.device for p in duplicate.parameters()), torch.device("cpu"))
-        inputs = torch.utils._pytree.tree_map_only(Tensor, lambda t: _random(t, device, generator), traced.inputs)
-        kwargs = torch.utils._pytree.tree_map_only(Tensor, lambda t: _random(t, device, generator), dict(traced.kwargs))
-        output = duplicate(*inputs, **kwargs)
+        output = run_on_noise(duplicate, traced, generator)
         ends = features or [t for _, t in elements(output)]
         # random weights, since a sum over a normalised axis is constant
         weights = [torch.randn(t.shape, generator=generator, device="cpu").to(t) for t in ends]
@@ -114,6 +110,21 @@ def _with_zero_gradient(model: nn.Module, traced: Trace, suspects: list[Site]) -
         for site, gradient in zip(maps, gradients, strict=True)
         if gradient is None or not gradient[:, site.num_prefix_tokens :].any()
     }
+
+
+def with_values(model: nn.Module) -> nn.Module:
+    """A copy of the model's structure with usable values, in eval mode, its parameters off the tape."""
+    return copy_structure(model, _usable).requires_grad_(False)
+
+
+def run_on_noise(duplicate: nn.Module, traced: Trace, generator: torch.Generator) -> Any:
+    """The output of a copy on random input of the traced shapes, one image at a time."""
+    device = next((p.device for p in duplicate.parameters()), torch.device("cpu"))
+    alone = sum(isinstance(t, Tensor) for t in torch.utils._pytree.tree_leaves((traced.inputs, traced.kwargs))) == 1
+    args, kwargs = torch.utils._pytree.tree_map_only(
+        Tensor, lambda t: _random(t, device, generator, alone), (traced.inputs, dict(traced.kwargs))
+    )
+    return duplicate(*args, **kwargs)
 
 
 class _Keep:
@@ -146,8 +157,9 @@ def _noise(shape: torch.Size) -> Tensor:
     return values.as_strided(shape, (1, *torch.empty(shape[1:], device="meta").stride()))
 
 
-def _random(tensor: Tensor, device: torch.device, generator: torch.Generator) -> Tensor:
-    shape = (1, *tensor.shape[1:]) if tensor.ndim == 4 else tuple(tensor.shape)
+def _random(tensor: Tensor, device: torch.device, generator: torch.Generator, alone: bool) -> Tensor:
+    # beside other tensors the batch has to stay what it is
+    shape = (1, *tensor.shape[1:]) if tensor.ndim == 4 and alone else tuple(tensor.shape)
     if tensor.is_floating_point():
         # on the tape, and no leaf: later layers may work in place
         return 1 * torch.randn(shape, generator=generator, device="cpu").to(device).requires_grad_()

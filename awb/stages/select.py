@@ -13,6 +13,7 @@ from awb.errors import AWBError, did_you_mean, shortlist
 from awb.stages.describe import check_site
 from awb.stages.families import Entry
 from awb.stages.find import find_after, make_stage, mark_dead, number_stages
+from awb.stages.order import check_token_order
 from awb.stages.trace import Trace
 from awb.stages.types import Stage
 
@@ -121,11 +122,18 @@ def _by_path(model: nn.Module, traced: Trace, numbered: Sequence[Stage], pattern
     regex = _glob(pattern)
     matches = [name for name in names if name == pattern or (called[name] and regex.fullmatch(name))]
     if not matches:
+        same = {id(module): name for name, module in traced.model.named_modules()}
+        aliases = {n: same[id(m)] for n, m in traced.model.named_modules(remove_duplicate=False) if n not in names}
+        if aliases.get(pattern):
+            raise AWBError(f"{pattern!r} is the same module as {aliases[pattern]!r}: name it so")
         words = ["all", "last", "last:2", "after", *names]
         hint = f"; did you mean the int {pattern}?" if pattern.isdecimal() else did_you_mean(pattern, words)
         raise AWBError(f"no module matches {pattern!r}{hint}: {_known(model, numbered)}")
     found = [by_path[name] for name in matches if name in by_path]
     fresh = [make_stage(traced, Entry(name)) for name in matches if name not in by_path]
+    first_of_tokens = next((site for stage in fresh for site in stage.sites if site.layout == "NLC"), None)
+    if first_of_tokens is not None:  # the rest come from the same tokens
+        check_token_order(model, traced, first_of_tokens)
     return found + mark_dead(model, traced, fresh)
 
 

@@ -193,6 +193,38 @@ def test_last_layer_of_a_class_token_model_is_refused() -> None:
     assert len(awb.plan_awb(model, "vit.layers.*", allow_dead=True).blocks) == 3
 
 
+class ColumnByColumn(nn.Module):
+    """A vision transformer that flattens its map along columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 16, 8, stride=8)
+        self.layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(self.embed(x).mT.flatten(2).mT).mean(1)
+
+
+YOLOS = transformers.YolosConfig(
+    image_size=[64, 64], patch_size=16, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+    num_detection_tokens=5,
+)  # fmt: skip
+HIERA = transformers.HieraConfig(image_size=[64, 64], embed_dim=16, depths=[1, 1, 2, 1], num_heads=[1, 2, 4, 8])
+
+
+@pytest.mark.parametrize(
+    ("build", "path"),
+    [
+        (lambda: transformers.YolosModel(YOLOS), "encoder.layer.0"),  # detection tokens come last
+        (lambda: transformers.HieraModel(HIERA), "encoder.stages.0.layers.0"),  # in mask units
+        (ColumnByColumn, "layer"),
+    ],
+)
+def test_tokens_that_are_no_grid_row_by_row_are_refused(build: Callable[[], nn.Module], path: str) -> None:
+    with pytest.raises(awb.AWBError, match="grid row by row: the map's first positions are tokens"):
+        awb.plan_awb(build(), path, input_size=64)
+
+
 def test_module_with_several_maps_is_refused() -> None:
     with pytest.raises(awb.AWBError, match=r"'encoder' returns several maps .* Stage whose Site names the element"):
         awb.plan_awb(unet("resnet18"), "encoder", input_size=64)
