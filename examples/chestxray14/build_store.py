@@ -9,20 +9,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import multiprocessing
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from tqdm import tqdm
 
 from awb.errors import AWBError, shortlist
 from examples.chestxray14.decode import decode
+from examples.chestxray14.processes import run_all
 from examples.chestxray14.store import (
     CHUNK,
     INDEX,
@@ -64,8 +61,7 @@ def build_store(
 ) -> ImageStore:
     """Decode images into a store, or finish one that was begun; a finished one is opened.
 
-    Worker processes are spawned: a script that calls this needs the usual `if __name__ == "__main__":`.
-    A second process that is given the same folder waits for the first.
+    A second process that is given the same folder waits for the first. Worker processes are spawned: see `run_all`.
 
     Args:
         images: Where each image is, by the name it is to have.
@@ -100,7 +96,7 @@ def build_store(
         bar = tqdm(total=len(names), desc="decoding", unit=" images", disable=None if progress else True)
         bar.update(len(names) - sum(len(job.paths) for job in jobs))
         with bar, (folder / _JOURNAL).open("a") as journal:
-            for result in _run(jobs, workers or os.cpu_count() or 1):
+            for result in run_all(_decode_chunk, jobs, workers):
                 rows = chunks[result.chunk]
                 bar.update(len(names[rows]))
                 failures += [(names[rows][i], f"{paths[rows][i]}: {why}") for i, why in result.failures]
@@ -113,34 +109,6 @@ def build_store(
         for name in (_PLAN, _JOURNAL, _UNREADABLE):
             (folder / name).unlink(missing_ok=True)
     return ImageStore(folder)
-
-
-def _run(jobs: Sequence[_Job], workers: int) -> Iterator[_Result]:
-    """Results as they come."""
-    workers = min(workers, len(jobs))
-    if workers <= 1:
-        yield from map(_decode_chunk, jobs)
-        return
-    # spawned, not forked: torch's threads do not survive a fork
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
-        try:
-            for future in as_completed([pool.submit(_decode_chunk, job) for job in jobs]):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed ends too, instead of waiting for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _decode_chunk(job: _Job) -> _Result:
@@ -222,7 +190,7 @@ def _read_journal(folder: Path, size: int, n_images: int, sources: Sequence[str]
     return done
 
 
-def _append(journal, entry: dict[str, object]) -> None:  # type: ignore[no-untyped-def]
+def _append(journal: TextIO, entry: dict[str, object]) -> None:
     journal.write(json.dumps(entry) + "\n")
     journal.flush()
     os.fsync(journal.fileno())

@@ -56,15 +56,20 @@ class Phantoms:
 
     def render(self, row: int, size: int = 256) -> npt.NDArray[np.uint8]:
         """Draw the image of a row, uint8 (size, size)."""
-        anatomy, exposure, signs = _plan(self.cases[row], self.seed)
-        scene = Scene(change_anatomy(anatomy, signs), exposure, size)
-        paint_signs(scene, signs)
-        return draw_body(scene)
+        return render_case(self.cases[row], self.seed, size)
 
 
 def draw_phantoms(n_patients: int, seed: int = 0) -> Phantoms:
     """Phantoms of some patients, one to eight images each. Patient 7 is the same however many there are."""
     return Phantoms(seed, tuple(draw_cases(n_patients, seed)))
+
+
+def render_case(case: Case, seed: int, size: int) -> npt.NDArray[np.uint8]:
+    """Draw one image, uint8 (size, size)."""
+    anatomy, exposure, signs = _plan(case, seed)
+    scene = Scene(change_anatomy(anatomy, signs), exposure, size)
+    paint_signs(scene, signs)
+    return draw_body(scene)
 
 
 def _plan(case: Case, seed: int) -> tuple[Anatomy, Exposure, list[Sign]]:
