@@ -86,10 +86,10 @@ def draw_anatomy(rng: np.random.Generator, sex: str, age: int) -> Anatomy:
         heart_x=rng.normal(0.12, 0.015),
         heart_y=size * rng.normal(0.27, 0.02),
         ribs=(size * rng.normal(0.155, 0.008), rng.uniform(0.25, 0.5)),
-        bone=rng.uniform(0.05, 0.1),
+        bone=rng.uniform(0.08, 0.15),
         breast=rng.uniform(0.03, 0.11) if sex == "F" and age > 13 else 0.0,
         body=size * rng.uniform(0.88, 1.02),
-        air=rng.uniform(0.48, 0.58),
+        air=rng.uniform(0.4, 0.5),
         seed=int(rng.integers(2**32)),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
@@ -28,7 +30,7 @@ def draw_body(scene: Scene) -> npt.NDArray[np.uint8]:
 def _soft_tissue(scene: Scene) -> Grid:
     """Muscle and fat, brighter towards the middle and the abdomen, with breasts."""
     a = scene.anatomy
-    image = 0.66 + 0.1 * soft_step((scene.y - a.lung_base) / 0.2) - 0.1 * np.abs(scene.x)
+    image = 0.62 + 0.24 * soft_step((scene.y - a.lung_base) / 0.2) - 0.1 * np.abs(scene.x)
     for side in (LEFT, RIGHT):
         breast = scene.ellipse(side * (a.lung_x + 0.06), a.lung_base - 0.13, 0.36, 0.3, 0.35)
         image += a.breast * breast * soft_step((scene.y - a.lung_base + 0.35) / 0.15)
@@ -41,17 +43,23 @@ def _heart(scene: Scene) -> Grid:
     """How much of the lung the heart and great vessels hide."""
     a = scene.anatomy
     width, height = a.heart
-    heart = scene.ellipse(a.heart_x, a.heart_y, width, height, 0.12)
-    right_atrium = scene.ellipse(-0.07, a.heart_y, 0.16, 0.85 * height, 0.2)
-    pedicle = soft_step((0.12 - np.abs(scene.x - 0.01)) / 0.035) * soft_step((a.heart_y - scene.y + 0.1) / 0.1)
-    knob = scene.ellipse(0.11, -0.3, 0.085, 0.09, 0.3)
-    return np.maximum.reduce([heart, right_atrium, pedicle, knob])
+    down = (scene.y - a.heart_y) / height
+    # the left ventricle swells from the great vessels to the apex, the right atrium bulges less
+    ventricle = 0.09 + (a.heart_x + width - 0.09) * np.sin(0.5 * np.pi * np.clip((down + 1.35) / 1.7, 0, 1)) ** 1.4
+    ventricle -= 0.35 * width * np.clip(down - 0.5, 0, 1) ** 2
+    atrium = 0.09 + max(width - a.heart_x - 0.09, 0) * np.exp(-(((down - 0.15) / 0.75) ** 2))
+    heart = soft_step((ventricle - scene.x) / 0.025) * soft_step((scene.x + atrium) / 0.025)
+    lowest = max(a.heart_y + height, a.lung_base + 0.05)  # it lies on the diaphragm
+    heart *= soft_step((down + 1.35) / 0.1) * soft_step((lowest - scene.y) / 0.03)
+    pedicle = soft_step((0.11 - np.abs(scene.x)) / 0.03) * soft_step((a.heart_y - scene.y) / 0.1)
+    knob = scene.ellipse(0.1, -0.3, 0.085, 0.1, 0.35)
+    return np.maximum.reduce([heart, pedicle, knob])
 
 
 def _mediastinum(scene: Scene) -> Grid:
     """The heart's brightness, the spine's discs, and the windpipe."""
     a = scene.anatomy
-    heart = 0.1 * _heart(scene) * soft_step((0.9 - scene.y) / 0.2)
+    heart = 0.14 * _heart(scene) * soft_step((a.lung_base + 0.15 - scene.y) / 0.2)
     column = soft_step((0.09 - np.abs(scene.x)) / 0.03)
     discs = 0.012 * np.cos(2 * np.pi * scene.y / (1.1 * a.ribs[0])) + 0.045
     spine = column * discs
@@ -65,35 +73,30 @@ def _mediastinum(scene: Scene) -> Grid:
 
 def _vessels(scene: Scene) -> Grid:
     """Trees that branch from the two hila into the lungs, and the hila themselves."""
-    size, a = scene.size, scene.anatomy
-    rng = np.random.default_rng(a.seed)
+    size = scene.size
     canvas = Image.new("L", (size, size))
     draw = ImageDraw.Draw(canvas)
-    for side in (LEFT, RIGHT):
-        for angle in np.deg2rad(np.linspace(-80, 78, 10)):
-            _branch(scene, draw, rng, (side * 0.15, -0.02), (angle, side), 0.017, depth=4)
+    for generation, lines in enumerate(_branches(np.random.default_rng(scene.anatomy.seed))):
+        px, py = scene.to_pixels(lines[..., 0], lines[..., 1])
+        width = max(1, round(0.0085 * 0.7**generation * size))
+        for ends in np.stack([px, py], axis=-1).reshape(-1, 4).tolist():
+            draw.line(ends, fill=218 - 32 * generation, width=width)
     vessels = gaussian_filter(np.asarray(canvas, dtype=np.float32) / 255, 0.004 * size)
     hila = sum(scene.ellipse(side * 0.18, -0.02 - 0.03 * side, 0.075, 0.13, 0.7) for side in (LEFT, RIGHT))
     return vessels * 0.3 + 0.26 * hila
 
 
-def _branch(
-    scene: Scene,
-    draw: ImageDraw.ImageDraw,
-    rng: np.random.Generator,
-    start: tuple[float, float],
-    heading: tuple[float, int],
-    width: float,
-    depth: int,
-) -> None:
-    angle, side = heading
-    length = rng.uniform(0.1, 0.19)
-    end = (start[0] + side * length * np.cos(angle), start[1] + length * np.sin(angle))
-    px, py = scene.to_pixels([start[0], end[0]], [start[1], end[1]])
-    draw.line([px[0], py[0], px[1], py[1]], fill=int(90 + 32 * depth), width=max(1, round(width * scene.size / 2)))
-    if depth:
-        for turn in (rng.normal(-0.3, 0.15), rng.normal(0.3, 0.15)):
-            _branch(scene, draw, rng, end, (angle + turn, side), 0.7 * width, depth - 1)
+def _branches(rng: np.random.Generator, generations: int = 5) -> Iterator[npt.NDArray[np.float64]]:
+    """Lines of each generation of vessels, (n, 2 ends, x and y): each parts in two where it ends."""
+    angle = np.deg2rad(np.tile(np.linspace(-80, 78, 10), 2))
+    side = np.repeat([LEFT, RIGHT], 10)
+    start = np.stack([0.15 * side, np.full(20, -0.02)], axis=1)
+    for _ in range(generations):
+        length = rng.uniform(0.1, 0.19, len(angle))
+        end = start + np.stack([side * length * np.cos(angle), length * np.sin(angle)], axis=1)
+        yield np.stack([start, end], axis=1)
+        turns = rng.normal([[-0.3], [0.3]], 0.15, (2, len(angle)))
+        angle, side, start = (angle + turns).ravel(), np.tile(side, 2), np.tile(end, (2, 1))
 
 
 def _bones(scene: Scene) -> Grid:
@@ -103,8 +106,8 @@ def _bones(scene: Scene) -> Grid:
     away = np.abs(scene.x)
     wall = 1.02 * (a.lung_x + a.lung_width) + 0.08 * scene.y
     chest = soft_step((wall - away) / 0.03) * soft_step((scene.y - a.lung_top + 0.02) / 0.06)
-    behind = scene.y - slope * away * (0.35 + away) - 0.05 * np.sqrt(np.clip(1.1 - away, 0, None)) * -1
-    front = scene.y - 0.5 * (0.75 - away) ** 2 * 1.6 + 0.35 * away
+    behind = scene.y + 0.1 * away - (0.35 + slope) * away**2
+    front = scene.y + 0.35 * away - 0.8 * (0.75 - away) ** 2
     bones = a.bone * _bands(behind / spacing) * soft_step((away - 0.09) / 0.04)
     bones += 0.5 * a.bone * _bands(front / (1.15 * spacing) + 0.4) * soft_step((away - 0.24) / 0.1)
     bones *= chest * soft_step((a.lung_base + 0.28 - scene.y) / 0.2)
@@ -120,8 +123,8 @@ def _bones(scene: Scene) -> Grid:
 
 def _bands(phase: np.ndarray) -> Grid:
     """Bright bands, one a unit, with brighter edges, as a tube of bone casts them."""
-    d = np.abs(phase - np.round(phase)) / 0.22
-    return soft_step((1 - d) / 0.2) * (0.6 + 0.5 * np.clip(d, 0, 1) ** 3)
+    d = np.abs(phase - np.round(phase)) / 0.2
+    return soft_step((1 - d) / 0.2) * (0.55 + 0.7 * np.clip(d, 0, 1) ** 3)
 
 
 def _outline(scene: Scene) -> Grid:

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import map_coordinates
 
 from examples.chestxray14.phantoms.anatomy import Anatomy, Exposure
 
 Grid = npt.NDArray[np.float32]
 LEFT, RIGHT = -1, 1  # of the image; the patient's right lung is at the left
+_REACH = 1.5  # the image's corner in the patient's coordinates, at most
+_NORMALISE = np.float32(2.1)  # a cubic B-spline of white noise has a standard deviation of 0.48
 
 
 @dataclass
@@ -79,17 +82,14 @@ class Scene:
         return soft_step((1 - radius) / softness * 2)
 
     def texture(self, seed: int, scale: float) -> Grid:
-        """Smooth noise of mean 0 and standard deviation 1; `scale` is the size of its lumps. Moves with the patient."""
-        rng = np.random.default_rng(seed)
-        # a sum of waves in the patient's coordinates, so that it looks the same on all images and at all sizes
-        out = np.zeros_like(self.x)
-        for _ in range(10):
-            angle, phase = rng.uniform(0, 2 * np.pi, 2)
-            k = rng.uniform(0.6, 1.6) * np.pi / scale
-            out += np.sin(
-                np.float32(k * np.cos(angle)) * self.x + np.float32(k * np.sin(angle)) * self.y + np.float32(phase)
-            )
-        return out / np.float32(np.sqrt(5))
+        """Smooth noise of mean 0 and standard deviation near 1; `scale` is the size of its lumps.
+
+        It is laid out in the patient's coordinates: the same on all images of a patient and at all sizes.
+        """
+        cells = int(2 * _REACH / scale) + 4
+        lattice = np.random.default_rng(seed).standard_normal((cells, cells), dtype=np.float32)
+        at = np.stack([(self.y + _REACH) / scale + 1, (self.x + _REACH) / scale + 1])
+        return _NORMALISE * map_coordinates(lattice, at, order=3, prefilter=False, mode="nearest")
 
     def to_pixels(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Pixel coordinates (0 to size) of the patient's."""

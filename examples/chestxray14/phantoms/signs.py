@@ -60,7 +60,8 @@ def change_anatomy(anatomy: Anatomy, signs: list[Sign]) -> Anatomy:
                 lung_width=anatomy.lung_width * (1 + 0.08 * s),
                 lung_base=anatomy.lung_base + 0.13 * s,
                 dome=anatomy.dome * (1 - 0.75 * s),
-                heart=(anatomy.heart[0] * (1 - 0.2 * s), anatomy.heart[1]),
+                heart=(anatomy.heart[0] * (1 - 0.2 * s), anatomy.heart[1] + 0.06 * s),
+                heart_y=anatomy.heart_y + 0.07 * s,
                 air=anatomy.air + 0.09 * s,
             )
     return anatomy

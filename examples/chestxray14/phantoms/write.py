@@ -60,16 +60,17 @@ def write_phantoms(
     for name, file in (("train_val", TRAIN_VAL), ("test", TEST)):
         (folder / file).write_text("".join(f"{image}\n" for image in split.sets[name]))
     draw = partial(_write_image, folder / IMAGES, phantoms.seed, size)
+    missing = [case for case in phantoms.cases if not (folder / IMAGES / case.image).exists()]
     for _ in tqdm(
-        run_all(draw, phantoms.cases, workers),
-        total=len(phantoms), desc="drawing", unit=" images", disable=None if progress else True,
+        run_all(draw, missing, workers),
+        total=len(missing), desc="drawing", unit=" images", disable=None if progress else True,
     ):  # fmt: skip
         pass
 
 
 def _sign(folder: Path, seed: int, size: int) -> None:
     """Mark a folder as synthetic, and refuse one whose images would not be those of this seed, size and code."""
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.iterdir())))
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.[pc]*"))))
     signature = {"synthetic": True, "seed": seed, "size": size, "drawn by": code.hexdigest()}
     path = folder / SIGNATURE
     if path.exists() and json.loads(path.read_text()) != signature:
@@ -92,8 +93,6 @@ def _write_labels(path: Path, cases: tuple[Case, ...], size: int) -> None:
 
 def _write_image(folder: Path, seed: int, size: int, case: Case) -> None:
     path = folder / case.image
-    if path.exists():
-        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     Image.fromarray(render_case(case, seed, size)).save(temporary, format="PNG", compress_level=1)
     temporary.replace(path)
