@@ -147,7 +147,7 @@ def _begin(folder: Path, names: Sequence[str], size: int) -> None:
         plan = json.loads(path.read_text())
         _require_same(folder, Index(plan["size"], tuple(plan["names"]), (), ()), Index(size, tuple(names), (), ()))
     else:
-        if any(entry.name != _LOCK for entry in folder.iterdir()):
+        if any(not entry.name.startswith(".") for entry in folder.iterdir()):
             raise AWBError(f"{folder} holds other files and no store; give a new folder")
         write_atomically(path, json.dumps({"size": size, "names": list(names)}))
     pixels = folder / PIXELS

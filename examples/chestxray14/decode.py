@@ -31,7 +31,8 @@ def decode(path: str | Path, size: int) -> npt.NDArray[np.uint8]:
             if image.format == "PNG":  # PIL checks the sums of a PNG's pixels only when asked, and then is done with it
                 image.verify()
         with Image.open(path) as image:
-            image.draft("L", (size, size))  # a JPEG may be decoded at a fraction of its size; nothing for others
+            # a JPEG may be decoded at a fraction of its size, never so small that it is sharper than others will be
+            image.draft("L", (round(_REDUCING_GAP * size),) * 2)
             image.load()
             return np.asarray(_grey(image).resize((size, size), Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP))
     except AWBError:

@@ -38,7 +38,9 @@ def test_an_image_of_the_stores_size_is_not_changed(tmp_path: Path, grey: np.nda
     np.testing.assert_array_equal(decode(save(tmp_path / "a.png", square), 200), square)
 
 
-def test_three_equal_channels_an_opaque_alpha_and_a_palette_are_the_grey_image(tmp_path: Path, grey: np.ndarray) -> None:
+def test_three_equal_channels_an_opaque_alpha_and_a_palette_are_the_grey_image(
+    tmp_path: Path, grey: np.ndarray
+) -> None:
     square = np.ascontiguousarray(grey[:, :200])
     rgb = np.stack([square] * 3, axis=-1)
     rgba = np.concatenate([rgb, np.full_like(square, 255)[..., None]], axis=-1)
@@ -75,18 +77,19 @@ def test_what_cannot_be_brought_to_8_bits_without_a_guess_is_refused_by_name(
         decode(path, 64)
 
 
-@pytest.mark.parametrize("damage", ["cut", "one byte", "text", "empty"])
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_damaged_files_are_refused(tmp_path: Path, grey: np.ndarray, damage: str, suffix: str) -> None:
+# a JPEG has no checksum: one byte may change without anybody's noticing
+@pytest.mark.parametrize("suffix_and_damage", ["png cut", "png byte", "png text", "png empty", "jpg cut", "jpg empty"])
+def test_damaged_files_are_refused(tmp_path: Path, grey: np.ndarray, suffix_and_damage: str) -> None:
+    suffix, damage = suffix_and_damage.split()
     content = bytearray(save(tmp_path / f"a.{suffix}", grey).read_bytes())
-    if damage == "one byte" and suffix == "jpg":
-        pytest.skip("a JPEG has no checksum")
+    middle = len(content) // 2
     if damage == "cut":
-        content = content[: len(content) // 2]
-    elif damage == "one byte":
-        content[len(content) // 2] ^= 1
+        content = content[:middle]
+    elif damage == "byte":
+        content[middle] ^= 1
     else:
         content = bytearray(b"<html>not found</html>" if damage == "text" else b"")
-    (tmp_path / f"a.{suffix}").write_bytes(content)
+    path = tmp_path / f"b.{suffix}"
+    path.write_bytes(content)
     with pytest.raises(AWBError, match="cannot be decoded"):
-        decode(tmp_path / f"a.{suffix}", 64)
+        decode(path, 64)

@@ -99,7 +99,9 @@ def test_all_unreadable_images_are_listed_in_one_error_and_only_their_chunks_are
 ) -> None:
     bad = ("003.png", "070.png", "071.png")  # in the first chunk and in the second
     contents = {name: corrupt(images[name]) for name in bad}
-    with pytest.raises(AWBError, match=r"(?s)3 of 133 images cannot be read.*003.png: .*070.png: .*071.png: ") as caught:
+    with pytest.raises(
+        AWBError, match=r"(?s)3 of 133 images cannot be read.*003.png: .*070.png: .*071.png: "
+    ) as caught:
         build(images, tmp_path / "store")
     assert "004.png" not in str(caught.value)
     listed = (tmp_path / "store" / "unreadable.txt").read_text().splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -67,6 +68,7 @@ def _draw_patient(patient: int, seed: int) -> list[Case]:
     return cases
 
 
+@cache
 def _weights() -> np.ndarray:
     """The probability of each combination."""
     combinations = nih_counts()

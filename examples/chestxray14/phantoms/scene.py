@@ -65,11 +65,7 @@ class Scene:
 
     def rim(self, side: int) -> Grid:
         """0 in the middle of a lung, 1 at its wall."""
-        a = self.anatomy
-        middle, half = 0.12, 0.12 - a.lung_top
-        down = (self.y - middle) / half
-        width = a.lung_width * (1 + 0.16 * down)
-        centre = a.lung_x + 0.07 * down
+        down, centre, width = _lung_shape(self.anatomy, self.y)
         return np.abs((side * self.x - centre) / width) ** 2.5 + np.abs(down) ** 2.5
 
     def _lung(self, side: int) -> Grid:
@@ -109,3 +105,16 @@ def soft_step(d: np.ndarray) -> Grid:
     """0 below -1, 1 above 1, smooth between."""
     t = np.clip(d * 0.5 + 0.5, 0, 1)
     return (t * t * (3 - 2 * t)).astype(np.float32)
+
+
+def wall(anatomy: Anatomy, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """How far from the midline a lung ends at some heights."""
+    down, centre, width = _lung_shape(anatomy, np.asarray(y))
+    return np.asarray(centre + width * np.clip(1 - np.abs(down) ** 2.5, 0, 1) ** 0.4)
+
+
+def _lung_shape(anatomy: Anatomy, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Height from the middle (-1 the apex), and there the middle of the lung and half its width."""
+    middle = 0.12
+    down = (y - middle) / (middle - anatomy.lung_top)
+    return down, anatomy.lung_x + 0.07 * down, anatomy.lung_width * (1 + 0.16 * down)

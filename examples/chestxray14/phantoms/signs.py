@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from examples.chestxray14.phantoms.anatomy import Anatomy
-from examples.chestxray14.phantoms.scene import LEFT, RIGHT, Grid, Scene, soft_step
+from examples.chestxray14.phantoms.scene import LEFT, RIGHT, Grid, Scene, soft_step, wall
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def place_sign(finding: str, anatomy: Anatomy, rng: np.random.Generator, visit: 
     """Where a patient has a finding (`rng`), and how strong it is on one of the images (`visit`)."""
     side = LEFT if rng.random() < 0.5 else RIGHT
     x, y, rx, ry = _SIGNS[finding][0](anatomy, side, rng)
-    strength = np.clip(rng.uniform(0.4, 1.0) + visit.normal(0, 0.08), 0.3, 1)
+    strength = np.clip(rng.uniform(0.2, 1.0) + visit.normal(0, 0.08), 0.15, 1)
     return Sign(finding, side, x, y, rx, ry, float(strength), int(rng.integers(2**32)))
 
 
@@ -109,15 +109,15 @@ def _patch(smallest: float, largest: float, low: float, high: float) -> Place:
 
 
 def _heart(anatomy: Anatomy, side: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
-    grown = rng.uniform(1.3, 1.65)
+    grown = rng.uniform(1.1, 1.55)
     width, height = anatomy.heart
     return anatomy.heart_x + 0.02, anatomy.heart_y, width * grown, height * (0.4 + 0.6 * grown)
 
 
 def _base(anatomy: Anatomy, side: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
-    level = rng.uniform(0.1, 0.42)
-    bottom = anatomy.lung_base + 0.6 * anatomy.dome
-    return side * anatomy.lung_x, bottom - level / 2 - 0.05, 0.95 * anatomy.lung_width, level / 2 + 0.05
+    bottom = anatomy.lung_base + 1.15 * anatomy.dome
+    top = anatomy.lung_base + 0.3 * anatomy.dome - rng.uniform(-0.06, 0.32)
+    return side * anatomy.lung_x, (top + bottom) / 2, 1.02 * anatomy.lung_width, (bottom - top) / 2
 
 
 def _wedge(anatomy: Anatomy, side: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
@@ -128,12 +128,15 @@ def _wedge(anatomy: Anatomy, side: int, rng: np.random.Generator) -> tuple[float
 def _upper_rim(anatomy: Anatomy, side: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
     height = anatomy.lung_base - anatomy.lung_top
     half = height * rng.uniform(0.22, 0.4)
-    return side * (anatomy.lung_x + 0.1), anatomy.lung_top + half, 0.75 * anatomy.lung_width, half
+    return side * (anatomy.lung_x + 0.06), anatomy.lung_top + half, 0.95 * anatomy.lung_width, half
 
 
 def _wall(anatomy: Anatomy, side: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
-    y = anatomy.lung_top + (anatomy.lung_base - anatomy.lung_top) * rng.uniform(0.3, 0.75)
-    return side * (anatomy.lung_x + 0.92 * anatomy.lung_width), y, rng.uniform(0.04, 0.07), rng.uniform(0.16, 0.3)
+    y = anatomy.lung_top + (anatomy.lung_base - anatomy.lung_top) * rng.uniform(0.35, 0.75)
+    half = rng.uniform(0.18, 0.34)
+    x = wall(anatomy, np.linspace(y - half, y + half, 9))
+    inner, outer = x.min() - 0.08, x.max() + 0.02
+    return side * (inner + outer) / 2, y, (outer - inner) / 2, half
 
 
 def _behind_heart(anatomy: Anatomy, side: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
@@ -155,7 +158,7 @@ def _blob(scene: Scene, sign: Sign, opacity: float, softness: float) -> None:
 
 
 def _nodule(scene: Scene, sign: Sign) -> None:
-    _blob(scene, sign, 0.75, 0.3)
+    _blob(scene, sign, 0.9, 0.3)
 
 
 def _mass(scene: Scene, sign: Sign) -> None:
@@ -193,7 +196,7 @@ def _atelectasis(scene: Scene, sign: Sign) -> None:
 
 def _effusion(scene: Scene, sign: Sign) -> None:
     """Fluid that fills the base and climbs along the wall, so that the corner is blunt."""
-    level = sign.y - sign.ry + 0.1
+    level = sign.y - sign.ry + 0.07
     climbs = 0.3 * np.clip(sign.side * scene.x - scene.anatomy.lung_x, 0, None)
     fluid = soft_step((scene.y - level + climbs) / 0.05) * np.clip(scene.lungs[sign.side], 0, 1)
     scene.air *= 1 - (0.55 + 0.45 * sign.strength) * fluid
@@ -240,7 +243,7 @@ def _thickening(scene: Scene, sign: Sign) -> None:
     """A bright rim along the wall."""
     rim = scene.rim(sign.side)
     along = soft_step((sign.ry - np.abs(scene.y - sign.y)) / 0.08) * (sign.side * scene.x > 0.2)
-    depth = 1 - 0.3 * (0.6 + 0.4 * sign.strength) * soft_step((sign.ry - np.abs(scene.y - sign.y)) / sign.ry)
+    depth = 1 - 0.45 * (0.6 + 0.4 * sign.strength) * soft_step((sign.ry - np.abs(scene.y - sign.y)) / sign.ry)
     scene.opacity += (
         (0.4 + 0.45 * sign.strength) * along * soft_step((rim - depth) / 0.06) * np.clip(scene.lungs[sign.side], 0, 1)
     )
@@ -259,7 +262,7 @@ _SIGNS: dict[str, tuple[Place, Paint]] = {
     "Effusion": (_base, _effusion),
     "Infiltration": (_patch(0.16, 0.3, 0.3, 0.8), _infiltration),
     "Mass": (_round(0.1, 0.17, 0.8), _mass),
-    "Nodule": (_round(0.035, 0.065, 0.85), _nodule),
+    "Nodule": (_round(0.04, 0.08, 0.85), _nodule),
     "Pneumonia": (_patch(0.16, 0.28, 0.45, 0.85), _pneumonia),
     "Pneumothorax": (_upper_rim, _pneumothorax),
     "Consolidation": (_patch(0.14, 0.26, 0.3, 0.85), _consolidation),

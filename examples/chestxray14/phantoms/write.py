@@ -77,7 +77,7 @@ def _sign(folder: Path, seed: int, size: int) -> None:
         raise AWBError(f"{folder} holds phantoms of another seed, size or version; give another folder, or delete it")
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        if any(not entry.name.startswith(".") for entry in folder.iterdir()):
             raise AWBError(f"{folder} holds other files; give a new folder")
         write_atomically(path, json.dumps(signature))
 
