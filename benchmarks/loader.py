@@ -97,8 +97,8 @@ def measure(files: Sequence[Path], repeats: int, in_store: int, in_loader: int) 
     megabytes = round(in_store * SIZE**2 / 1e6)
     note = (
         f"{len(files)} files, {in_store:,} images in the store ({megabytes} MB), {repeats} repeats in turns, CPU "
-        "seconds of one thread; medians and (min–max) of the repeats' ratios; pixels of the store and of PIL differ by at most "
-        f"{difference} of 255"
+        "seconds of one thread; medians and (min–max) of the repeats' ratios; pixels of the store and of PIL differ by "
+        f"at most {difference} of 255"
     )
     headers = ("way", "µs an image", "× decoding (PIL)", "min–max", "× the PNG loader", "min–max ")
     return awb.Table(headers, rows, (note,))
