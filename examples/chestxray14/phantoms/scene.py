@@ -98,7 +98,7 @@ def patient_to_pixels(
     x, y = np.asarray(x, float), np.asarray(y, float)
     cos, sin = np.cos(exposure.angle), np.sin(exposure.angle)
     dx, dy = cos * x - sin * y, sin * x + cos * y
-    return tuple((exposure.scale * d + s + 1) * size / 2 for d, s in zip((dx, dy), exposure.shift, strict=True))  # type: ignore[return-value]
+    return tuple((exposure.scale * d + s + 1) * size / 2 for d, s in zip((dx, dy), exposure.shift, strict=True))
 
 
 def soft_step(d: np.ndarray) -> Grid:
