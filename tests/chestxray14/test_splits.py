@@ -12,9 +12,7 @@ from awb.study import LabelTable, Split, audit_leakage, require_disjoint
 from examples.chestxray14 import splits
 from examples.chestxray14.audit import main, report_leak
 from examples.chestxray14.labels import read_list
-
-SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "nih"
-needs_lists = pytest.mark.skipif(not SHARED.is_dir(), reason="NIH's and CheXNet's lists are not beside this checkout")
+from tests.chestxray14.real import NIH, needs_nih
 
 
 def counts(split: Split) -> dict[str, int]:
@@ -98,9 +96,9 @@ def test_the_default_is_nested_balanced_and_shares_nothing(nih: LabelTable) -> N
     assert split.checksum.startswith("b31a1b44bb7f7c5414c0")  # of 2026-11-24: runs of other days are on the same images
 
 
-@needs_lists
+@needs_nih
 def test_the_official_split_has_nihs_counts_and_shares_nothing(nih: LabelTable) -> None:
-    names = [read_list(SHARED / f"{name}_list.txt.gz") for name in ("train_val", "test")]
+    names = [read_list(NIH / f"{name}_list.txt.gz") for name in ("train_val", "test")]
     split = splits.official(nih, *names)
     found = counts(split)
     assert found["stage2/train"] + found["stage2/validation"] == 86_524
@@ -109,9 +107,9 @@ def test_the_official_split_has_nihs_counts_and_shares_nothing(nih: LabelTable) 
     require_disjoint(*parts(split, nih))
 
 
-@needs_lists
+@needs_nih
 def test_any_lists_of_names_make_a_split(nih: LabelTable) -> None:
-    folder = SHARED / "chexnet_lists"
+    folder = NIH / "chexnet_lists"
     split = splits.lists(nih, *(read_list(folder / f"{name}_list.txt.gz") for name in ("train", "val", "test")))
     found = counts(split)
     assert (found["stage2/train"], found["stage2/validation"], found["test"]) == (78_468, 11_219, 22_433)

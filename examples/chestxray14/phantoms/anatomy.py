@@ -1,0 +1,109 @@
+"""The body of a phantom patient, and how an image is taken of it, as plain numbers.
+
+Places are in the patient's coordinates: x and y from -1 to 1 across the image, y downwards, the patient's right lung
+at x < 0 as on a chest film.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What a patient's images share.
+
+    Attributes:
+        lung_x: Distance of the lungs' middles from the midline.
+        lung_width: Half width of a lung at its middle height.
+        lung_top: Height of the apices.
+        lung_base: Height of the diaphragm's domes; the right one (x < 0) is `dome_gap` higher.
+        dome: How far a dome rises over its lateral end.
+        heart: Half width and half height of the heart.
+        heart_x, heart_y: Its middle.
+        ribs: Distance between two ribs, and their slope.
+        bone: Brightness of ribs, clavicles and spine.
+        breast: Brightness of breast shadows, 0 if none.
+        body: Half width of the chest.
+        air: How dark the lungs are.
+        seed: For vessels and texture.
+    """
+
+    lung_x: float
+    lung_width: float
+    lung_top: float
+    lung_base: float
+    dome_gap: float
+    dome: float
+    heart: tuple[float, float]
+    heart_x: float
+    heart_y: float
+    ribs: tuple[float, float]
+    bone: float
+    breast: float
+    body: float
+    air: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What differs between images of one patient.
+
+    Attributes:
+        angle: Of rotation, radians.
+        scale: Pixels of the patient's unit, against the usual.
+        shift: Of the patient's midpoint, in units of half an image.
+        contrast, brightness: Of the whole film.
+        noise: Standard deviation of the grain, grey levels being 0 to 1.
+        lines: An electrode's leads are on the chest, as with many a bedridden patient.
+        seed: For the grain.
+    """
+
+    angle: float
+    scale: float
+    shift: tuple[float, float]
+    contrast: float
+    brightness: float
+    noise: float
+    lines: bool
+    seed: int
+
+
+def draw_anatomy(rng: np.random.Generator, sex: str, age: int) -> Anatomy:
+    """A body; children's are smaller."""
+    size = 0.82 + 0.18 * min(age, 16) / 16
+    return Anatomy(
+        lung_x=size * rng.normal(0.435, 0.012),
+        lung_width=size * rng.normal(0.335, 0.016),
+        lung_top=-0.78 + (1 - size) + rng.normal(0, 0.025),
+        lung_base=size * rng.normal(0.5, 0.045),
+        dome_gap=rng.uniform(0.02, 0.07),
+        dome=rng.uniform(0.14, 0.22),
+        heart=(size * rng.normal(0.3, 0.018), size * rng.normal(0.3, 0.02)),
+        heart_x=rng.normal(0.12, 0.015),
+        heart_y=size * rng.normal(0.27, 0.02),
+        ribs=(size * rng.normal(0.155, 0.008), rng.uniform(0.25, 0.5)),
+        bone=rng.uniform(0.08, 0.15),
+        breast=rng.uniform(0.03, 0.11) if sex == "F" and age > 13 else 0.0,
+        body=size * rng.uniform(0.88, 1.02),
+        air=rng.uniform(0.4, 0.5),
+        seed=int(rng.integers(2**32)),
+    )
+
+
+def draw_exposure(rng: np.random.Generator, view: str) -> Exposure:
+    """An image; those taken at the bedside (AP) are larger, greyer, noisier and less straight."""
+    ap = view == "AP"
+    return Exposure(
+        angle=np.deg2rad(rng.normal(0, 2.5 if ap else 1.2)),
+        scale=rng.normal(1.04 if ap else 1.0, 0.025),
+        shift=(rng.normal(0, 0.03), rng.normal(0.02, 0.03)),
+        contrast=rng.uniform(0.78, 0.98) if ap else rng.uniform(0.9, 1.1),
+        brightness=rng.normal(0.02 if ap else 0, 0.03),
+        noise=rng.uniform(0.02, 0.035) if ap else rng.uniform(0.012, 0.025),
+        lines=bool(ap and rng.random() < 0.5),
+        seed=int(rng.integers(2**32)),
+    )

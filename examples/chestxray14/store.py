@@ -1,0 +1,189 @@
+"""All images of a study, decoded once: a memory-mapped file of 8-bit grey squares.
+
+A store is a folder of `pixels.u8` (n × size × size bytes) and `index.json` (names, and SHA-256 of each chunk of
+images). `prepare.py` writes it; the index is written last, so a folder that has one is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from awb.errors import AWBError, did_you_mean, shortlist
+
+FORMAT = "chestxray14 store, version 1"
+CHUNK = 64  # images; what is decoded, hashed and resumed at once
+PIXELS, INDEX = "pixels.u8", "index.json"
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a store holds.
+
+    Attributes:
+        size: Side of an image in pixels.
+        names: In the order of the pixels.
+        chunks: SHA-256 of the pixels of each CHUNK images; the last may be shorter.
+        sources: SHA-256 of the names and byte counts of each chunk's files.
+    """
+
+    size: int
+    names: tuple[str, ...]
+    chunks: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    def content(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT, "size": self.size, "names": list(self.names), "chunks": list(self.chunks),
+            "sources": list(self.sources),
+        }  # fmt: skip
+
+
+def write_index(folder: Path, index: Index) -> None:
+    """Write the index with its own checksum: whole, or not at all."""
+    content = index.content()
+    write_atomically(folder / INDEX, json.dumps({"sha256": digest(content), **content}))
+
+
+def read_index(folder: Path) -> Index:
+    """The index of a store, checked against its checksum.
+
+    Raises:
+        AWBError: There is none, it is of another format, or it was changed.
+    """
+    path = folder / INDEX
+    if not path.is_file():
+        why = "its images are not all decoded: run prepare again" if (folder / PIXELS).is_file() else "run prepare"
+        raise AWBError(f"{folder} is no finished store, it has no {INDEX}; {why}")
+    try:
+        content = json.loads(path.read_text())
+        recorded = content.pop("sha256")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise AWBError(f"{path} is damaged: no JSON object with a checksum; prepare the store again") from None
+    if content.get("format") != FORMAT:
+        raise AWBError(f"{path} has format {content.get('format')!r}; expected {FORMAT!r}: prepare the store again")
+    if digest(content) != recorded:
+        raise AWBError(f"{path} is damaged: its SHA-256 is not the recorded one; prepare the store again")
+    return Index(content["size"], tuple(content["names"]), tuple(content["chunks"]), tuple(content["sources"]))
+
+
+class ImageStore:
+    """Images by name.
+
+    Opening compares the index with its checksum and the size of the file of pixels; `verify` reads everything.
+
+    Args:
+        folder: What `prepare` wrote.
+        verify: Compare the pixels with their checksums now.
+
+    Attributes:
+        size: Side of each image in pixels.
+        names: Of all images.
+
+    Raises:
+        AWBError: No finished store is there, or it is damaged.
+    """
+
+    def __init__(self, folder: str | Path, *, verify: bool = False) -> None:
+        self.folder = Path(folder)
+        self._index = read_index(self.folder)
+        self.size, self.names = self._index.size, self._index.names
+        self._row = {name: row for row, name in enumerate(self.names)}
+        path, expected = self.folder / PIXELS, len(self.names) * self.size**2
+        found = path.stat().st_size if path.is_file() else 0
+        if found != expected:
+            raise AWBError(f"{path} has {found:,} bytes; expected {expected:,}: prepare the store again")
+        self._pixels = np.memmap(path, np.uint8, "r", shape=(len(self.names), self.size, self.size))
+        if verify:
+            self.verify()
+
+    @classmethod
+    def open(cls, folder: str | Path, *, verify: bool = False) -> ImageStore:
+        """The store in a folder."""
+        return cls(folder, verify=verify)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._row
+
+    def __getitem__(self, name: str) -> npt.NDArray[np.uint8]:
+        """A copy of an image, uint8 (size, size).
+
+        Raises:
+            AWBError: The store has no such image.
+        """
+        if name not in self._row:
+            raise AWBError(f"the store {self.folder} has no image {name!r}{did_you_mean(name, self.names[:1000])}")
+        return np.array(self._pixels[self._row[name]])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ImageStore, (self.folder,)  # a worker process opens the file itself, rather than be sent all pixels
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the index, and through it of all names and pixels."""
+        return digest(self._index.content())
+
+    def require(self, names: npt.ArrayLike) -> None:
+        """Refuse a study some of whose images are not here.
+
+        Raises:
+            AWBError: Names those that are missing.
+        """
+        missing = [name for name in np.asarray(names).tolist() if name not in self._row]
+        if missing:
+            raise AWBError(
+                f"{len(missing):,} of {np.size(names):,} images are not in the store {self.folder}: "
+                f"{shortlist(missing, 4)}; prepare a store of them"
+            )
+
+    def verify(self) -> None:
+        """Read all pixels and compare them with their checksums.
+
+        Raises:
+            AWBError: Names the images of the chunks that differ.
+        """
+        damaged = []
+        for i, recorded in enumerate(self._index.chunks):
+            rows = slice(i * CHUNK, (i + 1) * CHUNK)
+            if hashlib.sha256(self._pixels[rows].tobytes()).hexdigest() != recorded:
+                damaged.append(f"{self.names[rows][0]} to {self.names[rows][-1]}")
+        if damaged:
+            raise AWBError(
+                f"{self.folder / PIXELS} is damaged: the pixels of {shortlist(damaged, 4)} are not those that were "
+                "recorded; prepare the store again"
+            )
+
+
+def digest(content: object) -> str:
+    """SHA-256 of what JSON can write."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a crash at any moment leaves the old one or the new one, whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in a folder outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
