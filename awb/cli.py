@@ -124,6 +124,8 @@ def _size(given: list[int]) -> Size:
 def _placement(text: str) -> int | str | list[int | str]:
     """The `stages` argument that is meant: ints as ints, and a list where there are commas."""
     parts = [_selector(part.strip()) for part in text.split(",")]
+    if "" in parts:
+        raise AWBError(f"--placements {text!r}: an item between its commas is empty")
     return parts[0] if len(parts) == 1 else parts
 
 
@@ -144,6 +146,8 @@ def _build(spec: str, num_classes: int | None = None) -> nn.Module:
     if colon and prefix not in _LIBRARIES:
         raise AWBError(f"no library {prefix!r} in {spec!r}: there are {', '.join(_LIBRARIES)}")
     owners = [library for library in ([prefix] if colon else _LIBRARIES) if _has(library, name)]
+    if not owners and prefix != "timm" and _is_for_another_task(name):
+        raise AWBError(f"torchvision's {name} does not classify images: attach to its parts in Python, by module path")
     if not owners:
         raise AWBError(f"no model {spec!r}{_near_models(name)}")
     if len(owners) > 1:
@@ -179,6 +183,13 @@ def _names(library: str) -> list[str]:
 
     # those of the module itself classify images; the others (detection, video, …) may fetch a backbone's weights
     return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def _is_for_another_task(name: str) -> bool:
+    """Detection, segmentation, video and optical flow."""
+    import torchvision
+
+    return name in torchvision.models.list_models()
 
 
 def _near_models(name: str) -> str:

@@ -146,7 +146,8 @@ def test_the_library_that_is_named_is_used(capsys: pytest.CaptureFixture[str]) -
         ("timm:vit_b_16", ["torchvision:vit_b_16"]),
         ("resnet50.no_such_tag", ["timm:resnet50"]),
         ("jax:resnet50", ["timm", "torchvision"]),
-        ("torchvision:fasterrcnn_resnet50_fpn", ["no model"]),  # would download its backbone's weights
+        ("torchvision:fasterrcnn_resnet50_fpn", ["does not classify images"]),  # would download its backbone's weights
+        ("deeplabv3_resnet50", ["does not classify images"]),
         ("hf-hub:timm/resnet50", ["no library 'hf-hub'"]),
         ("qqqqqqqq", ["no model 'qqqqqqqq': neither"]),
         ("", ["no model ''"]),
@@ -164,7 +165,7 @@ def test_unknown_names_are_refused_with_near_matches(
     [
         (["--placements", "9"], "no stage 9"),
         (["--placements", "layer5"], "did you mean 'layer4'"),
-        (["--placements", "3,"], "no module matches ''"),
+        (["--placements", "3,"], "an item between its commas is empty"),
         (["--placements", "last", "--attention", "lkb"], "did you mean 'lka'"),
         (["--placements", "last", "--input-size", "0"], "input_size=0"),
         (["--placements", "last", "--input-size", "1", "2", "3"], "input_size=(1, 2, 3)"),
