@@ -202,6 +202,9 @@ def _modes(model: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
 
     def training(*args: Any, **kwargs: Any) -> Any:
         model.train()
+        for module in model.modules():
+            if getattr(module, "running_mean", None) is not None:
+                module.eval()  # batch statistics are slow on meta, and need more than one value
         try:
             return model(*args, **kwargs)
         finally:
