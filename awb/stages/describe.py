@@ -163,7 +163,8 @@ def _token_grid(traced: Trace, call: Call, tokens: Tensor, reduction: int | None
             return h, w
     raise AWBError(
         f"{call.name!r} returns {length} tokens of a {height}×{width} input, and no module before it returns a map "
-        "of as many positions, which would tell their grid; pass a Stage with its Site spelled out"
+        "of as many positions, which would tell their grid; the batch has to come first, and if it does, pass a Stage "
+        "with its Site spelled out"
     )
 
 

@@ -53,9 +53,13 @@ def find_stages(model: nn.Module, input_size: Size | None = None, example_input:
 
 def number_stages(model: nn.Module, traced: Trace) -> list[Stage]:
     """The numbered stages in a trace; empty if the architecture is unknown."""
+    return mark_dead(model, traced, family_stages(model, traced))
+
+
+def family_stages(model: nn.Module, traced: Trace) -> list[Stage]:
+    """The numbered stages, taken to be live."""
     entries = stage_entries(model, traced)
-    stages = [make_stage(traced, entry, index) for index, entry in enumerate(entries, 1)]
-    return mark_dead(model, traced, stages)
+    return [make_stage(traced, entry, index) for index, entry in enumerate(entries, 1)]
 
 
 def make_stage(traced: Trace, entry: Entry, index: int | None = None) -> Stage:

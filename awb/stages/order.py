@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,64 +15,107 @@ from awb.stages.live import run_on_noise, with_values
 from awb.stages.trace import Trace, elements
 from awb.stages.types import Site
 
+_TRIES = 16  # layers mix tokens early; each try is two backward passes
 
-@torch.inference_mode(False)
-def check_token_order(model: nn.Module, traced: Trace, site: Site) -> None:
-    """Refuse a site whose tokens are known not to be `num_prefix_tokens` and then the grid row by row.
 
-    Until a layer mixes tokens, each depends on one position of the map that they came from. With the weight j on
-    token j, the gradient at a position is then the number of its token. The last tokens before the site that can be
-    read like this decide; where none can (a projection or norm comes first), nothing is known.
+def check_token_order(model: nn.Module, traced: Trace, sites: Iterable[Site]) -> None:
+    """Refuse sites whose tokens are known not to be what they say: prefix tokens, then the grid row by row.
+
+    Until a layer mixes tokens, each depends on one position of the map that they came from, and that says which.
+    The last tokens before the site that can be read like this decide; where none can, nothing is known.
 
     Args:
         model: The model; not changed.
         traced: Its trace.
-        site: A site of tokens that no family rule vouches for.
+        sites: Sites that no family rule vouches for.
 
     Raises:
-        AWBError: Tokens come in another order, or after the grid too.
+        AWBError: Tokens come in another order, after the grid too, or with the batch on the second axis.
     """
-    source = grid_source(traced, site)
-    if source is None or site.order:
-        return
+    # sites with the same grid come from the same tokens
+    for site in {(s.grid, s.num_prefix_tokens): s for s in sites if s.layout == "NLC"}.values():
+        if grid_source(traced, site) is not None:
+            _check(model, traced, site)
+
+
+@torch.inference_mode(False)
+def _check(model: nn.Module, traced: Trace, site: Site) -> None:
     duplicate = with_values(model)
-    seen: list[Tensor] = []
-    tokens: list[Tensor] = []
-
-    def note_map(module: nn.Module, args: Any, output: Any) -> None:
-        seen.append(dict(elements(output))[source[1]])
-
-    def note_tokens(module: nn.Module, args: Any) -> None:
-        tokens.extend(t for t in args if isinstance(t, Tensor) and t.ndim == 3 and seen)
-
-    duplicate.get_submodule(source[0]).register_forward_hook(note_map)
-    for module in duplicate.modules():
-        module.register_forward_pre_hook(note_tokens)
+    seen = _Seen(site)
+    for name, module in duplicate.named_modules():
+        module.register_forward_pre_hook(seen.note_tokens)
+        module.register_forward_hook(seen.note_output if name == site.module else seen.note_map)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         run_on_noise(duplicate, traced, torch.Generator().manual_seed(0))
-    orders = [order for t in tokens if (order := _order(t, seen[0], site)) is not None]
-    if not orders:
-        return
-    height, width = site.grid
-    if orders[-1] != list(range(site.num_prefix_tokens, site.num_prefix_tokens + height * width)):
+    prefix, (height, width) = site.num_prefix_tokens, site.grid
+    if seen.returned is not None and seen.returned.shape[1] != prefix + height * width:
+        raise AWBError(f"{site} returns tokens × batch × channels; a block needs the batch first")
+    order = seen.order()
+    raster = torch.tensor(site.order).argsort().tolist() if site.order else range(height * width)
+    if order is not None and order != [prefix + token for token in raster]:
         raise AWBError(
-            f"{site} returns {site.num_prefix_tokens + height * width} tokens that are not {site.num_prefix_tokens} "
-            f"prefix tokens and then a {height}×{width} grid row by row: the map's first positions are tokens "
-            f"{orders[-1][:4]}…; blocks need that order (awb knows that of timm's Hiera), and no tokens after the grid"
+            f"{site} returns {prefix + height * width} tokens that are not {prefix} prefix tokens and then a "
+            f"{height}×{width} grid {'in the order given' if site.order else 'row by row'}: the map's first positions "
+            f"are tokens {order[:4]}…; tokens after the grid are not supported, and another order of them has to be "
+            "spelled out in a Stage whose Site gives it (awb knows that of timm's Hiera)"
         )
 
 
-def _order(tokens: Tensor, source: Tensor, site: Site) -> list[int] | None:
-    """For each position of the map in raster order, its token; None if that cannot be read off."""
-    length = site.num_prefix_tokens + site.grid[0] * site.grid[1]
-    if tokens.shape[1] != length or not tokens.requires_grad or tokens.shape[0] != source.shape[0]:
+@dataclass
+class _Seen:
+    """What a run shows until the site returns: maps of the site's grid, and the tokens that modules are given."""
+
+    site: Site
+    source: Tensor | None = None  # the latest map
+    tokens: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # with the map that they came from
+    returned: Tensor | None = None
+
+    def note_map(self, module: nn.Module, args: Any, output: Any) -> None:
+        maps = [t for _, t in elements(output) if t.ndim == 4 and tuple(t.shape[2:]) == self.site.grid]
+        if maps and self.returned is None:
+            self.source = maps[0]
+
+    def note_tokens(self, module: nn.Module, args: Any) -> None:
+        if self.source is None or self.returned is not None:
+            return
+        length = self.site.num_prefix_tokens + self.site.grid[0] * self.site.grid[1]
+        shape = (self.source.shape[0], length)
+        self.tokens += [(t, self.source) for t in args if isinstance(t, Tensor) and t.ndim == 3 and t.shape[:2] == shape]
+
+    def note_output(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.returned = dict(elements(output))[self.site.element]
+
+    def order(self) -> list[int] | None:
+        """For each position in raster order, its token, by the last tokens that tell; None if none do."""
+        last = None
+        for tokens, source in self.tokens[:_TRIES]:
+            order = _order(tokens, source)
+            if order is None and last is not None:  # mixed from here on
+                break
+            last = order or last
+        return last
+
+
+def _order(tokens: Tensor, source: Tensor) -> list[int] | None:
+    """For each position of the map in raster order, its token; None if that cannot be read off.
+
+    If token j alone depends on a position, then weighing the tokens by their numbers multiplies the gradient there
+    by j.
+    """
+    if not tokens.requires_grad or not source.requires_grad:
         return None
-    weights = torch.arange(1, length + 1, dtype=tokens.dtype, device=tokens.device).view(1, -1, 1)
-    (gradient,) = torch.autograd.grad((tokens * weights).sum(), source, retain_graph=True, allow_unused=True)
-    if gradient is None:
+    channels = torch.randn(tokens.shape[2], generator=torch.Generator().manual_seed(0), device="cpu").to(tokens)
+    numbers = torch.arange(1, tokens.shape[1] + 1, dtype=tokens.dtype, device=tokens.device)
+    scores = (tokens * channels).sum((0, 2))  # a sum over normalised channels would be constant
+    plain, weighted = (
+        torch.autograd.grad(score, source, retain_graph=True, allow_unused=True)[0]
+        for score in (scores.sum(), (scores * numbers).sum())
+    )
+    if plain is None or weighted is None:
         return None
-    numbers = gradient[0].flatten(1)
-    if not torch.equal(numbers, numbers[:1].expand_as(numbers)) or not torch.equal(numbers, numbers.round()):
-        return None
-    order = [int(n) - 1 for n in numbers[0]]
-    return order if len(set(order)) == len(order) else None
+    plain, weighted = (gradient[0].flatten(1).double() for gradient in (plain, weighted))
+    number = (plain * weighted).sum(0) / plain.square().sum(0)
+    rest = (weighted - number * plain).norm(dim=0)
+    order: list[int] = (number.round().long() - 1).tolist()
+    alone = (rest <= 1e-3 * weighted.norm(dim=0)) & ((number - number.round()).abs() < 0.1)
+    return order if alone.all() and len(set(order)) == len(order) else None

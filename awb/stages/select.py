@@ -12,7 +12,7 @@ from torch import nn
 from awb.errors import AWBError, did_you_mean, shortlist
 from awb.stages.describe import check_site
 from awb.stages.families import Entry
-from awb.stages.find import find_after, make_stage, mark_dead, number_stages
+from awb.stages.find import family_stages, find_after, make_stage, mark_dead, number_stages
 from awb.stages.order import check_token_order
 from awb.stages.trace import Trace
 from awb.stages.types import Stage
@@ -42,11 +42,9 @@ def select_stages(
     chosen: dict[tuple[object, ...], Stage] = {}
     for selector in asked:
         for stage in _match(model, traced, numbered, selector, allow_dead):
-            if not stage.sites:
-                raise AWBError(f"{stage} has no sites, so nothing would be attached")
             if not (stage.live or allow_dead):
                 raise AWBError(_dead_message(model, stage, numbered))
-            chosen.setdefault(tuple(stage.sites), replace(stage, sites=tuple(stage.sites)))
+            chosen.setdefault(stage.sites, stage)
     return sorted(chosen.values(), key=lambda s: (s.index is None, s.index or 0))
 
 
@@ -82,9 +80,8 @@ def _match(
     model: nn.Module, traced: Trace, numbered: Sequence[Stage], selector: Selector, allow_dead: bool
 ) -> list[Stage]:
     if isinstance(selector, Stage):
-        return (
-            [selector] if allow_dead or not selector.sites else mark_dead(model, traced, [_checked(traced, selector)])
-        )
+        checked = [_checked(model, traced, selector)]
+        return checked if allow_dead else mark_dead(model, traced, checked)
     if isinstance(selector, bool) or not isinstance(selector, Integral | str):
         raise AWBError(f"stages: {selector!r} is a {type(selector).__name__}; expected {_EXPECTED}")
     if isinstance(selector, Integral):
@@ -103,9 +100,17 @@ def _match(
     return _by_path(model, traced, numbered, selector)
 
 
-def _checked(traced: Trace, stage: Stage) -> Stage:
-    """The stage, if its sites are what the trace shows: it may have been edited, or found in another model."""
-    return replace(stage, sites=tuple(check_site(traced, site, stage.reduction) for site in stage.sites))
+def _checked(model: nn.Module, traced: Trace, stage: Stage) -> Stage:
+    """The stage, if its sites are what the model shows: it may have been edited, or found in another model."""
+    if not stage.sites:
+        raise AWBError(f"{stage} has no sites, so nothing would be attached")
+    sites = tuple(check_site(traced, site, stage.reduction) for site in stage.sites)
+    try:
+        known = {site for found in family_stages(model, traced) for site in found.sites}
+    except AWBError:
+        known = set()
+    check_token_order(model, traced, [site for site in sites if site not in known])
+    return replace(stage, sites=sites)
 
 
 def _by_number(model: nn.Module, numbered: Sequence[Stage], number: int) -> Stage:
@@ -131,9 +136,7 @@ def _by_path(model: nn.Module, traced: Trace, numbered: Sequence[Stage], pattern
         raise AWBError(f"no module matches {pattern!r}{hint}: {_known(model, numbered)}")
     found = [by_path[name] for name in matches if name in by_path]
     fresh = [make_stage(traced, Entry(name)) for name in matches if name not in by_path]
-    first_of_tokens = next((site for stage in fresh for site in stage.sites if site.layout == "NLC"), None)
-    if first_of_tokens is not None:  # the rest come from the same tokens
-        check_token_order(model, traced, first_of_tokens)
+    check_token_order(model, traced, [site for stage in fresh for site in stage.sites])
     return found + mark_dead(model, traced, fresh)
 
 

@@ -194,15 +194,15 @@ def test_last_layer_of_a_class_token_model_is_refused() -> None:
 
 
 class ColumnByColumn(nn.Module):
-    """A vision transformer that flattens its map along columns."""
+    """A vision transformer that flattens its map along columns, and may normalise and project its tokens then."""
 
-    def __init__(self) -> None:
+    def __init__(self, embed: nn.Module | None = None) -> None:
         super().__init__()
-        self.embed = nn.Conv2d(3, 16, 8, stride=8)
+        self.patches, self.embed = nn.Conv2d(3, 16, 8, stride=8), embed or nn.Identity()
         self.layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(self.embed(x).mT.flatten(2).mT).mean(1)
+        return self.layer(self.embed(self.patches(x).mT.flatten(2).mT)).mean(1)
 
 
 YOLOS = transformers.YolosConfig(
@@ -218,11 +218,63 @@ HIERA = transformers.HieraConfig(image_size=[64, 64], embed_dim=16, depths=[1, 1
         (lambda: transformers.YolosModel(YOLOS), "encoder.layer.0"),  # detection tokens come last
         (lambda: transformers.HieraModel(HIERA), "encoder.stages.0.layers.0"),  # in mask units
         (ColumnByColumn, "layer"),
+        (lambda: ColumnByColumn(nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 16), nn.GELU())), "layer"),
+        # mixed by a convolution on the same grid first
+        (lambda: nn.Sequential(nn.Conv2d(3, 3, 8, stride=8), nn.Upsample(scale_factor=8), ColumnByColumn()), "2.layer"),
     ],
 )
 def test_tokens_that_are_no_grid_row_by_row_are_refused(build: Callable[[], nn.Module], path: str) -> None:
     with pytest.raises(awb.AWBError, match="grid row by row: the map's first positions are tokens"):
         awb.plan_awb(build(), path, input_size=64)
+
+
+def test_an_order_written_by_hand_is_checked() -> None:
+    """The attention then sees the map in raster order; a wrong order, or none, is refused."""
+    model = ColumnByColumn().eval()
+
+    def stage(order: tuple[int, ...]) -> awb.Stage:
+        site = awb.Site("layer", None, channels=16, layout="NLC", grid=(4, 8), order=order)
+        return awb.Stage(None, "layer", 8, True, (site,))
+
+    columns = tuple(8 * row + column for column in range(8) for row in range(4))
+    for wrong in ((), tuple(reversed(columns))):
+        with pytest.raises(awb.AWBError, match="tokens that are not 0 prefix tokens and then a 4×8 grid"):
+            awb.plan_awb(model, stage(wrong), input_size=(32, 64))
+    awb.attach_awb(model, stage(columns), input_size=(32, 64))
+    (block,) = awb.awb_blocks(model).values()
+    maps: list[Tensor] = []
+    block.attention.register_forward_pre_hook(lambda _, args: maps.append(args[0]))
+    expected: list[Tensor] = []
+    model.layer.register_forward_hook(lambda module, args, output: expected.append(output), prepend=True)
+    with torch.no_grad():
+        model(torch.randn(1, 3, 32, 64))
+        assert torch.equal(maps[0], expected[0].mT.unflatten(2, (8, 4)).mT)
+        with pytest.raises(awb.AWBError, match="the order of tokens was given for a 4×8 grid, not 8×4"):
+            model(torch.randn(1, 3, 64, 32))
+
+
+def test_tokens_found_in_place_may_be_shown_by_a_site() -> None:
+    """YOLOS' detection tokens are no prefix, whoever says so."""
+    site = awb.Site("encoder.layer.0", None, channels=32, layout="NLC", grid=(4, 4), num_prefix_tokens=6)
+    with pytest.raises(awb.AWBError, match="tokens after the grid are not supported"):
+        awb.plan_awb(transformers.YolosModel(YOLOS), awb.Stage(None, "encoder.layer.0", 16, True, (site,)))
+
+
+def test_tokens_before_the_batch_are_refused() -> None:
+    """As many images as tokens: only another batch size shows which axis is which."""
+
+    class SequenceFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.layer = nn.Conv2d(3, 16, 8, stride=8), nn.TransformerEncoderLayer(16, 2, 32)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(self.embed(x).flatten(2).permute(2, 0, 1)).mean(0)
+
+    with pytest.raises(awb.AWBError, match="layer returns tokens × batch × channels; a block needs the batch first"):
+        awb.plan_awb(SequenceFirst(), "layer", example_input=torch.zeros(64, 3, 64, 64))
+    with pytest.raises(awb.AWBError, match="'layer' returns 2 tokens of a 64×64 input.* the batch has to come first"):
+        awb.plan_awb(SequenceFirst(), "layer", input_size=64)
 
 
 def test_module_with_several_maps_is_refused() -> None:
