@@ -122,6 +122,7 @@ def detach_awb(model: nn.Module) -> nn.Module:
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for key in [k for k, hook in hooks.items() if isinstance(hook, BlockHook | GridHook | HookGuard)]:
                 del hooks[key]
+                module._forward_pre_hooks_with_kwargs.pop(key, None)
     return model
 
 
@@ -238,7 +239,7 @@ def _hook(root: nn.Module, block: AWB) -> None:
     guard = next((h for h in root._forward_pre_hooks.values() if isinstance(h, HookGuard)), None)
     if guard is None:
         guard = HookGuard({})
-        root.register_forward_pre_hook(guard)
+        root.register_forward_pre_hook(guard, with_kwargs=True)
     guard.planned[planned.path] = planned
 
 

@@ -196,7 +196,7 @@ class GridHook(Hook):
 
 
 class HookGuard(Hook):
-    """Forward pre-hook on the root: refuse to run if a block has lost its hook.
+    """Forward pre-hook on the root: refuse to run if a block has lost its hook, or its fixed grid is not the image's.
 
     Replacing a module (`SyncBatchNorm.convert_sync_batchnorm`, timm's `freeze_batch_norm_2d`) moves the block
     to the new module but not the hook; the block would stay in the state dict and never run.
@@ -208,10 +208,12 @@ class HookGuard(Hook):
     def __init__(self, planned: dict[str, PlannedBlock]) -> None:
         self.planned = planned
 
-    def __call__(self, module: nn.Module, args: Any) -> None:
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
         for planned in self.planned.values():
             if not is_hooked(module, planned):
                 self.check(module)
+            if planned.input_size is not None:
+                _check_aspect(planned, planned.input_size, (args, kwargs))
 
     def lost(self, root: nn.Module) -> list[str]:
         """Paths of the blocks that no longer run."""
@@ -232,6 +234,17 @@ class HookGuard(Hook):
         raise LostBlockError(
             f"block {', '.join(lost)} no longer runs: a module was replaced after attaching (SyncBatchNorm conversion "
             f"and freeze_batch_norm_2d do that). Convert before attaching; now, {remedy}"
+        )
+
+
+def _check_aspect(planned: PlannedBlock, traced: tuple[int, int], inputs: Any) -> None:
+    """Another aspect ratio may have as many tokens, in another grid."""
+    images = (t for t in torch.utils._pytree.tree_leaves(inputs) if isinstance(t, Tensor) and t.ndim >= 4)
+    height, width = next((tuple(image.shape[-2:]) for image in images), traced)
+    if height * traced[1] != width * traced[0]:
+        raise AWBError(
+            f"no module shows the token grid of {planned.site}, so it is that of {traced[0]}×{traced[1]} images, and "
+            f"this one is {height}×{width}: attach at the input_size that the model runs at"
         )
 
 

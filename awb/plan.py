@@ -112,13 +112,18 @@ def complete_plan(
     blocks = tuple(dataclasses.replace(block, site=check_site(traced, block.site, block.reduction)) for block in blocks)
     homes = find_homes(traced, [block.site.module for block in blocks], CHILD)
     placed = tuple(
-        dataclasses.replace(block, home=homes[block.site.module], grid_source=grid_source(traced, block.site))
-        for block in blocks
+        _with_grid(dataclasses.replace(block, home=homes[block.site.module]), traced) for block in blocks
     )
     _check_free(model, placed, replace)
     for block in placed:
         _check_shape(block)
     return AttachmentPlan(backbone_name(model), placed)
+
+
+def _with_grid(block: PlannedBlock, traced: Trace) -> PlannedBlock:
+    source = grid_source(traced, block.site)
+    fixed = block.site.layout == "NLC" and source is None
+    return dataclasses.replace(block, grid_source=source, input_size=traced.input_size if fixed else None)
 
 
 def backbone_name(model: nn.Module) -> str:

@@ -28,6 +28,8 @@ class PlannedBlock:
         attention: The attention kind.
         attention_kwargs: Its options.
         init: How it starts.
+        input_size: Height and width of the image that a fixed token grid belongs to; None where a module shows the
+            grid, or there is none.
     """
 
     stage: int | None
@@ -39,6 +41,7 @@ class PlannedBlock:
     attention: str
     attention_kwargs: Mapping[str, Any]
     init: Init
+    input_size: tuple[int, int] | None = None
 
     @property
     def path(self) -> str:

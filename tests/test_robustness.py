@@ -144,6 +144,30 @@ def test_checkpointing_forgets_grids_whose_backward_is_done() -> None:
     assert torch.equal(gradient(wide), expected)
 
 
+def test_a_grid_that_no_module_shows_is_that_of_one_aspect_ratio() -> None:
+    """Patches cut out by unfold: 64×64 and 32×128 pixels make as many tokens."""
+
+    class Unfolding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.layer = nn.Linear(192, 16), nn.Linear(16, 16)
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return self.layer(self.embed(nn.functional.unfold(pixels, 8, stride=8).mT)).mean(1)
+
+    site = awb.Site("layer", None, channels=16, layout="NLC", grid=(8, 8))
+    model = Unfolding()
+    before = {name: dict(vars(module)["_forward_pre_hooks_with_kwargs"]) for name, module in model.named_modules()}
+    awb.attach_awb(model, awb.Stage(None, "layer", 8, True, (site,)), input_size=64)
+    for inputs in ((torch.zeros(1, 3, 32, 128),), {"pixels": torch.zeros(1, 3, 32, 128)}):
+        with pytest.raises(awb.AWBError, match="it is that of 64×64 images, and this one is 32×128"):
+            model(**inputs) if isinstance(inputs, dict) else model(*inputs)
+    assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 16)
+    awb.detach_awb(model)
+    assert {n: dict(vars(m)["_forward_pre_hooks_with_kwargs"]) for n, m in model.named_modules()} == before
+    assert model(torch.zeros(1, 3, 32, 128)).shape == (1, 16)
+
+
 def test_detaching_a_part_of_what_was_attached_to_is_refused() -> None:
     class Around(nn.Module):
         def __init__(self) -> None:
