@@ -108,7 +108,9 @@ class AWB(nn.Module):
         site = self.planned.site
         if site.order and self.grid.size != site.grid:
             given, present = ("×".join(map(str, grid)) for grid in (site.grid, self.grid.size))
-            raise AWBError(f"the order of tokens was given for a {given} grid, not {present}: attach at that input_size")
+            raise AWBError(
+                f"the order of tokens was given for a {given} grid, not {present}: attach at the size run at"
+            )
         nchw = to_nchw(x, site.layout, self.grid.size, site.num_prefix_tokens, self.raster, self.grid.earlier)
         if self.captured is not None:
             self.captured[:] = [_map_in_eval_mode(self.attention, nchw)]

@@ -22,6 +22,11 @@ from awb.study.cli import add_commands
 from awb.table import Table
 
 _LIBRARIES = ("timm", "torchvision")  # a bare name that both have means the first
+# how errors name an argument in Python, and what it is here
+_FLAGS = {
+    "allow_dead=True": "--allow-dead",
+    "input_size=(height, width) or example_input=…": "--input-size H W",
+}
 _MODEL_HELP = "timm:NAME, torchvision:NAME, or a bare NAME (timm's if both have it); built without pretrained weights"
 
 
@@ -38,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         table = args.command(args)
     except AWBError as error:
-        print(f"awb: error: {error}", file=sys.stderr)
+        print(f"awb: error: {_with_flags(str(error))}", file=sys.stderr)
         return 2
     if args.json:
         print(json.dumps(list(table), indent=2, ensure_ascii=False))
@@ -79,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     profile.add_argument("--attention", default="lka", metavar="KIND", help="a name from `awb attentions` (lka)")
     profile.add_argument("--num-classes", type=int, metavar="N", help="outputs of the classifier")
+    profile.add_argument(
+        "--allow-dead", action="store_true", help="accept stages that the head never reads, for dense features"
+    )
     command("attentions", _attentions, "List the attention kinds.")
     summary = "Check data and evaluate predictions, of any model."
     study = commands.add_parser("study", help=summary, description=summary)
@@ -107,6 +115,7 @@ def _profile(args: argparse.Namespace) -> Table:
         {"plain": None, **{text: _placement(text) for text in args.placements}},
         default_size(model) if args.input_size is None else _size(args.input_size),
         attention=args.attention,
+        allow_dead=args.allow_dead,
     )
 
 
@@ -199,6 +208,12 @@ def _near_models(name: str) -> str:
         for match in difflib.get_close_matches(name.lower(), _names(library), n=3)
     ]
     return f"; did you mean {', '.join(near)}?" if near else ": neither timm nor torchvision has a name like it"
+
+
+def _with_flags(message: str) -> str:
+    for argument, flag in _FLAGS.items():
+        message = message.replace(argument, flag)
+    return message
 
 
 def _readable(table: Table) -> str:

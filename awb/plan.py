@@ -111,9 +111,7 @@ def complete_plan(
     """
     blocks = tuple(dataclasses.replace(block, site=check_site(traced, block.site, block.reduction)) for block in blocks)
     homes = find_homes(traced, [block.site.module for block in blocks], CHILD)
-    placed = tuple(
-        _with_grid(dataclasses.replace(block, home=homes[block.site.module]), traced) for block in blocks
-    )
+    placed = tuple(_with_grid(dataclasses.replace(block, home=homes[block.site.module]), traced) for block in blocks)
     _check_free(model, placed, replace)
     for block in placed:
         _check_shape(block)
@@ -191,9 +189,8 @@ def _check_shape(block: PlannedBlock) -> None:
             result = copy_structure(module, to_meta)(x)
     except Exception as error:
         raise AWBError(
-            f"attention {block.attention!r}{_with(block.attention_kwargs)} cannot be built for, or run on, the {shape[1:]} "
-            f"map after {site} "
-            f"({type(error).__name__}: {error})"
+            f"attention {block.attention!r}{_with(block.attention_kwargs)} cannot be built for, or run on, the "
+            f"{shape[1:]} map after {site} ({type(error).__name__}: {error})"
         ) from error
     if not isinstance(result, torch.Tensor) or tuple(result.shape) != shape:
         got = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__

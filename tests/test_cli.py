@@ -178,6 +178,14 @@ def test_what_the_library_refuses_has_its_reason(
     assert reason in refusal(capsys, "profile", "test_resnet", *argv)
 
 
+def test_refusals_name_flags_where_there_are_some(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "pass --input-size H W that the model accepts" in refusal(
+        capsys, "stages", "test_vit", "--input-size", "100"
+    )
+    assert "pass --allow-dead if" in refusal(capsys, "profile", "test_vit", "--placements", "6")
+    assert main(["profile", "test_vit", "--placements", "6", "--allow-dead"]) == 0
+
+
 @pytest.mark.parametrize("argv", [[], ["stages"], ["profile", "test_resnet"], ["stage", "test_resnet"]])
 def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import random
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -32,6 +34,31 @@ def test_tracing_leaves_the_model_alone(name: str) -> None:
     assert_same(before, snapshot(model))
     assert not called
     assert not any(p.is_meta for p in model.parameters())
+
+
+def test_tracing_draws_no_random_numbers() -> None:
+    """A model may use Python's and numpy's generators as well as torch's, and in training only."""
+
+    class Jittered(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            jitter = random.random() + np.random.rand() if self.training else 0.0
+            return self.body(x) + jitter
+
+    expected = []
+    for plan in (False, True):
+        random.seed(0)
+        np.random.seed(0)
+        torch.manual_seed(0)
+        if plan:
+            model = Jittered()
+            torch.manual_seed(0)
+            awb.plan_awb(model, "body", input_size=8)
+        expected.append((random.random(), np.random.rand(), torch.rand(()).item()))
+    assert expected[0] == expected[1]
 
 
 def test_finding_stages_leaves_the_model_alone() -> None:
@@ -130,6 +157,8 @@ def test_a_video_model_and_one_without_images() -> None:
 
     (block,) = awb.plan_awb(OfFrames(), "body", example_input=torch.randn(1, 4, 3, 32, 24)).blocks
     assert (block.site.layout, block.site.grid, block.reduction) == ("NCHW", (16, 12), 2)
+    (block,) = awb.plan_awb(OfFrames(), "body", example_input=torch.randn(1, 4, 3, 16, 16)).blocks
+    assert (block.site.layout, block.site.grid) == ("NCHW", (8, 8))  # as many channels as rows and columns
     with pytest.raises(awb.AWBError, match="no input is an image: a block needs a 2-D map"):
         awb.plan_awb(nn.Sequential(nn.Conv1d(3, 8, 3)), "0", example_input=torch.randn(2, 3, 16))
 

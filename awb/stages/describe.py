@@ -216,9 +216,9 @@ def _same_aspect(input_size: tuple[int, int], shape: tuple[int, ...], layout: La
 def _is_channel_axis(traced: Trace, name: str, element: int | str | None, layout: Layout) -> bool:
     """Whether the axis keeps its length when the input grows; False if the model takes one size only."""
     first = traced.inputs[0] if traced.inputs else None
-    if not isinstance(first, Tensor) or first.ndim != 4:
+    if not isinstance(first, Tensor) or first.ndim < 4:
         return False
-    larger = first.new_empty(*first.shape[:2], 2 * first.shape[2], 2 * first.shape[3])
+    larger = first.new_empty(*first.shape[:-2], 2 * first.shape[-2], 2 * first.shape[-1])
     try:
         again = trace(traced.model, (larger, *traced.inputs[1:]), traced.kwargs)
     except AWBError:

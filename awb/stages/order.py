@@ -80,7 +80,8 @@ class _Seen:
             return
         length = self.site.num_prefix_tokens + self.site.grid[0] * self.site.grid[1]
         shape = (self.source.shape[0], length)
-        self.tokens += [(t, self.source) for t in args if isinstance(t, Tensor) and t.ndim == 3 and t.shape[:2] == shape]
+        tensors = (t for t in args if isinstance(t, Tensor) and t.ndim == 3)
+        self.tokens += [(t, self.source) for t in tensors if t.shape[:2] == shape]
 
     def note_output(self, module: nn.Module, args: Any, output: Any) -> None:
         self.returned = dict(elements(output))[self.site.element]

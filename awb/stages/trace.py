@@ -7,6 +7,7 @@ moves no statistic, draws no random number and runs none of the user's hooks.
 from __future__ import annotations
 
 import copy
+import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -193,9 +195,14 @@ def _cannot_trace(model: nn.Module, watch: _Watch, inputs: Any, error: Exception
 
 @contextmanager
 def without_side_effects() -> Iterator[None]:
-    """No gradients, and the global random state as it was afterwards."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        yield
+    """No gradients, and the global random states as they were afterwards: torch's, Python's and numpy's."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def _modes(model: Any) -> Iterator[tuple[str, Callable[..., Any]]]:

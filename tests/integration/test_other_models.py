@@ -273,7 +273,7 @@ def test_tokens_before_the_batch_are_refused() -> None:
 
     with pytest.raises(awb.AWBError, match="layer returns tokens × batch × channels; a block needs the batch first"):
         awb.plan_awb(SequenceFirst(), "layer", example_input=torch.zeros(64, 3, 64, 64))
-    with pytest.raises(awb.AWBError, match="'layer' returns 2 tokens of a 64×64 input.* the batch has to come first"):
+    with pytest.raises(awb.AWBError, match=r"'layer' returns 2 tokens of a 64×64 input.* the batch has to come first"):
         awb.plan_awb(SequenceFirst(), "layer", input_size=64)
 
 
