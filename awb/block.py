@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ class TokenGrid:
     def __init__(self, traced: tuple[int, int]) -> None:
         self.traced = traced
         self.size = traced
-        self._pending: list[tuple[tuple[int, int], Callable[[], object]]] = []
+        self._forwards: list[_Forward] = []
 
     def __reduce__(self) -> tuple[type[TokenGrid], tuple[tuple[int, int]]]:
         return TokenGrid, (self.traced,)
@@ -43,15 +44,42 @@ class TokenGrid:
     @property
     def earlier(self) -> tuple[tuple[int, int], ...]:
         """Grids of forwards whose graph is still there: a checkpointed block may run again on them."""
-        return () if torch.compiler.is_compiling() else tuple(size for size, graph in self._pending if graph())
+        if torch.compiler.is_compiling():
+            return ()
+        return tuple(forward.size for forward in self._forwards if forward.has_graph())
 
     def update(self, source: Tensor) -> None:
         """Note the grid of a new forward, from the N×C×H×W map that becomes the tokens."""
         self.size = (source.shape[2], source.shape[3])
-        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        if not _is_tracked(source) or not torch.is_grad_enabled():
             return
-        self._pending = [(size, graph) for size, graph in self._pending if graph() and size != self.size]
-        self._pending.append((self.size, _lifetime(source.grad_fn)))
+        self._forwards = [f for f in self._forwards if f.has_graph() and f.size != self.size]
+        graphs = [_lifetime(source.grad_fn)] if source.grad_fn is not None else []
+        self._forwards.append(_Forward(self.size, graphs, begun=bool(graphs)))
+
+    def keep(self, output: Tensor) -> None:
+        """Tie the forward in progress to a block's output, if its graph had not begun at the map: frozen layers."""
+        if not _is_tracked(output) or torch._C._current_graph_task_id() != -1:  # in a backward pass
+            return
+        if self._forwards and not self._forwards[-1].begun:
+            self._forwards[-1].graphs.append(_lifetime(output.grad_fn))
+
+
+@dataclass
+class _Forward:
+    """A forward pass's grid, and what tells whether its graph is still there."""
+
+    size: tuple[int, int]
+    graphs: list[Callable[[], object]]
+    begun: bool  # at the map that becomes the tokens
+
+    def has_graph(self) -> bool:
+        return any(graph() for graph in self.graphs)
+
+
+def _is_tracked(tensor: object) -> bool:
+    """Whether this is a run, and no compiler's or FX's look at the code."""
+    return isinstance(tensor, Tensor) and not torch.compiler.is_compiling()
 
 
 class _Mark:
@@ -115,6 +143,8 @@ class AWB(nn.Module):
         if self.captured is not None:
             self.captured[:] = [_map_in_eval_mode(self.attention, nchw)]
         y = self._scaled(nchw).to(x.dtype)
+        if site.layout == "NLC":
+            self.grid.keep(y)
         return from_nchw(y, x, site.layout, site.num_prefix_tokens, self.order)
 
     def _scaled(self, x: Tensor) -> Tensor:

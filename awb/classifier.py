@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from torch import nn
@@ -42,17 +42,21 @@ def find_head(model: nn.Module, head: str | Sequence[str] | None) -> dict[str, n
     """What is trained besides the blocks: the modules named, or if none is, the classifier and auxiliary ones.
 
     Raises:
-        AWBError: No module has one of the paths; or nothing is named, and no classifier is known or one of several
+        AWBError: A path is no module's, or of one without parameters; or nothing is named, and no classifier is known or one of several
             heads only.
     """
     if head is None:
         return _default_head(model)
     modules = {name: module for name, module in model.named_modules() if name}
+    if not isinstance(head, Iterable):
+        raise AWBError(f"head={head!r}: expected module paths, such as ['decoder'], or [] for nothing")
     paths = [head] if isinstance(head, str) else list(head)
     for path in paths:
         if path not in modules:
             near = did_you_mean(str(path), modules)
             raise AWBError(f"head: no module {path!r}{near}; it has {shortlist(_trainable_children(model))}")
+        if next(modules[path].parameters(), None) is None:
+            raise AWBError(f"head: {path} has no parameters; those that do are {shortlist(_trainable_children(model))}")
     return {path: modules[path] for path in paths}
 
 

@@ -61,7 +61,10 @@ def _fitting_grid(tokens: int, grid: tuple[int, int], earlier: tuple[tuple[int, 
     if len(fits) == 1:
         return fits.pop()
     if torch._C._current_graph_task_id() != -1:  # a checkpointed block runs again inside a backward pass
-        raise AWBError(f"{tokens} tokens may be any of the grids {sorted(fits)}: run one backward pass for each size")
+        raise AWBError(
+            f"{tokens} tokens may be any of the grids {sorted(fits)}: under gradient checkpointing, run the backward "
+            "pass of one size, and let go of its loss, before the forward pass of another"
+        )
     return grid
 
 

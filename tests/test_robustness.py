@@ -101,40 +101,53 @@ def test_copies_taken_inside_a_context_are_not_inside_it(images: Tensor) -> None
     assert all(block.captured is None for block in awb.awb_blocks(duplicate).values())
 
 
+@pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("sizes", [((96, 96), (64, 64)), ((64, 96), (96, 64))])
-def test_checkpointed_blocks_run_again_on_their_own_grid(sizes: Any) -> None:
+def test_checkpointed_blocks_run_again_on_their_own_grid(sizes: Any, frozen: bool) -> None:
     """Two sizes before one backward: right where the number of tokens tells them apart, refused where not."""
     model = timm.create_model("test_vit", pretrained=False, dynamic_img_size=True, global_pool="avg")
     awb.attach_awb(model, "all")
     perturb(model)
+    if frozen:
+        awb.freeze_backbone(model)
     crops = [torch.randn(1, 3, *size) for size in sizes]
 
     def gradient() -> Tensor:
         model.zero_grad()
         torch.stack([model(crop).square().sum() for crop in crops]).sum().backward()
-        return model.patch_embed.proj.weight.grad.clone()
+        return model.blocks[0].awb.attention.pointwise.weight.grad.clone()
 
     expected = gradient()
     model.set_grad_checkpointing(True)
     if sizes[0][0] != sizes[1][1]:
         assert torch.allclose(gradient(), expected, rtol=1e-4, atol=1e-5)
     else:
-        with pytest.raises(awb.AWBError, match="run one backward pass for each size"):
+        with pytest.raises(awb.AWBError, match=r"run the backward pass of one size.* before the forward"):
             gradient()
 
 
-def test_checkpointing_forgets_grids_whose_backward_is_done() -> None:
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # reentrant checkpoints under no_grad
+@pytest.mark.parametrize(
+    ("frozen", "reentrant"),
+    [(False, False), (True, False), (False, True)],  # a reentrant one passes nothing back to behind frozen layers
+)
+def test_checkpointing_forgets_grids_whose_backward_is_done(
+    frozen: bool, reentrant: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Validation, and steps that are over, at a transposed size leave no doubt about the next step's grid."""
+    monkeypatch.setattr(timm.layers.config, "_USE_REENTRANT_CKPT", reentrant)
     model = timm.create_model("test_vit", pretrained=False, dynamic_img_size=True)
-    awb.attach_awb(model, "last")
+    awb.attach_awb(model, "last:2")
     perturb(model)
+    if frozen:  # no graph begins at the patch embedding
+        awb.freeze_backbone(model)
     model.set_grad_checkpointing(True)
     wide, high = torch.randn(1, 3, 64, 96), torch.randn(1, 3, 96, 64)
 
     def gradient(images: Tensor) -> Tensor:
         model.zero_grad()
         model(images).square().sum().backward()
-        return model.patch_embed.proj.weight.grad.clone()
+        return model.blocks[3].awb.attention.pointwise.weight.grad.clone()
 
     expected = gradient(wide)
     with torch.no_grad():

@@ -123,6 +123,15 @@ def test_a_head_that_is_not_known_is_asked_for() -> None:
     assert {rates[id(p)] for p in model.decoder.parameters()} == {1e-3}
 
 
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [(3, "head=3: expected module paths"), (["avgpool"], "avgpool has no parameters"), ([""], "''")],
+)
+def test_a_head_that_is_none_is_refused(head: Any, message: str) -> None:
+    with pytest.raises(awb.AWBError, match=message):
+        awb.freeze_backbone(torchvision.models.resnet18(weights=None), head=head)
+
+
 def test_auxiliary_classifiers_are_trained_too() -> None:
     """torchvision's are as new as the classifier when the number of classes changes."""
     deeplab = torchvision.models.segmentation.deeplabv3_mobilenet_v3_large(
