@@ -42,8 +42,8 @@ def find_head(model: nn.Module, head: str | Sequence[str] | None) -> dict[str, n
     """What is trained besides the blocks: the modules named, or if none is, the classifier and auxiliary ones.
 
     Raises:
-        AWBError: A path is no module's, or of one without parameters; or nothing is named, and no classifier is known or one of several
-            heads only.
+        AWBError: A path is no module's, or that of one without parameters; or nothing is named, and no classifier is
+            known, or one of several heads only.
     """
     if head is None:
         return _default_head(model)
