@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +18,9 @@ class TokenGrid:
     def __init__(self, traced: tuple[int, int]) -> None:
         self.traced = traced
         self.size = traced
-        self._forwards: list[_Forward] = []
+        self._begun = True  # the graph of the forward in progress, if it is to have one
+        self._graphs: list[tuple[tuple[int, int], weakref.ref[_Mark]]] = []
+        self._untold: set[tuple[int, int]] = set()  # grids of forwards without a graph to tell by
 
     def __reduce__(self) -> tuple[type[TokenGrid], tuple[tuple[int, int]]]:
         return TokenGrid, (self.traced,)
@@ -30,35 +30,27 @@ class TokenGrid:
         """Grids of forwards whose graph is still there: a checkpointed block may run again on them."""
         if torch.compiler.is_compiling():
             return ()
-        return tuple(forward.size for forward in self._forwards if forward.has_graph())
+        return (*self._untold, *(size for size, graph in self._graphs if graph()))
 
     def update(self, source: Tensor) -> None:
         """Note the grid of a new forward, from the N×C×H×W map that becomes the tokens."""
         self.size = (source.shape[2], source.shape[3])
-        if not _is_tracked(source) or not torch.is_grad_enabled():
+        if not _is_tracked(source):
             return
-        self._forwards = [f for f in self._forwards if f.has_graph() and f.size != self.size]
-        graphs = [_lifetime(source.grad_fn)] if source.grad_fn is not None else []
-        self._forwards.append(_Forward(self.size, graphs, begun=bool(graphs)))
+        self._graphs = [(size, graph) for size, graph in self._graphs if graph()]
+        self._begun = source.grad_fn is not None or not torch.is_grad_enabled()
+        if source.grad_fn is not None:
+            self._graphs.append((self.size, _lifetime(source.grad_fn)))
 
     def keep(self, output: Tensor) -> None:
         """Tie the forward in progress to a block's output, if its graph had not begun at the map: frozen layers."""
-        if not _is_tracked(output) or torch._C._current_graph_task_id() != -1:  # in a backward pass
+        in_backward = torch._C._current_graph_task_id() != -1
+        if not _is_tracked(output) or in_backward or self._begun:
             return
-        if self._forwards and not self._forwards[-1].begun:
-            self._forwards[-1].graphs.append(_lifetime(output.grad_fn))
-
-
-@dataclass
-class _Forward:
-    """A forward pass's grid, and what tells whether its graph is still there."""
-
-    size: tuple[int, int]
-    graphs: list[Callable[[], object]]
-    begun: bool  # at the map that becomes the tokens
-
-    def has_graph(self) -> bool:
-        return any(graph() for graph in self.graphs)
+        if output.grad_fn is None:
+            self._untold.add(self.size)
+        else:
+            self._graphs.append((self.size, _lifetime(output.grad_fn)))
 
 
 def _is_tracked(tensor: object) -> bool:
@@ -70,9 +62,7 @@ class _Mark:
     """Something that a weak reference can point to."""
 
 
-def _lifetime(node: Any) -> Callable[[], object]:
-    """True as long as the graph that the node belongs to; always, where there is no graph to tell by."""
-    if node is None:
-        return lambda: True
+def _lifetime(node: Any) -> weakref.ref[_Mark]:
+    """A reference that is there as long as the graph that the node belongs to."""
     mark = node.metadata.setdefault("awb", _Mark())  # the graph, unlike the Python object of its node, lives on
     return weakref.ref(mark)

@@ -153,8 +153,16 @@ def test_checkpointing_forgets_grids_whose_backward_is_done(
     with torch.no_grad():
         model(high)
     assert torch.equal(gradient(wide), expected)
+    with torch.no_grad():
+        model(high)
     gradient(high)
     assert torch.equal(gradient(wide), expected)
+    first, second = model(wide).square().sum(), model(wide).square().sum()
+    del second  # and with it the later graph of this size, not the earlier
+    other = model(high).square().sum()
+    with pytest.raises(awb.AWBError, match="may be any of the grids"):
+        first.backward()
+    del other
 
 
 def test_a_grid_that_no_module_shows_is_that_of_one_aspect_ratio() -> None:
