@@ -44,8 +44,7 @@ class TokenGrid:
 
     def keep(self, output: Tensor) -> None:
         """Tie the forward in progress to a block's output, if its graph had not begun at the map: frozen layers."""
-        in_backward = torch._C._current_graph_task_id() != -1
-        if not _is_tracked(output) or in_backward or self._begun:
+        if not _is_tracked(output) or self._begun or torch._C._current_graph_task_id() != -1:  # in a backward pass
             return
         if output.grad_fn is None:
             self._untold.add(self.size)
