@@ -65,9 +65,7 @@ def count_steps(n_images: int, batch_size: int) -> int:
     return n_images // batch_size
 
 
-def epoch_loader(
-    accelerator: Accelerator, dataset: XrayDataset, sampler: EpochBatches, workers: int, skip: int
-) -> Any:
+def epoch_loader(accelerator: Accelerator, dataset: XrayDataset, sampler: EpochBatches, workers: int, skip: int) -> Any:
     """This process's micro-batches of an epoch, on its device, less the first `skip`."""
     # a Subset, since accelerate would call the dataset's own set_epoch
     loader = DataLoader(

@@ -127,11 +127,11 @@ def _sets_of(stage: TrainingStage) -> str:
     return "stage1" if stage.samples == "abnormal" else "stage2"
 
 
-def _split(
-    table: LabelTable, settings: SplitSettings, folder: Path, lists: Sequence[str | Path] | None
-) -> Split:
+def _split(table: LabelTable, settings: SplitSettings, folder: Path, lists: Sequence[str | Path] | None) -> Split:
     if (lists is not None) != (settings.name == "lists"):
-        raise AWBError(f"split {settings.name}: three files of names (--lists) belong to the split `lists`, and only it")
+        raise AWBError(
+            f"split {settings.name}: three files of names (--lists) belong to the split `lists`, and only it"
+        )
     if lists is not None:
         train, validation, test = map(read_list, lists)
         return splits.lists(table, train, validation, test)
