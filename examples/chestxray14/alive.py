@@ -29,7 +29,7 @@ def require_alive(model: nn.Module, images: Tensor) -> str:
 
 @torch.no_grad()
 def _measure_classifier(model: nn.Module, images: Tensor) -> str:
-    """A plain network is dead if its classifier gets nothing, or the same for every image."""
+    """A plain network is dead if its classifier gets nothing, or nothing finite."""
     seen: list[Tensor] = []
     hook = model.get_submodule("classifier").register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     modes = {module: module.training for module in model.modules()}
@@ -42,7 +42,5 @@ def _measure_classifier(model: nn.Module, images: Tensor) -> str:
     features = seen[0].float()
     rms = features.square().mean().sqrt().item()
     if not 0 < rms < float("inf"):
-        raise DeadNetworkError(
-            f"the network is dead: the features before the classifier have a root mean square of {rms}"
-        )
+        raise DeadNetworkError(f"the network is dead: features before the classifier have a root mean square of {rms}")
     return f"no blocks; features before the classifier: root mean square {rms:.4g}"

@@ -110,6 +110,16 @@ class RunFolder:
             yield
 
 
+def identity(recipe: Recipe, study: Study) -> dict[str, str]:
+    """What a training is a function of, by name."""
+    return {
+        "recipe": recipe.checksum,
+        "split": study.split.checksum,
+        "store": study.store.checksum,
+        "classes": ",".join(study.table.classes),
+    }
+
+
 def versions() -> dict[str, str]:
     """Of Python and the packages that decide the numbers."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}

@@ -1,9 +1,9 @@
 """Train a recipe. Killed at any moment and run again, it goes on and ends with the weights of an unbroken run.
 
 Whatever is random is a function of (seed, stage, epoch, step, process), so that there is no random state to lose: the
-order of images (`batches.py`), augmentation (`dataset.py`), and dropout, for which torch is seeded at each step. The rest is in
-the checkpoint: weights, their average, the optimiser, its schedule, the best weights, and where the schedule stands,
-learning rates that were found included.
+order of images (`batches.py`), augmentation (`dataset.py`), and dropout, for which torch is seeded at each step. The
+rest is in the checkpoint: weights, their average, the optimiser, its schedule, the best weights, and where the
+schedule stands, learning rates that were found included.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from examples.chestxray14.lr_finder import find_lr
 from examples.chestxray14.models import build_model, parts
 from examples.chestxray14.predict import predict_logits
 from examples.chestxray14.recipe import Recipe
-from examples.chestxray14.run_folder import RunFolder
+from examples.chestxray14.run_folder import RunFolder, identity
 from examples.chestxray14.study_data import Study
 from examples.chestxray14.training_log import TrainingLog
 
@@ -306,16 +306,6 @@ def make_accelerator(recipe: Recipe) -> Accelerator:
         rng_types=[],  # nothing is drawn from states that would need to be made equal
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=frozen)],
     )
-
-
-def identity(recipe: Recipe, study: Study) -> dict[str, str]:
-    """What a training is a function of, by name."""
-    return {
-        "recipe": recipe.checksum,
-        "split": study.split.checksum,
-        "store": study.store.checksum,
-        "classes": ",".join(study.table.classes),
-    }
 
 
 def _collate(dataset: XrayDataset, rows: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
