@@ -21,7 +21,7 @@ from awb.study import (
     operating_points,
 )
 from awb.table import Table
-from examples.chestxray14.study_data import Study, add_study_arguments, study_of
+from examples.chestxray14.study_data import SUBGROUPS, Study, add_study_arguments, study_of
 
 AGES = (0, 18, 40, 60, 80)  # of the subgroups; in years
 Floats = npt.NDArray[np.float64]
@@ -97,7 +97,10 @@ def evaluation_tables(
     assert test.groups is not None
     options: dict[str, Any] = {"classes": test.classes, "n_replicates": n_replicates, "undefined": "skip"}
     yield "AUROC and AUPRC", evaluate(test.labels, probs, test.groups, **options)
-    yield "Decisions at thresholds chosen on validation", _decisions(test, probs, validation, validation_probs)
+    yield (
+        "Decisions at thresholds chosen on validation (Youden's)",
+        _decisions(test, probs, validation, validation_probs),
+    )
     yield "Calibration", evaluate_calibration(test.labels, probs, classes=test.classes)
     for title, subgroups in _subgroups(test):
         yield title, _macro_by(subgroups, test, probs, options)
@@ -124,7 +127,7 @@ def _macro_by(subgroups: npt.NDArray[np.str_], test: LabelTable, probs: Floats, 
     if not rows.any():
         return Table(("subgroup",), (), ("no subgroup has both labels of any class",))
     table = evaluate_subgroups(test.labels[rows], probs[rows], test.groups[rows], subgroups[rows], **options)
-    macro = tuple(row for row in table.rows if row[table.headers.index("class")] == "macro")
+    macro = tuple(row for row in table.rows if str(row[table.headers.index("class")]).startswith("macro"))
     notes = (f"left out, since no class has both labels there: {', '.join(small)}",) if small else ()
     return Table(table.headers, macro, (*table.notes, *notes))
 
@@ -135,7 +138,7 @@ def _both(labels: Floats) -> npt.NDArray[np.bool_]:
 
 def _subgroups(test: LabelTable) -> Iterator[tuple[str, npt.NDArray[np.str_]]]:
     """Those of which the table has a column, complete."""
-    for name in ("view", "sex", "age"):
+    for name in SUBGROUPS:
         values = test.columns.get(name)
         if values is not None and (values != "").all():
             yield f"Macro, by {name}", bands(values.astype(np.float64), AGES) if name == "age" else values

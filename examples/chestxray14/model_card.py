@@ -6,7 +6,7 @@ from awb.table import Table
 from examples.chestxray14.checkpoint import write_bytes
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.run_folder import RunFolder
-from examples.chestxray14.study_data import Study
+from examples.chestxray14.study_data import SUBGROUPS, Study
 
 _NIH = """Chest X-rays of one hospital, the NIH Clinical Center, 1992 to 2015 (Wang et al., CVPR 2017). Patients there
 are sicker than elsewhere, and many have several images."""
@@ -35,7 +35,7 @@ def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table |
     blocks = "no attention blocks" if model.attention is None else (
         f"{model.attention} blocks, placement {model.placement}, initialised as {model.init}"
     )  # fmt: skip
-    subgroups = [name for name in ("view", "sex", "age") if name in study.table.columns]
+    subgroups = [name for name in SUBGROUPS if name in study.table.columns]
     images = ", ".join(f"{name} {count:,}" for name, count in info["images"].items())
     overlap = "; ".join(" with ".join(pair) for pair in recipe.data.split.allow_overlap)
     sections = {

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from awb.study import LabelTable
 from examples.chestxray14.checkpoint import write_bytes
 from examples.chestxray14.dataset import XrayDataset
+from examples.chestxray14.study_data import SUBGROUPS
 
 IMAGE, PATIENT = "image", "patient"
 
@@ -63,9 +64,9 @@ def write_predictions(path: Path, table: LabelTable, probs: npt.NDArray[np.float
 
 
 def write_labels(path: Path, table: LabelTable) -> None:
-    """The labels as `awb.study.read_labels` reads them, with patients and the other columns."""
+    """The labels as `awb.study.read_labels` reads them, with patients and what subgroups are made of."""
     assert table.groups is not None
-    others = {name: values.tolist() for name, values in table.columns.items()}
+    others = {name: table.columns[name].tolist() for name in SUBGROUPS if name in table.columns}
     rows = (
         [image, patient, *(values[i] for values in others.values()), *("" if v != v else f"{v:g}" for v in labels)]
         for i, (image, patient, labels) in enumerate(

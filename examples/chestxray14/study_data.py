@@ -19,6 +19,8 @@ from examples.chestxray14.phantoms.write import SIGNATURE
 from examples.chestxray14.recipe import Recipe, SplitSettings
 from examples.chestxray14.store import ImageStore
 
+SUBGROUPS = ("view", "sex", "age")  # of the table's columns, if it has them
+
 
 @dataclass(frozen=True)
 class Study:

@@ -9,6 +9,7 @@ schedule stands, learning rates that were found included.
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, nullcontext
@@ -299,13 +300,22 @@ class Trainer:
 
 
 def make_accelerator(recipe: Recipe) -> Accelerator:
-    """Devices and processes as `accelerate launch` or `torchrun` set them; one process without."""
+    """Devices and processes as `accelerate launch` or `torchrun` set them; one process without.
+
+    Raises:
+        AWBError: The launcher started several processes, and they did not find each other.
+    """
     frozen = any(epochs for stage in recipe.stages for epochs in stage.frozen.values())
-    return Accelerator(
+    accelerator = Accelerator(
+        cpu=not torch.accelerator.is_available(),  # several processes without a GPU stay strangers otherwise
         mixed_precision="bf16" if recipe.training.precision == "bf16" else "no",
         rng_types=[],  # nothing is drawn from states that would need to be made equal
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=frozen)],
     )
+    wanted = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != wanted:
+        raise AWBError(f"{wanted} processes were launched, but Accelerate trains with {accelerator.num_processes}")
+    return accelerator
 
 
 def _collate(dataset: XrayDataset, rows: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
