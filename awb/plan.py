@@ -186,9 +186,8 @@ def _check_shape(block: PlannedBlock) -> None:
             result = copy_structure(module, to_meta)(x)
     except Exception as error:
         raise AWBError(
-            f"attention {block.attention!r}{_with(block.attention_kwargs)} cannot be built for, or run on, the {shape[1:]} "
-            f"map after {site} "
-            f"({type(error).__name__}: {error})"
+            f"attention {block.attention!r}{_with(block.attention_kwargs)} cannot be built for, or run on, the "
+            f"{shape[1:]} map after {site} ({type(error).__name__}: {error})"
         ) from error
     if not isinstance(result, torch.Tensor) or tuple(result.shape) != shape:
         got = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
