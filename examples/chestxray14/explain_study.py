@@ -14,7 +14,7 @@ from awb.errors import AWBError
 from examples.chestxray14.baselines import box_prior_maps, centre_maps, random_maps
 from examples.chestxray14.explain import LAST, Inputs, Maker, attention_change, case_maps, find_layer, grad_cam
 from examples.chestxray14.localisation import Case, Localisation, Rules, localise
-from examples.chestxray14.overlay import overlay, sheet
+from examples.chestxray14.overlay import overlay
 
 BASELINES = ("centre prior", "random map", "other patients' boxes")
 
@@ -101,13 +101,6 @@ def overlays(
         image = Image.fromarray(inputs.store[case.image]).resize((size, size), Image.Resampling.BILINEAR)
         boxes = [box.scaled(enlarged) for box in case.boxes]
         yield [overlay(image, None, boxes), *(overlay(image, of[row], boxes) for of in maps)]
-
-
-def overlay_sheet(makers: Sequence[Explained], inputs: Inputs, cases: Sequence[Case], enlarged: int = 1) -> Image.Image:
-    """`overlays` in one picture, a row a case."""
-    captions = (case.finding for case in cases)
-    rows = list(zip(captions, overlays(makers, inputs, cases, enlarged), strict=True))
-    return sheet(rows, ["image", *(one.name for one in makers)])
 
 
 def _attention(model: nn.Module, images: Tensor) -> dict[int | str, Tensor]:

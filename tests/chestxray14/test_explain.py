@@ -43,6 +43,11 @@ class Tiny(nn.Module):
         return self.fc(self.features(x).mean((2, 3)))
 
 
+@pytest.fixture(autouse=True)
+def _same_weights() -> None:
+    torch.manual_seed(2)
+
+
 @pytest.fixture
 def images() -> Tensor:
     return torch.randn(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
