@@ -26,7 +26,7 @@ from examples.chestxray14.explain_study import BASELINES, Explained, map_makers,
 from examples.chestxray14.images import read_table
 from examples.chestxray14.labels import FINDINGS, read_data_entry
 from examples.chestxray14.localisation import Case, Localisation, Rules, find_cases
-from examples.chestxray14.localisation_table import by_finding, by_method, compare_methods
+from examples.chestxray14.localisation_table import Over, by_finding, by_method, compare_methods
 from examples.chestxray14.overlay import sheet
 from examples.chestxray14.store import ImageStore
 from examples.chestxray14.transforms import Transform
@@ -58,6 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tolerance", type=float, default=0.0, help="of the pointing game, a share of the side (default: %(default)s)"
     )
     parser.add_argument("--overlays", type=int, default=48, help="boxed cases to draw, evenly chosen (default: 48)")
+    parser.add_argument(
+        "--over", choices=("findings", "cases"), default="findings",
+        help="means of findings, each counting the same, or of cases: for data with few boxes of a finding",
+    )  # fmt: skip
     parser.add_argument("--replicates", type=int, default=2000, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of bootstrap and random map (default: %(default)s)")
 
@@ -80,12 +84,12 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     if table is not None and args.boxes:
         cases = find_cases(read_boxes(args.boxes).scaled_to(inputs.transform.size), _stored(table, store))
-        print(_describe(cases, inputs))
         rules = Rules(tolerance=args.tolerance)
         results = measure_models(makers, inputs, cases, rules, args.seed)
         write_values(args.out / VALUES, results)
-        text = _tables(results, rules, args.replicates, args.seed)
-        (args.out / TABLES).write_text(f"{_describe(cases, inputs)}\n\n{text}\n")
+        tables = _tables(results, rules, over=args.over, n_replicates=args.replicates, seed=args.seed)
+        text = f"{_describe(cases, inputs)}\n\n{tables}\n"
+        (args.out / TABLES).write_text(text)
         print(text)
         drawn += _evenly(cases, args.overlays)
     write_overlays(args.out, makers, inputs, drawn)
@@ -187,14 +191,14 @@ def _describe(cases: Sequence[Case], inputs: Inputs) -> str:
     return f"{synthetic}{boxes:,} boxes on {images:,} images of {patients:,} patients, measured at {size}×{size} pixels"
 
 
-def _tables(results: Mapping[str, Localisation], rules: Rules, n_replicates: int, seed: int) -> str:
+def _tables(results: Mapping[str, Localisation], rules: Rules, *, over: Over, n_replicates: int, seed: int) -> str:
     """By method, differences from the first model, and each model by finding, as Markdown."""
     reference = next(iter(results))
-    settings = {"n_replicates": n_replicates, "seed": seed}
+    options = {"n_replicates": n_replicates, "seed": seed}
     parts = {
-        "Maps and baselines": by_method(results, **settings),
-        f"Differences from {reference}": compare_methods(results, reference, **settings),
-        **{name: by_finding(result, **settings) for name, result in results.items() if name not in BASELINES},
+        "Maps and baselines": by_method(results, over=over, **options),
+        f"Differences from {reference}": compare_methods(results, reference, over=over, **options),
+        **{name: by_finding(result, **options) for name, result in results.items() if name not in BASELINES},
     }
     rule = f"Pointing game with a tolerance of {rules.tolerance:g} of the side; regions at shares of the maximum."
     return "\n\n".join([rule, *(f"## {title}\n\n{table.to_markdown()}" for title, table in parts.items())])
