@@ -15,6 +15,7 @@ import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -194,7 +195,7 @@ def _describe(cases: Sequence[Case], inputs: Inputs) -> str:
 def _tables(results: Mapping[str, Localisation], rules: Rules, *, over: Over, n_replicates: int, seed: int) -> str:
     """By method, differences from the first model, and each model by finding, as Markdown."""
     reference = next(iter(results))
-    options = {"n_replicates": n_replicates, "seed": seed}
+    options: dict[str, Any] = {"n_replicates": n_replicates, "seed": seed}
     parts = {
         "Maps and baselines": by_method(results, over=over, **options),
         f"Differences from {reference}": compare_methods(results, reference, over=over, **options),

@@ -80,8 +80,23 @@ def measure_models(
     """
     size = inputs.transform.size
     results = {one.name: localise(cases, case_maps(cases, inputs, one.maker), size, rules) for one in makers}
-    baselines = (centre_maps(cases, size), random_maps(cases, size, makers[0].grid, seed), box_prior_maps(cases, size))
-    return results | {name: localise(cases, maps, size, rules) for name, maps in zip(BASELINES, baselines, strict=True)}
+    return results | measure_baselines(cases, size, makers[0].grid, rules, seed)
+
+
+def measure_baselines(
+    cases: Sequence[Case], size: int, grid: int, rules: Rules | None = None, seed: int = 0
+) -> dict[str, Localisation]:
+    """The three baselines, which need boxes and no images.
+
+    Args:
+        cases: With boxes in pixels of images of `size`.
+        size: Side of the images in pixels.
+        grid: Side of the random map's grid.
+        rules: Of what counts.
+        seed: Of the random map.
+    """
+    maps = (centre_maps(cases, size), random_maps(cases, size, grid, seed), box_prior_maps(cases, size))
+    return {name: localise(cases, of, size, rules) for name, of in zip(BASELINES, maps, strict=True)}
 
 
 def overlays(

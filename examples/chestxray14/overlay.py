@@ -20,7 +20,8 @@ def overlay(image: Image.Image, saliency: Map | None = None, boxes: Iterable[Box
 
     Args:
         image: Grey.
-        saliency: (h, w), not negative, enlarged bilinearly to the image; None or all 0 leaves the image grey.
+        saliency: (h, w), not negative, enlarged bilinearly to the image; None leaves the image grey. One
+            that is all 0 does too, and is said to be empty: there is nothing to colour.
         boxes: In pixels of the image.
     """
     picture = image.convert("RGB")
@@ -33,6 +34,8 @@ def overlay(image: Image.Image, saliency: Map | None = None, boxes: Iterable[Box
         colours = 255 * colormaps["inferno"](0.35 + 0.65 * shares)[:, :, :3]
         picture = Image.fromarray(((1 - alpha) * np.asarray(picture) + alpha * colours).round().astype(np.uint8))
     draw = ImageDraw.Draw(picture)
+    if saliency is not None and saliency.max() == 0:
+        draw.text((image.width / 2, image.height - 8), "empty map", fill=_TEXT, anchor="mm")
     for box in boxes:
         draw.rectangle([box.x, box.y, box.x + box.width - 1, box.y + box.height - 1], outline=_BOX)
     return picture

@@ -136,8 +136,11 @@ def test_an_overlay_colours_where_the_map_is_and_frames_the_box() -> None:
         (10, 10),
         (13, 14),
     ]
-    for empty in (None, np.zeros((20, 20))):
-        assert np.array_equal(np.asarray(overlay(grey, empty)), np.full((20, 20, 3), 100))
+    assert np.array_equal(np.asarray(overlay(grey)), np.full((20, 20, 3), 100))
+    large = grey.resize((90, 90))
+    words = (np.asarray(overlay(large, np.zeros((8, 8)))) != 100).any(axis=2)
+    assert words[75:].any()  # says that it is empty, and colours nothing else
+    assert not words[:70].any()
 
 
 @needs_nih
