@@ -120,15 +120,19 @@ def _decisions(test: LabelTable, probs: Floats, validation: LabelTable, validati
 
 
 def _macro_by(subgroups: npt.NDArray[np.str_], test: LabelTable, probs: Floats, options: dict[str, Any]) -> Table:
-    """The macro rows of the subgroups; those in which no class has both labels are named."""
+    """The macro rows of the subgroups; those of one patient, or in which no class has both labels, are named."""
     assert test.groups is not None
-    small = [name for name in np.unique(subgroups).tolist() if not _both(test.labels[subgroups == name]).any()]
+    small = []
+    for name in np.unique(subgroups).tolist():
+        inside = subgroups == name
+        if len(np.unique(test.groups[inside])) < 2 or not _both(test.labels[inside]).any():
+            small.append(name)
     rows = ~np.isin(subgroups, small)
     if not rows.any():
-        return Table(("subgroup",), (), ("no subgroup has both labels of any class",))
+        return Table(("subgroup",), (), ("no subgroup has two patients and both labels of a class",))
     table = evaluate_subgroups(test.labels[rows], probs[rows], test.groups[rows], subgroups[rows], **options)
     macro = tuple(row for row in table.rows if str(row[table.headers.index("class")]).startswith("macro"))
-    notes = (f"left out, since no class has both labels there: {', '.join(small)}",) if small else ()
+    notes = (f"left out, with one patient or no class that has both labels: {', '.join(small)}",) if small else ()
     return Table(table.headers, macro, (*table.notes, *notes))
 
 
