@@ -1,0 +1,209 @@
+"""Explain models on images of a store: overlays, and, where boxes are given, how well the maps lie in them.
+
+python -m examples.chestxray14.explain_command STORE OUT --model NAME=MODULE:FUNCTION[:ARGUMENT] …
+    [--boxes BBox_List_2017.csv --labels Data_Entry_2017_v2020.csv] [--image NAME … --finding NAME …]
+
+A model is what a function returns, in eval mode, with a logit for each of the 14 findings in their order (or for each
+column of --table): `plain=mine:load` calls `load()` of `mine.py`, `plain=mine:load:runs/3` calls `load("runs/3")`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from awb.errors import AWBError
+from awb.study import LabelTable
+from examples.chestxray14.boxes import read_boxes
+from examples.chestxray14.explain import LAST, Inputs
+from examples.chestxray14.explain_study import BASELINES, Explained, map_makers, measure_models, overlays
+from examples.chestxray14.images import read_table
+from examples.chestxray14.labels import FINDINGS, read_data_entry
+from examples.chestxray14.localisation import Case, Localisation, Rules, find_cases
+from examples.chestxray14.localisation_table import Over, by_finding, by_method, compare_methods
+from examples.chestxray14.overlay import sheet
+from examples.chestxray14.store import ImageStore
+from examples.chestxray14.transforms import Transform
+
+TABLES, VALUES, SHEET = "localisation.md", "localisation.csv", "overlays.png"
+_SHEET_ROWS = 12
+_SYNTHETIC = "synthetic_"  # how phantoms name their images
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", type=Path, help="what prepare wrote")
+    parser.add_argument("out", type=Path, help="a folder for tables and pictures")
+    parser.add_argument(
+        "--model", action="append", required=True, metavar="NAME=MODULE:FUNCTION[:ARGUMENT]",
+        help="may be given several times; differences are from the first",
+    )  # fmt: skip
+    parser.add_argument("--boxes", type=Path, metavar="FILE", help="NIH's BBox_List_2017.csv, or one like it")
+    labels = parser.add_mutually_exclusive_group()
+    labels.add_argument("--labels", type=Path, metavar="FILE", help="NIH's Data_Entry_2017*.csv, for --boxes")
+    labels.add_argument("--table", type=Path, metavar="FILE", help="your own CSV: path, patient, a column a label")
+    parser.add_argument("--image", nargs="+", default=[], metavar="NAME", help="images to draw, boxes or none")
+    parser.add_argument("--finding", nargs="+", default=[], metavar="NAME", help="findings to draw on each of them")
+    parser.add_argument(
+        "--layer", default=LAST, help="of Grad-CAM: last (before pooling), the number of a block's stage, or a path"
+    )
+    parser.add_argument("--attention", action="store_true", help="the blocks' attention maps as well")
+    parser.add_argument("--size", type=int, help="side of the networks' input in pixels (default: the store's)")
+    parser.add_argument(
+        "--tolerance", type=float, default=0.0, help="of the pointing game, a share of the side (default: %(default)s)"
+    )
+    parser.add_argument("--overlays", type=int, default=48, help="boxed cases to draw, evenly chosen (default: 48)")
+    parser.add_argument(
+        "--over", choices=("findings", "cases"), default="findings",
+        help="means of findings, each counting the same, or of cases: for data with few boxes of a finding",
+    )  # fmt: skip
+    parser.add_argument("--replicates", type=int, default=2000, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of bootstrap and random map (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw, measure and tabulate what was asked for."""
+    if not args.boxes and not (args.image and args.finding):
+        raise AWBError("nothing to explain: give --boxes and --labels, or --image and --finding")
+    if args.boxes and not (args.labels or args.table):
+        raise AWBError("--boxes needs --labels or --table, whose patients the intervals draw")
+    store = ImageStore.open(args.store)
+    table = _labels(args)
+    inputs = Inputs(store, Transform(args.size or store.size), FINDINGS if table is None else table.classes)
+    models = load_models(args.model)
+    where = int(args.layer) if args.layer.isdigit() else args.layer
+    makers = map_makers(models, inputs, where, attention=args.attention)
+    asked = [Case(image, finding, "", ()) for image in args.image for finding in args.finding]
+    store.require([case.image for case in asked])
+    drawn = list(asked)
+    args.out.mkdir(parents=True, exist_ok=True)
+    if table is not None and args.boxes:
+        cases = find_cases(read_boxes(args.boxes).scaled_to(inputs.transform.size), _stored(table, store))
+        rules = Rules(tolerance=args.tolerance)
+        results = measure_models(makers, inputs, cases, rules, args.seed)
+        write_values(args.out / VALUES, results)
+        tables = _tables(results, rules, over=args.over, n_replicates=args.replicates, seed=args.seed)
+        text = f"{_describe(cases, inputs)}\n\n{tables}\n"
+        (args.out / TABLES).write_text(text)
+        print(text)
+        drawn += _evenly(cases, args.overlays)
+    write_overlays(args.out, makers, inputs, drawn)
+    print(f"{len(drawn):,} overlays of {len(makers)} maps each in {args.out}")
+    return 0
+
+
+def load_models(given: Sequence[str]) -> dict[str, nn.Module]:
+    """The models that `NAME=MODULE:FUNCTION[:ARGUMENT]` name, in eval mode.
+
+    Raises:
+        AWBError: Not of that form, a name twice, no such function, or what it returns is no module.
+    """
+    models: dict[str, nn.Module] = {}
+    for text in given:
+        name, _, source = text.partition("=")
+        module, _, rest = source.partition(":")
+        function, colon, argument = rest.partition(":")
+        if not (name and module and function):
+            raise AWBError(f"--model {text!r}: expected NAME=MODULE:FUNCTION or NAME=MODULE:FUNCTION:ARGUMENT")
+        if name in models:
+            raise AWBError(f"two models are named {name!r}; give each a name of its own")
+        try:
+            build = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise AWBError(f"--model {text!r}: {error}") from error
+        model = build(argument) if colon else build()
+        if not isinstance(model, nn.Module):
+            raise AWBError(f"--model {text!r} returned a {type(model).__name__}; expected a torch.nn.Module")
+        models[name] = model.eval()
+    return models
+
+
+def write_values(path: Path, results: Mapping[str, Localisation]) -> None:
+    """Each measure of each map as CSV: a row a map."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for number, (name, result) in enumerate(results.items()):
+            if number == 0:
+                writer.writerow(("maps", "image", "patient", "finding", "boxes", *result.measures))
+            for case, values in zip(result.cases, result.values, strict=True):
+                numbers = (f"{value:.6g}" for value in values)
+                writer.writerow((name, case.image, case.patient, case.finding, len(case.boxes), *numbers))
+
+
+def write_overlays(folder: Path, makers: Sequence[Explained], inputs: Inputs, cases: Sequence[Case]) -> None:
+    """A strip of pictures a case, `<image>, <finding>.png`, and the first cases in one sheet."""
+    scale = max(1, 224 // inputs.transform.size)
+    captions = ["image", *(one.name for one in makers)]
+    rows = []
+    for case, pictures in zip(cases, overlays(makers, inputs, cases, scale), strict=True):
+        row = (case.finding, pictures)
+        name = case.image.removesuffix(".png").replace("/", "_")
+        sheet([row], captions).save(folder / f"{name}, {case.finding}.png")
+        if len(rows) < _SHEET_ROWS:
+            rows.append(row)
+    if rows:
+        sheet(rows, captions).save(folder / SHEET)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.chestxray14.explain_command",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser)
+    try:
+        return run(parser.parse_args(argv))
+    except AWBError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _labels(args: argparse.Namespace) -> LabelTable | None:
+    if args.table:
+        return read_table(args.table)
+    return read_data_entry(args.labels) if args.labels else None
+
+
+def _stored(table: LabelTable, store: ImageStore) -> LabelTable:
+    """The rows whose images are in the store: a part of NIH's images will do."""
+    return table.take([row for row, name in enumerate(table.images.tolist()) if name in store])
+
+
+def _evenly(cases: Sequence[Case], number: int) -> list[Case]:
+    number = min(number, len(cases))
+    return [cases[i * len(cases) // number] for i in range(number)]
+
+
+def _describe(cases: Sequence[Case], inputs: Inputs) -> str:
+    boxes, images, patients = (
+        sum(len(case.boxes) for case in cases), len({case.image for case in cases}), len({c.patient for c in cases}),
+    )  # fmt: skip
+    synthetic = (
+        "Synthetic images, of no medical meaning: " if all(case.image.startswith(_SYNTHETIC) for case in cases) else ""
+    )
+    size = inputs.transform.size
+    return f"{synthetic}{boxes:,} boxes on {images:,} images of {patients:,} patients, measured at {size}×{size} pixels"
+
+
+def _tables(results: Mapping[str, Localisation], rules: Rules, *, over: Over, n_replicates: int, seed: int) -> str:
+    """By method, differences from the first model, and each model by finding, as Markdown."""
+    reference = next(iter(results))
+    options: dict[str, Any] = {"n_replicates": n_replicates, "seed": seed}
+    parts = {
+        "Maps and baselines": by_method(results, over=over, **options),
+        f"Differences from {reference}": compare_methods(results, reference, over=over, **options),
+        **{name: by_finding(result, **options) for name, result in results.items() if name not in BASELINES},
+    }
+    rule = f"Pointing game with a tolerance of {rules.tolerance:g} of the side; regions at shares of the maximum."
+    return "\n\n".join([rule, *(f"## {title}\n\n{table.to_markdown()}" for title, table in parts.items())])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
