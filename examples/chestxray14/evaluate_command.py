@@ -67,9 +67,9 @@ def predict_run(folder: Any, study: Study, workers: int) -> tuple[LabelTable, di
     Raises:
         AWBError: The run has not finished, or was trained on another split, other classes or images.
     """
-    from examples.chestxray14.checkpoint import load_weights, require_same_run
+    from examples.chestxray14.checkpoint import require_same_run
     from examples.chestxray14.dataset import XrayDataset
-    from examples.chestxray14.models import build_model
+    from examples.chestxray14.load_run import load_run
     from examples.chestxray14.predict import predict_logits
     from examples.chestxray14.run_folder import identity
     from examples.chestxray14.trainer import make_accelerator
@@ -78,9 +78,7 @@ def predict_run(folder: Any, study: Study, workers: int) -> tuple[LabelTable, di
     ours, trained = identity(recipe, study), folder.read_info()["identity"]
     require_same_run(folder.path, {name: trained.get(name, "missing") for name in ours}, ours)
     accelerator = make_accelerator(recipe)
-    model = build_model(recipe.model, len(study.table.classes), recipe.data.image_size, 0, pretrained=False)
-    load_weights(folder.weights, model, {name: ours[name] for name in ("recipe", "split", "classes")})
-    model.to(accelerator.device)
+    model = load_run(folder.path).to(accelerator.device)
     validation = study.validation(recipe.schedule().stages[-1])
     probs = {}
     for name, table in (("validation", validation), ("test", study.test)):

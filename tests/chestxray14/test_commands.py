@@ -88,6 +88,14 @@ def test_predictions_are_those_of_the_weights_on_the_test_images(run: Path, phan
     np.testing.assert_allclose(read_predictions(folder / "predictions-test.csv", labels), probs, atol=1e-5)
 
 
+def test_a_run_is_explained(run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = f"tiny=examples.chestxray14.load_run:load_run:{run}"
+    image = next(path.name for path in sorted((phantoms / "data" / "images").iterdir()))
+    words = ["explain", str(phantoms / "store"), str(tmp_path / "maps"), "--model", model]
+    assert main([*words, "--image", image, "--finding", "Mass"]) == 0, capsys.readouterr().err
+    assert (tmp_path / "maps" / "overlays.png").is_file()
+
+
 def test_another_recipe_in_the_same_folder_is_refused(
     run: Path, phantoms: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
