@@ -43,7 +43,7 @@ def load_checkpoint(path: Path, identity: Mapping[str, str], keys: set[str]) -> 
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
-        raise AWBError(f"{path} is damaged or no checkpoint: {str(error).splitlines()[0]}") from None
+        raise AWBError(f"{path} is damaged or no checkpoint: {_first_line(error)}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise AWBError(f"{path} has format {found!r}; expected {FORMAT!r}")
@@ -125,6 +125,10 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _require_keys(where: str, found: Any, expected: Any) -> None:

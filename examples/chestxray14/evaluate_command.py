@@ -67,9 +67,9 @@ def predict_run(folder: Any, study: Study, workers: int) -> tuple[LabelTable, di
     Raises:
         AWBError: The run has not finished, or was trained on another split, other classes or images.
     """
-    from examples.chestxray14.checkpoint import load_weights, require_same_run
+    from examples.chestxray14.checkpoint import require_same_run
     from examples.chestxray14.dataset import XrayDataset
-    from examples.chestxray14.models import build_model
+    from examples.chestxray14.load_run import load_run
     from examples.chestxray14.predict import predict_logits
     from examples.chestxray14.run_folder import identity
     from examples.chestxray14.trainer import make_accelerator
@@ -78,9 +78,7 @@ def predict_run(folder: Any, study: Study, workers: int) -> tuple[LabelTable, di
     ours, trained = identity(recipe, study), folder.read_info()["identity"]
     require_same_run(folder.path, {name: trained.get(name, "missing") for name in ours}, ours)
     accelerator = make_accelerator(recipe)
-    model = build_model(recipe.model, len(study.table.classes), recipe.data.image_size, 0, pretrained=False)
-    load_weights(folder.weights, model, {name: ours[name] for name in ("recipe", "split", "classes")})
-    model.to(accelerator.device)
+    model = load_run(folder.path).to(accelerator.device)
     validation = study.validation(recipe.schedule().stages[-1])
     probs = {}
     for name, table in (("validation", validation), ("test", study.test)):
@@ -120,15 +118,19 @@ def _decisions(test: LabelTable, probs: Floats, validation: LabelTable, validati
 
 
 def _macro_by(subgroups: npt.NDArray[np.str_], test: LabelTable, probs: Floats, options: dict[str, Any]) -> Table:
-    """The macro rows of the subgroups; those in which no class has both labels are named."""
+    """The macro rows of the subgroups; those of one patient, or in which no class has both labels, are named."""
     assert test.groups is not None
-    small = [name for name in np.unique(subgroups).tolist() if not _both(test.labels[subgroups == name]).any()]
+    small = []
+    for name in np.unique(subgroups).tolist():
+        inside = subgroups == name
+        if len(np.unique(test.groups[inside])) < 2 or not _both(test.labels[inside]).any():
+            small.append(name)
     rows = ~np.isin(subgroups, small)
     if not rows.any():
-        return Table(("subgroup",), (), ("no subgroup has both labels of any class",))
+        return Table(("subgroup",), (), ("no subgroup has two patients and both labels of a class",))
     table = evaluate_subgroups(test.labels[rows], probs[rows], test.groups[rows], subgroups[rows], **options)
     macro = tuple(row for row in table.rows if str(row[table.headers.index("class")]).startswith("macro"))
-    notes = (f"left out, since no class has both labels there: {', '.join(small)}",) if small else ()
+    notes = (f"left out, with one patient or no class that has both labels: {', '.join(small)}",) if small else ()
     return Table(table.headers, macro, (*table.notes, *notes))
 
 

@@ -54,7 +54,8 @@ def find_lr(
 
 
 def steepest_rate(rates: npt.NDArray[np.float64], losses: list[float]) -> float:
-    """The rate where the smoothed loss falls fastest by the logarithm of the rate, before its minimum.
+    """The rate where the smoothed loss falls fastest by the logarithm of the rate, before its minimum. The first tenth
+    does not count.
 
     Args:
         rates: Increasing, (n,).
@@ -67,11 +68,12 @@ def steepest_rate(rates: npt.NDArray[np.float64], losses: list[float]) -> float:
     if len(finite) < 3:
         raise AWBError(f"the LR finder met a loss of {losses[-1]} after {len(losses)} steps: try a lower `lowest`")
     smoothed = _smooth(finite)
-    end = max(int(np.argmin(smoothed)), 1)
-    slopes = np.gradient(smoothed, np.log(rates[: len(finite)]))[: end + 1]
+    start = len(rates) // 10  # at the lowest rates nothing happens, and the average is of few losses: noise
+    end = start + int(np.argmin(smoothed[start:]))
+    slopes = np.gradient(smoothed, np.log(rates[: len(finite)]))[start : end + 1]
     if slopes.min() >= 0:
         raise AWBError("the LR finder saw the loss rise from the lowest rate on; give the stage an lr, or lower rates")
-    return float(f"{rates[int(np.argmin(slopes))]:.3g}")
+    return float(f"{rates[start + int(np.argmin(slopes))]:.3g}")
 
 
 def _smooth(losses: list[float]) -> npt.NDArray[np.float64]:

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from typing_extensions import Self
 
 from awb.errors import AWBError, did_you_mean
 from awb.study import BCELoss, FocalLoss, OptimizerSettings, Schedule, TrainingStage
@@ -38,7 +37,7 @@ class ModelSettings(_Section):
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
     @model_validator(mode="after")
-    def _agrees(self) -> Self:
+    def _agrees(self) -> ModelSettings:
         plain = self.placement == "plain"
         if plain != (self.attention is None) or plain != (self.init is None):
             raise ValueError("attention and init are null with placement plain, and only then")
@@ -162,7 +161,7 @@ class Recipe(_Section):
     training: TrainingSettings
 
     @model_validator(mode="after")
-    def _agrees(self) -> Self:
+    def _agrees(self) -> Recipe:
         schedule = self.schedule()  # its own checks, and the augmentation's
         self.data.transform(training=True)
         finds = any(stage.optimizer.lr is None for stage in schedule.stages)

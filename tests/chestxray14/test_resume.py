@@ -83,6 +83,17 @@ def test_killed_while_a_checkpoint_is_written_it_goes_on(
 
 
 @pytest.mark.slow
+def test_in_bfloat16_it_goes_on_as_well(phantoms: Path, tmp_path: Path) -> None:
+    half = tiny_recipe(training__precision="bf16")
+    train_until_killed(half, phantoms, tmp_path / "unbroken")
+    train_until_killed(half, phantoms, tmp_path / "run", "kill_after_step", 5)
+    train_until_killed(half, phantoms, tmp_path / "run")
+    require_same(tmp_path / "run", tmp_path / "unbroken")
+    train_until_killed(tiny_recipe(), phantoms, tmp_path / "full")
+    assert not equal(weights(tmp_path / "run"), weights(tmp_path / "full"))
+
+
+@pytest.mark.slow
 def test_killed_again_and_again_at_random_times_it_goes_on(
     recipe: Recipe, phantoms: Path, unbroken: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,28 @@
+"""The trained network of a run, also for `explain --model NAME=examples.chestxray14.load_run:load_run:RUN`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from examples.chestxray14.checkpoint import load_weights
+from examples.chestxray14.models import build_model
+from examples.chestxray14.run_folder import RunFolder
+
+
+def load_run(path: str | Path) -> nn.Module:
+    """The network with its final weights, in eval mode on the CPU; nothing is downloaded.
+
+    Args:
+        path: The folder of a finished run.
+
+    Raises:
+        AWBError: This is no run, it has not finished, or its weights are not those of its recipe, split and classes.
+    """
+    folder = RunFolder(Path(path))
+    recipe, info = folder.read_recipe(), folder.read_info()
+    model = build_model(recipe.model, len(info["classes"]), recipe.data.image_size, 0, pretrained=False)
+    trained = info["identity"] | {"recipe": recipe.checksum}  # of the recipe as it lies there now
+    load_weights(folder.weights, model, {name: trained[name] for name in ("recipe", "split", "classes")})
+    return model.eval()

@@ -1,0 +1,161 @@
+"""The commands, from a recipe's name to tables; and what they refuse."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+
+from awb.cli import main as awb_main
+from awb.study import Split, auroc, macro, read_labels, read_predictions
+from examples.chestxray14.__main__ import main
+
+TINY = ["data.image_size=32", "data.batch_size=8", "stages.*.epochs=1", "stages.0.frozen.backbone=1"]
+
+
+def train(phantoms: Path, run: Path, *more: str) -> int:
+    settings = [word for setting in TINY for word in ("--set", setting)]
+    data = ["--data", str(phantoms / "data"), "--store", str(phantoms / "store")]
+    return main(["train", "tiny", str(run), *data, *settings, *more])
+
+
+def evaluate(phantoms: Path, run: Path) -> int:
+    return main(
+        ["evaluate", str(run), "--data", str(phantoms / "data"), "--store", str(phantoms / "store"),
+         "--replicates", "50"]
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("command") / "run"
+    assert train(phantoms, path) == 0
+    return path
+
+
+def test_a_run_holds_what_it_was_made_from(run: Path) -> None:
+    for name in ("recipe.yaml", "split.csv.gz", "run.json", "steps.csv", "epochs.csv", "checkpoint.pt"):
+        assert (run / name).is_file()
+    assert Split.load(run / "split.csv.gz").checksum in (run / "MODEL_CARD.md").read_text()
+    card = (run / "MODEL_CARD.md").read_text()
+    for text in ("Not a medical device", "Label noise", "Subgroups", "Synthetic phantoms", "Intended use"):
+        assert text in card
+
+
+def test_evaluate_prints_what_its_files_say_to_awb_study(
+    run: Path, phantoms: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(phantoms, run) == 0
+    printed = capsys.readouterr().out
+    first, *_ = printed.splitlines()
+    assert first.startswith("SYNTHETIC phantoms")
+    assert "split nested" in first
+    for title in ("AUROC and AUPRC", "Decisions", "Calibration", "by view", "by sex", "by age"):
+        assert f"## {title}" in printed or title in printed
+    folder = run / "evaluation"
+    labels = read_labels(folder / "labels-test.csv", group="patient")
+    assert len(labels.classes) == 14
+    probs = read_predictions(folder / "predictions-test.csv", labels)
+    expected = float(macro(auroc(labels.labels, probs, undefined="skip")))
+    assert f"{expected:.4g}" in printed
+    assert f"{expected:.4g}" in (run / "MODEL_CARD.md").read_text()
+    files = [str(folder / f"{kind}-test.csv") for kind in ("predictions", "labels")]
+    assert (
+        awb_main(["study", "evaluate", *files, "--group", "patient", "--undefined", "skip", "--replicates", "50"]) == 0
+    )
+    assert f"{expected:.4g}" in capsys.readouterr().out
+
+
+def test_predictions_are_those_of_the_weights_on_the_test_images(run: Path, phantoms: Path) -> None:
+    """The network, its input and the sigmoid, written out."""
+    import torch
+
+    from examples.chestxray14.models import build_model
+    from examples.chestxray14.recipe import load_recipe
+    from examples.chestxray14.store import ImageStore
+
+    recipe, folder = load_recipe(run / "recipe.yaml"), run / "evaluation"
+    if not folder.exists():
+        assert evaluate(phantoms, run) == 0
+    model = build_model(recipe.model, 14, 32, 1).eval()
+    model.load_state_dict(safetensors.torch.load_file(run / "weights.safetensors"))
+    labels = read_labels(folder / "labels-test.csv", group="patient")
+    store = ImageStore.open(phantoms / "store")
+    grey = np.stack([store[name] for name in labels.images.tolist()])[:, None].repeat(3, 1) / 255
+    mean, std = (np.array(values)[:, None, None] for values in (recipe.data.mean, recipe.data.std))
+    with torch.no_grad():
+        probs = model(torch.from_numpy((grey - mean) / std).float()).double().sigmoid().numpy()
+    np.testing.assert_allclose(read_predictions(folder / "predictions-test.csv", labels), probs, atol=1e-5)
+
+
+def test_a_run_is_explained(run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = f"tiny=examples.chestxray14.load_run:load_run:{run}"
+    image = next(path.name for path in sorted((phantoms / "data" / "images").iterdir()))
+    words = ["explain", str(phantoms / "store"), str(tmp_path / "maps"), "--model", model]
+    assert main([*words, "--image", image, "--finding", "Mass"]) == 0, capsys.readouterr().err
+    assert (tmp_path / "maps" / "overlays.png").is_file()
+
+
+def test_another_recipe_in_the_same_folder_is_refused(
+    run: Path, phantoms: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(phantoms, run, "--set", "training.seed=1") == 2
+    assert "is of another run (recipe was" in capsys.readouterr().err
+
+
+def test_damaged_weights_are_refused(
+    run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("recipe.yaml", "run.json", "split.csv.gz"):
+        (copy / name).write_bytes((run / name).read_bytes())
+    assert evaluate(phantoms, copy) == 2
+    assert "the training has not finished" in capsys.readouterr().err
+    with safetensors.safe_open(run / "weights.safetensors", "pt") as file:
+        metadata = file.metadata()
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    state.pop("classifier.1.bias")
+    safetensors.torch.save_file(state, copy / "weights.safetensors", metadata)
+    assert evaluate(phantoms, copy) == 2
+    assert "missing classifier.1.bias" in capsys.readouterr().err
+
+
+def test_sets_that_overlap_are_refused_unless_the_recipe_allows_it(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = ("--set", "data.split.name=report")
+    assert train(phantoms, tmp_path / "run", *report) == 2
+    assert "'stage2/test' shares" in capsys.readouterr().err
+    pairs = [[f"stage1/{a}", b] for a, b in (("train", "stage1/validation"), ("train", "stage2/validation"),
+             ("train", "stage2/test"))] + [["stage2/train", f"stage{i}/validation"] for i in (1, 2)]  # fmt: skip
+    allowed = f"data.split.allow_overlap={pairs}".replace("'", "")
+    assert train(phantoms, tmp_path / "run", *report, "--set", allowed) == 0
+    card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
+    assert "Sets share patients" in card
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "data.imagesize=3"], "nothing is at 'imagesize'; did you mean 'image_size'"),
+        (["--set", "data"], "expected KEY=VALUE"),
+        (["--set", "data.split.name=lists"], "belong to the split `lists`"),
+        (["--checkpoint-every", "0"], "expected at least 1 step"),
+        (["--set", "data.batch_size=500"], "do not fill one batch of 500"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    words: list[str], message: str, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(phantoms, tmp_path / "run", *words) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
+def test_a_recipe_that_is_not_there_is_answered_with_the_nearest(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--data", str(phantoms / "data"), "--store", str(phantoms / "store")]
+    assert main(["train", "densenet121-last-lka-bce-focal", str(tmp_path / "run"), *data]) == 2
+    assert "did you mean 'densenet121-last-lka-bce_focal'" in capsys.readouterr().err
