@@ -1,9 +1,8 @@
-"""The study on Kermany's X-rays runs from end to end on generated images; on the real ones, where they are, it splits."""
+"""The study of Kermany's X-rays runs from end to end on generated images."""
 
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -117,8 +116,8 @@ def test_every_arm_gives_the_classifier_the_same_start_and_rate() -> None:
         model = build(arm, 1, 64)
         head = model.get_submodule("classifier")
         heads.append(head.weight)
-        rates += [g["lr"] for g in groups(model, TINY) if any(p is head.weight for p in g["params"])]
-        listed = [p for g in groups(model, TINY) for p in g["params"]]
+        rates += [g["lr"] for g in groups(model, arm, TINY) if any(p is head.weight for p in g["params"])]
+        listed = [p for g in groups(model, arm, TINY) for p in g["params"]]
         assert {id(p) for p in listed} == {id(p) for p in model.parameters() if p.requires_grad}
         assert len(listed) == len({id(p) for p in listed})
     assert rates == [TINY.head_lr] * len(ARMS)

@@ -1,1 +1,1 @@
-"""Does an attention block help? Kermany's paediatric chest X-rays, EfficientNet-Lite0: `python -m benchmarks.kermany`."""
+"""Does an attention block help? EfficientNet-Lite0 on Kermany's X-rays: `python -m benchmarks.kermany`."""

@@ -27,7 +27,8 @@ class Arm:
         attention: The blocks' kind; None without blocks.
         init: How they start.
         seeds: How many runs.
-        longer: Times as many epochs as the other arms.
+        epochs: Times as many as the other arms.
+        rate: Times the learning rate of the others' blocks.
     """
 
     name: str
@@ -35,7 +36,8 @@ class Arm:
     attention: str | None = None
     init: str = "identity"
     seeds: int = 3
-    longer: int = 1
+    epochs: int = 1
+    rate: int = 1
 
     @property
     def front(self) -> tuple[str, ...]:
@@ -60,7 +62,8 @@ ARMS = (
     Arm("no AWB", False, seeds=2),
     Arm("LKA identity", False, "lka", seeds=2),
     Arm("LKA default", False, "lka", "default", seeds=2),
-    Arm("no AWB, 10 × epochs", True, longer=10),
+    Arm("no AWB, 10 × epochs", True, epochs=10),
+    Arm("LKA identity, 3 × rate", True, "lka", rate=3),  # its best on validation; the control's is the common one
 )
 
 

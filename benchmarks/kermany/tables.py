@@ -37,7 +37,9 @@ PAIRS = (
     ("LKA default", "no AWB"),
     ("LKA identity", "control"),
     ("LKA identity", "LKA default"),
+    ("LKA identity, 3 × rate", "control"),
     ("LKA identity", "no AWB, 10 × epochs"),
+    ("control", "no AWB, 10 × epochs"),
 )
 
 

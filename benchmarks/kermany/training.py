@@ -37,7 +37,7 @@ class Settings:
     epochs_frozen: int = 3
     epochs_tuned: int = 2
     batch: int = 32
-    head_lr: float = 1e-2
+    head_lr: float = 3e-3
     block_lr: float = 1e-3
     backbone_lr: float = 1e-4
     weight_decay: float = 0.01
@@ -94,8 +94,8 @@ def run(study: Study, arm: Arm, seed: int) -> Path:
     if path.exists():
         return path
     study.out.mkdir(parents=True, exist_ok=True)
-    started, cpu = time.monotonic(), time.process_time()
     features = study.features(arm.front)
+    started, cpu = time.monotonic(), time.process_time()
     model = build(arm, seed, study.settings.size)
     facts: dict[str, Any] = {
         "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -127,9 +127,9 @@ def train(model: nn.Module, arm: Arm, seed: int, study: Study, features: Tensor)
     """Train for the arm's epochs; the last one is kept. Returns the mean loss of each epoch."""
     settings, rows = study.settings, study.rows("train")
     labels, loss = torch.from_numpy(study.table.labels).float(), BCELoss()
-    epochs = arm.longer * (settings.epochs_frozen if arm.frozen else settings.epochs_tuned)
+    epochs = arm.epochs * (settings.epochs_frozen if arm.frozen else settings.epochs_tuned)
     steps = epochs * -(-len(rows) // settings.batch)
-    optimizer, schedule = OptimizerSettings("adamw", settings.block_lr).build(groups(model, settings), steps)
+    optimizer, schedule = OptimizerSettings("adamw", settings.block_lr).build(groups(model, arm, settings), steps)
     order = torch.Generator().manual_seed(seed)
     losses = []
     for _ in range(epochs):
@@ -146,11 +146,12 @@ def train(model: nn.Module, arm: Arm, seed: int, study: Study, features: Tensor)
     return losses
 
 
-def groups(model: nn.Module, settings: Settings) -> list[dict[str, Any]]:
+def groups(model: nn.Module, arm: Arm, settings: Settings) -> list[dict[str, Any]]:
     """`awb.param_groups`, with a rate of its own for the classifier, so that it is the same in every arm."""
     head = {id(p) for p in model.get_submodule("classifier").parameters()}
     parted = []
-    for group in awb.param_groups(model, settings.block_lr, settings.backbone_lr, settings.weight_decay):
+    block_lr = arm.rate * settings.block_lr
+    for group in awb.param_groups(model, block_lr, settings.backbone_lr, settings.weight_decay):
         for lr, is_head in ((settings.head_lr, True), (group["lr"], False)):
             members = [p for p in group["params"] if p.requires_grad and (id(p) in head) == is_head]
             if members:
