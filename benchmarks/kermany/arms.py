@@ -12,7 +12,8 @@ import awb
 from awb.attention.registry import list_attention
 from examples.efficientnet_lite0 import load_efficientnet_lite0
 
-STAGES = [3, 4]  # blocks.2 and blocks.4; the maps of 128 pixels are 16×16 and 8×8 there, and 4×4 at stage 5
+STAGES = (3, 4)  # blocks.2 and blocks.4; the maps of 128 pixels are 16×16 and 8×8 there
+LATER = (4, 5)  # where the first look had them; the map is 4×4 at stage 5, blocks.6
 FRONT = ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2.0")  # before the module that the first block sits on
 BACKBONE = (*FRONT, "blocks.2.1", "blocks.3", "blocks.4", "blocks.5", "blocks.6", "conv_head", "bn2")
 
@@ -29,6 +30,7 @@ class Arm:
         seeds: How many runs.
         epochs: Times as many as the other arms.
         rate: Times the learning rate of the others' blocks.
+        stages: Where the blocks are.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Arm:
     seeds: int = 3
     epochs: int = 1
     rate: int = 1
+    stages: tuple[int, ...] = STAGES
 
     @property
     def front(self) -> tuple[str, ...]:
@@ -64,6 +67,9 @@ ARMS = (
     Arm("LKA default", False, "lka", "default", seeds=2),
     Arm("no AWB, 10 × epochs", True, epochs=10),
     Arm("LKA identity, 3 × rate", True, "lka", rate=3),  # its best on validation; the control's is the common one
+    Arm("LKA identity, stages 4, 5", True, "lka", stages=LATER),
+    Arm("control, stages 4, 5", True, "kermany_control", stages=LATER),
+    Arm("LKA default, stages 4, 5", True, "lka", "default", stages=LATER),
 )
 
 
@@ -101,7 +107,7 @@ def build(arm: Arm, seed: int, size: int) -> nn.Module:
     torch.manual_seed(seed)
     awb.replace_head(model, num_classes=2)
     if arm.attention is not None:
-        awb.attach_awb(model, STAGES, attention=arm.attention, init=arm.init, input_size=size)
+        awb.attach_awb(model, list(arm.stages), attention=arm.attention, init=arm.init, input_size=size)
     for name in arm.front:
         model.set_submodule(name, nn.Identity())
     if arm.frozen:

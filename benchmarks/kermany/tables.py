@@ -38,6 +38,10 @@ PAIRS = (
     ("LKA identity", "control"),
     ("LKA identity", "LKA default"),
     ("LKA identity, 3 × rate", "control"),
+    ("LKA identity, stages 4, 5", "no AWB"),
+    ("control, stages 4, 5", "no AWB"),
+    ("LKA default, stages 4, 5", "no AWB"),
+    ("LKA identity, stages 4, 5", "control, stages 4, 5"),
     ("LKA identity", "no AWB, 10 × epochs"),
     ("control", "no AWB, 10 × epochs"),
 )
