@@ -35,11 +35,11 @@ def main(argv: Sequence[str] | None = None, settings: Settings | None = None) ->
         print(f"kermany: {error}", file=sys.stderr)
         return 2
     split, sets = split_table(table)
-    print(describe(split, sets), flush=True)
-    print(settings)
+    print(describe(split, sets).to_markdown(), flush=True)
+    print(f"\n{settings}")
     study = Study(read_images(args.data, table, settings.size), table, sets, settings, args.out)
     if args.choose:
-        print(choose(study))
+        print(f"\n{choose(study).to_markdown()}")
         return 0
     for arm, seed in [] if args.tables else runs():
         print(f"{arm.mode}, {arm.name}, seed {seed}", file=sys.stderr, flush=True)

@@ -67,9 +67,9 @@ ARMS = (
     Arm("LKA default", False, "lka", "default", seeds=2),
     Arm("no AWB, 10 × epochs", True, epochs=10),
     Arm("LKA identity, 3 × rate", True, "lka", rate=3),  # its best on validation; the control's is the common one
-    Arm("LKA identity, stages 4, 5", True, "lka", stages=LATER),
-    Arm("control, stages 4, 5", True, "kermany_control", stages=LATER),
-    Arm("LKA default, stages 4, 5", True, "lka", "default", stages=LATER),
+    Arm("LKA identity, stages 4, 5", True, "lka", seeds=2, stages=LATER),
+    Arm("control, stages 4, 5", True, "kermany_control", seeds=2, stages=LATER),
+    Arm("LKA default, stages 4, 5", True, "lka", "default", seeds=2, stages=LATER),
 )
 
 

@@ -67,7 +67,7 @@ class Areas:
 def print_tables(study: Study) -> None:
     measured = list(measure(study))
     for table in (results(measured), differences(measured), diagnoses(measured)):
-        print(f"\n{table}")
+        print(f"\n{table.to_markdown()}")
     spent = sum(fact["cpu seconds"] for areas in measured for fact in areas.facts)
     print(f"\n{sum(len(areas.facts) for areas in measured)} runs, {spent / 60:.0f} CPU minutes")
 
@@ -76,7 +76,7 @@ def measure(study: Study, n_replicates: int = 2000) -> Iterator[Areas]:
     """The arms of which a run is there, on the same replicates of the test patients."""
     held_out, test = study.held_out(), study.sets["test"]
     replicates = draw_replicates(test.groups, n_replicates=n_replicates, seed=0)
-    for arm in ARMS:
+    for arm in sorted(ARMS, key=lambda arm: not arm.frozen):
         paths = {seed: study.out / f"{run_name(arm, seed)}.csv" for seed in range(arm.seeds)}
         there = {seed: path for seed, path in paths.items() if path.exists()}
         if not there:
