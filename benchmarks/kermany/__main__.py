@@ -10,6 +10,7 @@ in --out; a run that is there is not done again.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,8 @@ def main(argv: Sequence[str] | None = None, settings: Settings | None = None) ->
     split, sets = split_table(table)
     print(describe(split, sets).to_markdown(), flush=True)
     print(f"\n{settings}")
-    study = Study(read_images(args.data, table, settings.size), table, sets, settings, args.out)
+    images = functools.cache(lambda: read_images(args.data, table, settings.size))
+    study = Study(images, table, sets, settings, args.out)
     if args.choose:
         print(f"\n{choose(study).to_markdown()}")
         return 0

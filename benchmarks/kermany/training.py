@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,10 @@ class Settings:
 
 
 class Study:
-    """The data of all runs; features are made when the first run wants them.
+    """The data of all runs; images are read and features made when the first run wants them.
 
     Args:
-        images: N×3×H×W.
+        images: Gives N×3×H×W.
         table: Their labels.
         sets: The sets of the split.
         settings: Of all runs.
@@ -55,14 +56,19 @@ class Study:
     """
 
     def __init__(
-        self, images: Tensor, table: LabelTable, sets: dict[str, LabelTable], settings: Settings, out: Path
+        self,
+        images: Callable[[], Tensor],
+        table: LabelTable,
+        sets: dict[str, LabelTable],
+        settings: Settings,
+        out: Path,
     ) -> None:
         self.images, self.table, self.sets, self.settings, self.out = images, table, sets, settings, out
         self._features: dict[tuple[str, ...], Tensor] = {}
 
     def features(self, front: tuple[str, ...]) -> Tensor:
         if front not in self._features:
-            self._features[front] = make_features(self.images, front)
+            self._features[front] = make_features(self.images(), front)
         return self._features[front]
 
     def rows(self, name: str) -> Tensor:
