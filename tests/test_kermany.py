@@ -100,7 +100,7 @@ def test_bacteria_are_unknown_where_there_is_no_pneumonia(folder: Path) -> None:
     assert set(table.labels[table.labels[:, 0] == 1, 1]) == {0.0, 1.0}
 
 
-@pytest.mark.parametrize("arm", (NONE, LKA), ids=lambda arm: arm.name)
+@pytest.mark.parametrize("arm", [NONE, LKA], ids=lambda arm: arm.name)
 def test_features_through_the_rest_are_the_whole_network(arm: Arm, folder: Path) -> None:
     table = read_table(folder)
     images = read_images(folder, table, 64)[:4]
