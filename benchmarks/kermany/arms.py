@@ -1,0 +1,132 @@
+"""The arms: which blocks, how they start, and what of the backbone trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+import awb
+from awb.attention.registry import list_attention
+from examples.efficientnet_lite0 import load_efficientnet_lite0
+
+STAGES = (3, 4)  # blocks.2 and blocks.4; the maps of 128 pixels are 16×16 and 8×8 there
+LATER = (4, 5)  # where the first look had them; the map is 4×4 at stage 5, blocks.6
+FRONT = ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2.0")  # before the module that the first block sits on
+BACKBONE = (*FRONT, "blocks.2.1", "blocks.3", "blocks.4", "blocks.5", "blocks.6", "conv_head", "bn2")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of training; its runs differ in the seed alone.
+
+    Attributes:
+        name: As in the tables.
+        frozen: Only blocks and classifier train, and batch norms stay in eval mode.
+        attention: The blocks' kind; None without blocks.
+        init: How they start.
+        seeds: How many runs.
+        epochs: Times as many as the other arms.
+        rate: Times the learning rate of the others' blocks.
+        stages: Where the blocks are.
+    """
+
+    name: str
+    frozen: bool
+    attention: str | None = None
+    init: str = "identity"
+    seeds: int = 3
+    epochs: int = 1
+    rate: int = 1
+    stages: tuple[int, ...] = STAGES
+
+    @property
+    def front(self) -> tuple[str, ...]:
+        """The modules that nothing trains in or before: their output is made once."""
+        return BACKBONE if self.frozen and self.attention is None else FRONT
+
+    @property
+    def mode(self) -> str:
+        return "frozen" if self.frozen else "fine-tuned"
+
+
+NONE = Arm("no AWB", True)
+LKA = Arm("LKA identity", True, "lka")
+CONTROL = Arm("control", True, "kermany_control")
+ARMS = (
+    NONE,
+    LKA,
+    CONTROL,
+    Arm("LKA default", True, "lka", "default"),
+    Arm("CBAM", True, "cbam"),
+    Arm("SE", True, "se"),
+    Arm("no AWB", False, seeds=2),
+    Arm("LKA identity", False, "lka", seeds=2),
+    Arm("LKA default", False, "lka", "default", seeds=2),
+    Arm("no AWB, 10 × epochs", True, epochs=10),
+    Arm("LKA identity, 3 × rate", True, "lka", rate=3),  # its best on validation; the control's is the common one
+    Arm("LKA identity, stages 4, 5", True, "lka", seeds=2, stages=LATER),
+    Arm("control, stages 4, 5", True, "kermany_control", seeds=2, stages=LATER),
+    Arm("LKA default, stages 4, 5", True, "lka", "default", seeds=2, stages=LATER),
+)
+
+
+class PointwiseGate(nn.Module):
+    """x · pw(h + up(GELU(down(h)))), h = x: LKA with a pointwise bottleneck in place of its depthwise convolutions.
+
+    It has as many parameters as LKA to 1 %, mixes channels as LKA does, and sees nothing but its own pixel.
+    """
+
+    def __init__(self, channels: int, hidden: int = 37) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(channels, hidden, 1)  # 2·37 C weights; LKA's depthwise ones are (25 + 49) C
+        self.up = nn.Conv2d(hidden, channels, 1)
+        self.pointwise = nn.Conv2d(channels, channels, 1)
+
+    def attention_map(self, x: Tensor) -> Tensor:
+        mixed: Tensor = self.pointwise(x + self.up(nn.functional.gelu(self.down(x))))
+        return mixed
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.attention_map(x)
+
+    @torch.no_grad()
+    def reset_identity(self) -> None:
+        self.pointwise.weight.zero_()
+        assert self.pointwise.bias is not None
+        self.pointwise.bias.fill_(1.0)
+
+
+def build(arm: Arm, seed: int, size: int) -> nn.Module:
+    """The network from the arm's first trained module on, for features of its front; the head is equal in all arms."""
+    if "kermany_control" not in list_attention():
+        awb.register_attention("kermany_control")(PointwiseGate)
+    model = load_efficientnet_lite0()
+    torch.manual_seed(seed)
+    awb.replace_head(model, num_classes=2)
+    if arm.attention is not None:
+        awb.attach_awb(model, list(arm.stages), attention=arm.attention, init=arm.init, input_size=size)
+    for name in arm.front:
+        model.set_submodule(name, nn.Identity())
+    if arm.frozen:
+        awb.freeze_backbone(model)
+    return model.to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def make_features(images: Tensor, front: tuple[str, ...], batch: int = 64) -> Tensor:
+    """What the modules of a front make of the images, in eval mode."""
+    model = load_efficientnet_lite0().to(memory_format=torch.channels_last)
+    modules = nn.Sequential(*(model.get_submodule(name) for name in front)).eval()
+    made = [modules(part.contiguous(memory_format=torch.channels_last)) for part in images.split(batch)]
+    return torch.cat(made).contiguous(memory_format=torch.channels_last)
+
+
+def runs() -> Iterator[tuple[Arm, int]]:
+    """Every arm and seed; the first seeds first, so that a study that is cut short has each arm."""
+    for seed in range(max(arm.seeds for arm in ARMS)):
+        for arm in ARMS:
+            if seed < arm.seeds:
+                yield arm, seed
