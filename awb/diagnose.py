@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from awb.attach import attached_blocks
 from awb.block import AWB
-from awb.classifier import find_classifier
+from awb.classifier import find_classifier, find_head
 from awb.errors import DeadNetworkError
 from awb.stages.inputs import as_arguments
 from awb.table import Table
@@ -37,7 +37,9 @@ class _Readings:
 
 
 @torch.inference_mode(False)
-def diagnose(model: nn.Module, images: Any, *, raise_if_dead: bool = False) -> Table:
+def diagnose(
+    model: nn.Module, images: Any, *, raise_if_dead: bool = False, head: str | Sequence[str] | None = None
+) -> Table:
     """Measure whether signal and gradient pass every block.
 
     One forward and one backward in the model's present mode; parameters, gradients, statistics, random state
@@ -48,19 +50,20 @@ def diagnose(model: nn.Module, images: Any, *, raise_if_dead: bool = False) -> T
         model: A model with blocks.
         images: A batch of real images, N×C×H×W, preprocessed as in training (or a tuple of arguments, or a dict).
         raise_if_dead: Raise if the network cannot learn; for training scripts.
+        head: As in `freeze_backbone`; without it the classifier, if one is known.
 
     Returns:
         A row a block: root mean square of the map before and after it, their ratio, the share of units (channels)
         that are 0 everywhere on all images in the activation layer that follows (None if that is a function
-        and not a module), and the norm of the block's gradient. The last row is the classifier's weights.
+        and not a module), and the norm of the block's gradient. The last row is the head's weights.
 
     Raises:
-        AWBError: The model has no blocks, or one no longer runs.
+        AWBError: The model has no blocks, one no longer runs, or no module has a path in `head`.
         DeadNetworkError: With `raise_if_dead`: a block or the classifier's weights get a gradient of exactly 0
             or not finite, or every unit after a block is dead.
     """
     blocks = attached_blocks(model)
-    heads = find_classifier(model)
+    heads = find_classifier(model) if head is None else find_head(model, head)
     groups = {path: list(block.parameters()) for path, block in blocks.items()}
     groups["head"] = [p for head in heads.values() for p in head.parameters() if p.ndim > 1]
     groups = {name: group for name, group in groups.items() if group}  # pooling has no gradient to lack
@@ -189,8 +192,11 @@ def _raise_if_dead(blocks: dict[str, AWB], readings: _Readings, norms: dict[str,
         if readings.sites[path].dead_units == 1:
             problems.append(f"every unit after {path} is 0 on all images")
     if problems:
-        raise DeadNetworkError(
-            f"the network is dead: {'; '.join(problems)}. A block that shrinks what a frozen network expects, as "
-            "init='default' does, silences it: attach with init='identity', or train the layers after it too. And a "
-            "part that runs under torch.no_grad() passes no gradient back"
+        cause = (
+            "A block with init='default' shrinks what a frozen network expects: attach with init='identity', or train "
+            "the layers after it too"
+            if any(block.planned.init == "default" for block in blocks.values())
+            else "The blocks started as the identity: look at what they and the layers after them have learned, and "
+            "for parts that detach their output or run under torch.no_grad()"
         )
+        raise DeadNetworkError(f"the network is dead: {'; '.join(problems)}. {cause}")

@@ -7,10 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from awb.attach import awb_blocks
-from awb.classifier import find_classifier
+from awb.classifier import AUXILIARY, find_classifier
 from awb.errors import AWBError, require_module
-
-_AUXILIARY = ("AuxLogits", "aux1", "aux2")  # Inception-v3's and GoogLeNet's second classifiers
 
 
 def replace_head(model: nn.Module, num_classes: int, dropout: float = 0.0) -> nn.Module:
@@ -76,7 +74,7 @@ def _replace_last_linear(model: nn.Module, num_classes: int, dropout: float) -> 
     heads = list(find_classifier(model))
     if not heads:
         raise AWBError(f"{type(model).__name__} has no fc, classifier, heads or head; replace its last layer yourself")
-    auxiliary = [name for name in _AUXILIARY if isinstance(getattr(model, name, None), nn.Module)]
+    auxiliary = [name for name in AUXILIARY if isinstance(getattr(model, name, None), nn.Module)]
     paths = [_last_linear(model, name) for name in (*heads, *auxiliary)]
     for path in paths:
         parent_path, _, child = path.rpartition(".")

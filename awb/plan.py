@@ -186,11 +186,15 @@ def _check_shape(block: PlannedBlock) -> None:
             result = copy_structure(module, to_meta)(x)
     except Exception as error:
         raise AWBError(
-            f"attention {block.attention!r} cannot be built for, or run on, the {shape[1:]} map after {site} "
-            f"({type(error).__name__}: {error})"
+            f"attention {block.attention!r}{_with(block.attention_kwargs)} cannot be built for, or run on, the "
+            f"{shape[1:]} map after {site} ({type(error).__name__}: {error})"
         ) from error
     if not isinstance(result, torch.Tensor) or tuple(result.shape) != shape:
         got = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
         raise AWBError(f"attention {block.attention!r} maps {shape} to {got}; it must keep the shape")
     if x._version != version:
         raise AWBError(f"attention {block.attention!r} changes its input in place; build it with inplace=False")
+
+
+def _with(options: Mapping[str, Any]) -> str:
+    return f" with {', '.join(f'{name}={value!r}' for name, value in options.items())}" if options else ""

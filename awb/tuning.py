@@ -30,7 +30,7 @@ def freeze_backbone(
         model: A model with or without blocks.
         head: Paths of the modules that are trained besides the blocks, `["decoder", "segmentation_head"]`; `[]`
             for none. By default the classifier, if one is known: timm's `get_classifier()`, else the child named
-            `fc`, `classifier`, `heads` or `head`, also inside a wrapper.
+            `fc`, `classifier`, `heads` or `head`, also inside a wrapper; and torchvision's auxiliary ones beside it.
         freeze_norm_stats: Also keep batch-norm layers of the backbone in eval mode, whatever `model.train()`
             says: their running statistics would otherwise move although no parameter does.
 
@@ -38,8 +38,8 @@ def freeze_backbone(
         The model.
 
     Raises:
-        AWBError: Nothing would be left to train; no classifier is known and no head named; or no module has a path
-            in `head`.
+        AWBError: Nothing would be left to train; no head is named and no classifier known, or something with
+            parameters comes after it; or no module has a path in `head`.
     """
     heads = find_head(model, head)
     new = _new_parameters(model, heads)

@@ -62,7 +62,7 @@ def test_a_block_that_silences_what_follows_is_found(images: Tensor) -> None:
     assert table[0]["dead units after"] == 1.0
     assert table[0]["gradient norm"] == 0.0
     assert table[-1]["gradient norm"] == 0.0
-    with pytest.raises(awb.DeadNetworkError, match=r"every unit after blocks.4.0.awb is 0.*init='identity'"):
+    with pytest.raises(awb.DeadNetworkError, match=r"every unit after blocks.4.0.awb is 0.*started as the identity"):
         awb.diagnose(net, images, raise_if_dead=True)
 
 
@@ -114,3 +114,34 @@ def test_dead_units_of_channels_last_maps() -> None:
         net.linear.bias.copy_(torch.tensor([-100.0] * 2 + [100.0] * 6))
     awb.attach_awb(net, ["stage"], input_size=8)
     assert next(iter(awb.diagnose(net, torch.randn(2, 3, 8, 8))))["dead units after"] == 0.25
+
+
+def test_the_cause_named_is_the_models_own() -> None:
+    class Unheard(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.out = nn.Conv2d(3, 8, 1), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.body(x).mean((2, 3)).detach())
+
+    for init, cause in (("identity", "started as the identity.*torch.no_grad"), ("default", "init='default' shrinks")):
+        net = awb.attach_awb(Unheard(), "body", input_size=8, allow_dead=True, init=init)  # type: ignore[arg-type]
+        with pytest.raises(awb.DeadNetworkError, match=rf"the gradient of body.awb is 0\. .*{cause}"):
+            awb.diagnose(net, torch.randn(2, 3, 8, 8), raise_if_dead=True)
+
+
+def test_a_head_that_is_not_known_may_be_named(images: Tensor) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.out = nn.Conv2d(3, 8, 1), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.body(x).mean((2, 3)))
+
+    net = awb.attach_awb(Own(), "body", input_size=160)
+    assert list(awb.diagnose(net, images))[-1]["gradient norm"] is None
+    assert list(awb.diagnose(net, images, head="out"))[-1]["gradient norm"] > 0
+    with pytest.raises(awb.AWBError, match="head: no module 'ot'; did you mean 'out'"):
+        awb.diagnose(net, images, head=["ot"])

@@ -261,6 +261,37 @@ def test_a_map_that_is_thrown_away_is_dead() -> None:
         assert block.attention.pointwise.weight.grad.any(), path
 
 
+def test_a_part_under_inference_mode_is_dead_and_the_rest_is_not() -> None:
+    class HalfFrozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside, self.body, self.head = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.inference_mode():
+                x = self.inside(x)
+            return self.head(self.body(x.clone()).mean((2, 3)))
+
+    with pytest.raises(awb.AWBError, match=r"inside is dead: .*inference_mode\(\)"):
+        awb.plan_awb(HalfFrozen(), "inside", input_size=8)
+    model = awb.attach_awb(HalfFrozen(), "body", input_size=8)
+    model(torch.randn(2, 3, 8, 8)).square().sum().backward()
+    assert all(p.grad is not None for p in awb.awb_parameters(model))
+
+
+def test_a_forward_that_skips_at_random_is_told_so() -> None:
+    class Skipping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(x) if torch.rand(()) < 0.5 else x
+
+    with pytest.raises(awb.AWBError, match="draws random numbers to skip a layer"):
+        awb.plan_awb(Skipping(), "body", input_size=8)
+
+
 def test_a_stage_written_by_hand_is_checked() -> None:
     """Whatever a Stage or Site says, the trace and the weights know better."""
     model = vit()

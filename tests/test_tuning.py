@@ -123,6 +123,32 @@ def test_a_head_that_is_not_known_is_asked_for() -> None:
     assert {rates[id(p)] for p in model.decoder.parameters()} == {1e-3}
 
 
+def test_auxiliary_classifiers_are_trained_too() -> None:
+    """torchvision's are as new as the classifier when the number of classes changes."""
+    deeplab = torchvision.models.segmentation.deeplabv3_mobilenet_v3_large(
+        weights=None, weights_backbone=None, num_classes=3, aux_loss=True
+    )
+    inception = torchvision.models.inception_v3(weights=None, num_classes=3, init_weights=False)
+    for model, heads in ((deeplab, {"classifier", "aux_classifier"}), (inception, {"fc", "AuxLogits"})):
+        assert trained(awb.freeze_backbone(model)) == heads
+        assert model.get_submodule(max(heads)).training  # its batch norms are no backbone's
+
+
+def test_a_second_head_is_asked_for() -> None:
+    class TwoHeads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.classifier, self.age = nn.Conv2d(3, 8, 3), nn.Linear(8, 2), nn.Linear(8, 1)
+
+    model = TwoHeads()
+    for around, prefix in ((model, ""), (nn.DataParallel(model), "module.")):
+        with pytest.raises(awb.AWBError, match=rf"{prefix}classifier may not be the whole.*{prefix}age comes after it"):
+            awb.freeze_backbone(around)
+    assert trained(awb.freeze_backbone(model, head=["classifier", "age"])) == {"classifier", "age"}
+    awb.unfreeze_backbone(model)
+    assert trained(awb.freeze_backbone(model, head="age")) == {"age"}
+
+
 def test_param_groups_hold_each_parameter_once() -> None:
     model = attached("test_vit")
     groups = awb.param_groups(model, lr=1e-3, backbone_lr=1e-5, weight_decay=0.05)

@@ -38,7 +38,7 @@ def _is_plain(x: Tensor) -> bool:
     A recorded network should say what it computes: `torch.export`, `torch.jit.trace` (so ONNX, and fvcore's count of
     MACs) see the three convolutions.
     """
-    if type(x) not in (Tensor, nn.Parameter) or x.device.type not in ("cpu", "cuda"):
+    if type(x) not in (Tensor, nn.Parameter) or x.ndim != 4 or x.device.type not in ("cpu", "cuda"):
         return False
     if torch._C._get_tracing_state() is not None or torch.compiler.is_exporting():
         return False

@@ -68,10 +68,11 @@ class _Start:
 
     def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
         # a module that is itself under no_grad has its hooks outside; inside a part that is, they see no gradients
-        runs_without_gradients = not torch.is_grad_enabled()
-        with torch.enable_grad():
-            output = _on_the_tape(output)
-        self.starts[object() if runs_without_gradients else output.grad_fn] = self.site
+        if not torch.is_grad_enabled():
+            self.starts[object()] = self.site
+            return output
+        output = _on_the_tape(output)
+        self.starts[output.grad_fn] = self.site
         return output
 
 

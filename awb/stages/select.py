@@ -157,8 +157,8 @@ def _dead_message(model: nn.Module, stage: Stage, numbered: Sequence[Stage]) -> 
     if not any(site.num_prefix_tokens for site in stage.sites):
         return (
             f"{stage} is dead: its map has no way to what the model returns on which a gradient comes back (it is "
-            f"thrown away, detached, or made under torch.no_grad()), so a block there would not learn; {earlier}, or "
-            "pass allow_dead=True if you read it yourself"
+            f"thrown away, detached, or made under torch.no_grad() or inference_mode()), so a block there would not "
+            f"learn; {earlier}, or pass allow_dead=True if you read it yourself"
         )
     pooled = "build the model with global_pool='avg', " if type(model).__module__.startswith("timm.") else ""
     return (

@@ -185,8 +185,9 @@ def _cannot_trace(model: nn.Module, watch: _Watch, inputs: Any, error: Exception
     children = dict(watch.modules[0].named_children())
     ran = [c.name for c in watch.calls if c.name in children and list(children[c.name].parameters())]
     return (
-        f"{failed}: its forward depends on values (as a detector's does, which keeps some boxes), and awb traces "
-        f"shapes only; attach to a part that does not, e.g. attach_awb(model.{ran[0] if ran else 'backbone'}, …)"
+        f"{failed}: its forward depends on values (as a detector's does, which keeps some boxes, or one's that draws "
+        f"random numbers to skip a layer), and awb traces shapes only; attach to a part that does not, e.g. "
+        f"attach_awb(model.{ran[0] if ran else 'backbone'}, …)"
     )
 
 
@@ -202,6 +203,9 @@ def _modes(model: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
 
     def training(*args: Any, **kwargs: Any) -> Any:
         model.train()
+        for module in model.modules():
+            if getattr(module, "running_mean", None) is not None:
+                module.eval()  # batch statistics are slow on meta, and need more than one value
         try:
             return model(*args, **kwargs)
         finally:
@@ -252,7 +256,8 @@ class _Watch:
 
     def _after(self, module: nn.Module, args: Any, output: Any) -> None:
         inputs = tuple(_tensors(args))
-        outputs = tuple((e, t, t._version) for e, t in elements(output))
+        # under inference_mode tensors have no versions
+        outputs = tuple((e, t, 0 if t.is_inference() else t._version) for e, t in elements(output))
         name = self.names[id(module)]
         self.calls.append(Call(name, inputs, outputs, self._started.pop(), self._tick()))
 

@@ -16,21 +16,29 @@ from examples.chestxray14 import splits
 from examples.chestxray14.labels import packaged_data_entry, read_data_entry, read_list
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m examples.chestxray14.audit", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-entry", type=Path, metavar="FILE", help="NIH's Data_Entry_2017*.csv (torchxrayvision's)"
     )
     parser.add_argument(
         "--lists", type=Path, nargs=2, metavar=("TRAIN_VAL", "TEST"), help="NIH's two lists, for the split `official`"
     )
-    args = parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print everything about the splits."""
+    print_audit(read_data_entry(args.data_entry or packaged_data_entry()), args.lists)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m examples.chestxray14.audit", description=__doc__)
+    add_arguments(parser)
     try:
-        print_audit(read_data_entry(args.data_entry or packaged_data_entry()), args.lists)
+        return run(parser.parse_args(argv))
     except AWBError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def print_audit(table: LabelTable, lists: Sequence[Path] | None) -> None:

@@ -1,4 +1,6 @@
-"""NIH's label file, read once."""
+"""NIH's label file, read once; a few phantoms, drawn once."""
+
+from pathlib import Path
 
 import pytest
 
@@ -9,3 +11,13 @@ from examples.chestxray14.labels import packaged_data_entry, read_data_entry
 @pytest.fixture(scope="session")
 def nih() -> LabelTable:
     return read_data_entry(packaged_data_entry())
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the `data/` and the `store/` of 81 images of 40 patients."""
+    from tests.chestxray14.training import prepare_phantoms
+
+    folder = tmp_path_factory.mktemp("phantoms")
+    prepare_phantoms(folder)
+    return folder

@@ -220,6 +220,12 @@ def test_transforms_fall_back_to_stock() -> None:
     assert torch.allclose(per_sample, torch.autograd.grad(block(leaf).square().sum(), leaf)[0])
 
 
+def test_a_map_without_a_batch_axis_is_left_to_the_convolutions() -> None:
+    block = awb.create_attention("lka", 32)
+    x = torch.randn(32, 24, 24)
+    assert torch.allclose(block(x), block(x[None])[0], atol=1e-5)
+
+
 def test_unknown_backend_is_named() -> None:
     with pytest.raises(awb.AWBError, match=r"backend='fast': expected one of 'auto', 'stock', 'polyphase'"):
         awb.create_attention("lka", 8, backend="fast")

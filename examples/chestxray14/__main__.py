@@ -1,0 +1,43 @@
+"""`python -m examples.chestxray14 COMMAND`: the example's commands."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from awb.errors import AWBError
+from examples.chestxray14 import audit, evaluate_command, prepare, train_command
+
+COMMANDS = {"prepare": prepare, "audit": audit, "train": train_command, "evaluate": evaluate_command}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit status: 0, or 2 if the request was refused; the reason is then on stderr.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.chestxray14", description="NIH ChestX-ray14, or your own."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        description = (module.__doc__ or "").strip()
+        added = commands.add_parser(
+            name, help=description.splitlines()[0], description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        module.add_arguments(added)
+        added.set_defaults(command=module.run)
+    args = parser.parse_args(argv)
+    try:
+        status: int = args.command(args)
+    except AWBError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""A model card (Mitchell et al. 2019, https://arxiv.org/abs/1810.03993) beside the weights of a run."""
+
+from __future__ import annotations
+
+from awb.table import Table
+from examples.chestxray14.checkpoint import write_bytes
+from examples.chestxray14.recipe import Recipe
+from examples.chestxray14.run_folder import RunFolder
+from examples.chestxray14.study_data import SUBGROUPS, Study
+
+_NIH = """Chest X-rays of one hospital, the NIH Clinical Center, 1992 to 2015 (Wang et al., CVPR 2017). Patients there
+are sicker than elsewhere, and many have several images."""
+_OWN = "A table of images and labels that whoever trained this model has brought."
+_SYNTHETIC = """**Synthetic phantoms**: drawn by a program, of no patient. The model has learnt to see signs that a
+program paints. No figure here has a medical meaning."""
+
+_NIH_NOISE = """The labels were mined from radiologists' reports by text rules, and are wrong or missing for a share of
+the images (its authors expect more than 90 % to be right; no radiologist has read them all). An absent label does not
+mean that a finding is absent. Several findings overlap by definition (Infiltration, Consolidation, Pneumonia). Figures
+on such a test set measure agreement with the labels, not with the patients' state."""
+_OWN_NOISE = "Not known to this program: say here how the labels came about, and how often they are wrong."
+
+
+def write_model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table | None = None) -> None:
+    """Write the card; `evaluate` writes it again, with figures."""
+    write_bytes(folder.card, model_card(folder, recipe, study, figures).encode())
+
+
+def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table | None = None) -> str:
+    """The card as Markdown."""
+    info, model = folder.read_info(), recipe.model
+    nih = "follow_up" in study.table.columns  # NIH's files, or phantoms written like them
+    data = _SYNTHETIC if study.synthetic else _NIH if nih else _OWN
+    noise = "None: the program knows what it drew." if study.synthetic else _NIH_NOISE if nih else _OWN_NOISE
+    blocks = "no attention blocks" if model.attention is None else (
+        f"{model.attention} blocks, placement {model.placement}, initialised as {model.init}"
+    )  # fmt: skip
+    subgroups = [name for name in SUBGROUPS if name in study.table.columns]
+    images = ", ".join(f"{name} {count:,}" for name, count in info["images"].items())
+    overlap = "; ".join(" with ".join(pair) for pair in recipe.data.split.allow_overlap)
+    sections = {
+        f"Model card: {recipe.name}": f"{model.backbone}, {blocks}; {len(study.table.classes)} findings.",
+        "Not a medical device": "It is not cleared, validated or meant for diagnosis, triage or any decision about a "
+        "patient.",
+        "Intended use": "Research on training, attention blocks and evaluation. Not: clinical use, images other than "
+        "frontal chest X-rays, other hospitals without an evaluation there.",
+        "Data": data,
+        "Split": f"`{study.split.name}`, sha256 `{study.split.checksum}`. Images: {images}."
+        + (
+            f"\n\n**Sets share patients, which the recipe allows: {overlap}.** Figures are too high." if overlap else ""
+        ),
+        "Training": f"`recipe.yaml`, sha256 `{recipe.checksum}`; schedule sha256 `{info['schedule']}`.\n\n"
+        f"```text\n{recipe.schedule()}\n```\n\n" + ", ".join(f"{k} {v}" for k, v in info["versions"].items()),
+        "Label noise": noise,
+        "Figures": f"{study.headline()}.\n\n"
+        + ("Not evaluated yet: run `evaluate`." if figures is None else figures.to_markdown()),
+        "Subgroups": (
+            f"`evaluate` gives figures by {', '.join(subgroups)}, in `evaluation/evaluation.md`. A difference may come "
+            "from another mix of cases as well as from the model: AP views are taken at the bedside, of the sicker."
+            if subgroups
+            else "The table names none; differences between groups of patients are not known."
+        ),
+    }
+    (title, first), *others = sections.items()
+    return f"# {title}\n\n{first}\n" + "".join(f"\n## {name}\n\n{text}\n" for name, text in others)

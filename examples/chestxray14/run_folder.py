@@ -1,0 +1,153 @@
+"""The folder of a run: what it was made from, its logs, its checkpoint and its weights."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from awb.errors import AWBError
+from examples.chestxray14.checkpoint import require_same_run, write_bytes
+from examples.chestxray14.recipe import Recipe, load_recipe
+from examples.chestxray14.study_data import Study
+
+_PACKAGES = ("awb", "torch", "torchvision", "timm", "accelerate", "safetensors", "numpy")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where everything of a run lies."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.yaml"
+
+    @property
+    def split(self) -> Path:
+        return self.path / "split.csv.gz"
+
+    @property
+    def info(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    @property
+    def card(self) -> Path:
+        return self.path / "MODEL_CARD.md"
+
+    def begin(self, recipe: Recipe, study: Study, identity: Mapping[str, str]) -> None:
+        """Write down what the run is made from, or see that it is the same as when it began.
+
+        Raises:
+            AWBError: The folder holds another run, or other files.
+        """
+        if self.info.exists():
+            require_same_run(self.path, self.read_info()["identity"], identity)
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        known = {self.recipe.name, self.split.name}  # of a start that was cut short
+        if any(entry.name not in known and not entry.name.startswith(".") for entry in self.path.iterdir()):
+            raise AWBError(f"{self.path} holds other files and no run; give a new folder")
+        write_bytes(self.recipe, recipe.to_yaml().encode())
+        study.split.save(self.split)
+        info = {
+            "recipe": recipe.name,
+            "identity": dict(identity),
+            "schedule": recipe.schedule().checksum,
+            "classes": list(study.table.classes),
+            "synthetic": study.synthetic,
+            "images": {name: len(table) for name, table in study.sets.items()},
+            "versions": versions(),
+        }
+        write_bytes(self.info, json.dumps(info, indent=2).encode())
+
+    def read_info(self) -> dict[str, Any]:
+        """What `begin` wrote.
+
+        Raises:
+            AWBError: This is no run.
+        """
+        if not self.info.is_file():
+            raise AWBError(f"{self.path} is no folder of a run: it has no {self.info.name}")
+        info: dict[str, Any] = json.loads(self.info.read_text())
+        return info
+
+    def read_recipe(self) -> Recipe:
+        """The recipe as it was trained."""
+        self.read_info()
+        return load_recipe(self.recipe)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Refuse a second training in the folder; the lock goes with the process, however that ends.
+
+        Raises:
+            AWBError: Another process trains here.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise AWBError(f"another process trains in {self.path}") from None
+            yield
+
+
+def identity(recipe: Recipe, study: Study) -> dict[str, str]:
+    """What a training is a function of, by name."""
+    return {
+        "recipe": recipe.checksum,
+        "split": study.split.checksum,
+        "store": study.store.checksum,
+        "classes": ",".join(study.table.classes),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that decide the numbers."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+class Log:
+    """A CSV file of which a resumed run keeps the rows up to its checkpoint.
+
+    Args:
+        path: The file.
+        header: Its columns.
+        keep: How many rows are kept.
+    """
+
+    def __init__(self, path: Path, header: tuple[str, ...], keep: int) -> None:
+        kept: list[list[str]] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                kept = list(csv.reader(file))[1 : 1 + keep]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([header, *kept])
+        write_bytes(path, text.getvalue().encode())
+        self._file = path.open("a", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+
+    def write(self, *values: object) -> None:
+        self._writer.writerow(values)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()

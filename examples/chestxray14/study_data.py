@@ -1,0 +1,143 @@
+"""What a recipe trains and tests on: labels, images and a split, joined."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from awb.errors import AWBError
+from awb.study import LabelTable, Split, TrainingStage, require_disjoint
+from examples.chestxray14 import splits
+from examples.chestxray14.images import find_nih_file, read_table
+from examples.chestxray14.labels import read_data_entry, read_list
+from examples.chestxray14.phantoms.write import SIGNATURE
+from examples.chestxray14.recipe import Recipe, SplitSettings
+from examples.chestxray14.store import ImageStore
+
+SUBGROUPS = ("view", "sex", "age")  # of the table's columns, if it has them
+
+
+@dataclass(frozen=True)
+class Study:
+    """Labels, images and a split.
+
+    Attributes:
+        table: Labels of all images.
+        store: Their pixels.
+        split: Its sets are named as in `splits.py`.
+        synthetic: Whether the images are phantoms.
+    """
+
+    table: LabelTable
+    store: ImageStore
+    split: Split
+    synthetic: bool
+
+    @cached_property
+    def sets(self) -> dict[str, LabelTable]:
+        return self.split.tables(self.table)
+
+    def train(self, stage: TrainingStage) -> LabelTable:
+        return self.sets[f"{_sets_of(stage)}/train"]
+
+    def validation(self, stage: TrainingStage) -> LabelTable:
+        return self.sets[f"{_sets_of(stage)}/validation"]
+
+    @property
+    def test_name(self) -> str:
+        """The one test set, or the report's of its second stage, on which its figures are."""
+        return "test" if "test" in self.sets else "stage2/test"
+
+    @property
+    def test(self) -> LabelTable:
+        return self.sets[self.test_name]
+
+    def require_disjoint(self, recipe: Recipe) -> None:
+        """Refuse sets that overlap where the recipe does not allow it by name.
+
+        Raises:
+            AWBError: They do, or the recipe allows a pair that it does not use.
+        """
+        used = list(dict.fromkeys(_sets_of(stage) for stage in recipe.schedule().stages))
+        held_out = [f"{name}/validation" for name in used] + [self.test_name]
+        require_disjoint(
+            {f"{name}/train": self.sets[f"{name}/train"] for name in used},
+            {name: self.sets[name] for name in held_out},
+            allow=recipe.data.split.allow_overlap,
+        )
+
+    def headline(self) -> str:
+        """Which split and test set, and that phantoms are phantoms: the first line of any output with figures."""
+        assert self.test.groups is not None
+        patients = len(np.unique(self.test.groups))
+        kind = "SYNTHETIC phantoms, no figure has a medical meaning; " if self.synthetic else ""
+        return (
+            f"{kind}split {self.split.name}, sha256 {self.split.checksum[:12]}…; "
+            f"test set {self.test_name}: {len(self.test):,} images of {patients:,} patients"
+        )
+
+
+def load_study(
+    folder: str | Path,
+    store: str | Path,
+    settings: SplitSettings,
+    *,
+    table: str | Path | None = None,
+    lists: Sequence[str | Path] | None = None,
+) -> Study:
+    """Read labels and a store, and split them as a recipe says.
+
+    Args:
+        folder: Has NIH's `Data_Entry_2017*.csv` and, for the split `official`, its two lists.
+        store: What `prepare` wrote.
+        settings: The recipe's.
+        table: A plain table in place of NIH's.
+        lists: Three files of names, for the split `lists`: train, validation, test.
+
+    Raises:
+        AWBError: A file is missing or wrong, the store lacks images, or `lists` is given for another split.
+    """
+    folder = Path(folder)
+    labels = read_table(table) if table else read_data_entry(find_nih_file(folder, "Data_Entry_2017*.csv"))
+    images = ImageStore.open(store)
+    images.require(labels.images)
+    split = _split(labels, settings, folder, lists)
+    return Study(labels, images, split, (folder / SIGNATURE).is_file())
+
+
+def add_study_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options from which `study_of` makes a study."""
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="what prepare read: labels, lists")
+    parser.add_argument("--store", type=Path, required=True, metavar="FOLDER", help="what prepare wrote")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="a plain table of labels in place of NIH's")
+    parser.add_argument(
+        "--lists", type=Path, nargs=3, metavar=("TRAIN", "VALIDATION", "TEST"), help="for the split `lists`"
+    )
+
+
+def study_of(args: argparse.Namespace, recipe: Recipe) -> Study:
+    return load_study(args.data, args.store, recipe.data.split, table=args.table, lists=args.lists)
+
+
+def _sets_of(stage: TrainingStage) -> str:
+    # `splits.py`: the sets of stage1 hold the images with a finding, those of stage2 all
+    return "stage1" if stage.samples == "abnormal" else "stage2"
+
+
+def _split(table: LabelTable, settings: SplitSettings, folder: Path, lists: Sequence[str | Path] | None) -> Split:
+    if (lists is not None) != (settings.name == "lists"):
+        raise AWBError(
+            f"split {settings.name}: three files of names (--lists) belong to the split `lists`, and only it"
+        )
+    if lists is not None:
+        train, validation, test = map(read_list, lists)
+        return splits.lists(table, train, validation, test)
+    if settings.name == "official":
+        names = [read_list(find_nih_file(folder, pattern)) for pattern in ("train_val_list.txt", "test_list.txt")]
+        return splits.official(table, names[0], names[1], settings.seed)
+    return splits.report(table) if settings.name == "report" else splits.nested(table, settings.seed)

@@ -1,0 +1,62 @@
+"""Two processes train as one does, at equal images a step."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from awb.study import LabelTable
+from examples.chestxray14.labels import read_data_entry
+from tests.chestxray14.training import RECIPES, weights
+
+ROOT = Path(__file__).parents[2]
+# a network with group norm and without dropout, two backwards a step, a frozen phase, an average of the weights
+SETTINGS = [
+    "data.image_size=32", "data.batch_size=8", "stages.*.epochs=2", "model.dropout=0.0", "training.accumulation=2",
+    "training.ema=0.9",
+]  # fmt: skip
+
+
+def write_table(path: Path, table: LabelTable) -> None:
+    """A plain table in which a third of the labels are unknown, more of them in some images than in others."""
+    rng = np.random.RandomState(0)
+    unknown = rng.rand(*table.labels.shape) < rng.rand(len(table), 1) * 2 / 3
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "patient", *table.classes))
+        for image, patient, labels, hidden in zip(table.images, table.groups, table.labels, unknown, strict=True):  # type: ignore[arg-type]
+            writer.writerow((image, patient, *("" if h else int(v) for v, h in zip(labels, hidden, strict=True))))
+
+
+def train(launcher: list[str], run: Path, phantoms: Path, table: Path) -> np.ndarray:
+    """The training losses of all steps."""
+    command = [
+        sys.executable, *launcher, "-m", "examples.chestxray14", "train", str(RECIPES / "tiny.yaml"), str(run),
+        "--data", str(phantoms / "data"), "--store", str(phantoms / "store"), "--table", str(table),
+    ]  # fmt: skip
+    command += [word for setting in SETTINGS for word in ("--set", setting)]
+    result = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert "SYNTHETIC" in result.stdout.splitlines()[0]
+    with (run / "steps.csv").open(newline="") as file:
+        return np.array([float(row["loss"]) for row in csv.DictReader(file)])
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_losses_of_one(phantoms: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    write_table(table, read_data_entry(phantoms / "data" / "Data_Entry_2017_synthetic.csv"))
+    one = train([], tmp_path / "one", phantoms, table)
+    two = train(
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"], tmp_path / "two", phantoms, table
+    )
+    assert len(one) == len(two) > 15
+    assert np.abs(one - two).max() < 1e-6
+    a, b = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert max(float((a[name] - b[name]).abs().max()) for name in a) < 1e-4
