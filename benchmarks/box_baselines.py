@@ -27,8 +27,10 @@ def main() -> None:
     args = parser.parse_args()
     cases = find_cases(read_boxes(args.boxes).scaled_to(SIZE), read_data_entry(args.labels))
     results = measure_baselines(cases, SIZE, GRID)
-    print(f"{by_method(results).to_markdown()}\n\n{BASELINES[-1]}:\n")
-    print(f"{by_finding(results[BASELINES[-1]], ['pointing', 'energy', 'IoU@0.5']).to_markdown()}\n")
+    print(f"{by_method(results).to_markdown()}\n")
+    for name in (BASELINES[-1], BASELINES[0]):
+        by = by_finding(results[name], ["pointing", "energy", "IoU@0.5"])
+        print(f"{name}:\n\n{by.to_markdown()}\n")
     print(f"{SIZE}×{SIZE} pixels, random maps of {GRID}×{GRID}. {environment('numpy', 'torch')}")
 
 
