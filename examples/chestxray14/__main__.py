@@ -7,9 +7,15 @@ import sys
 from collections.abc import Sequence
 
 from awb.errors import AWBError
-from examples.chestxray14 import audit, evaluate_command, prepare, train_command
+from examples.chestxray14 import audit, evaluate_command, explain_command, prepare, train_command
 
-COMMANDS = {"prepare": prepare, "audit": audit, "train": train_command, "evaluate": evaluate_command}
+COMMANDS = {
+    "prepare": prepare,
+    "audit": audit,
+    "train": train_command,
+    "evaluate": evaluate_command,
+    "explain": explain_command,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
