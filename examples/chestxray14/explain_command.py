@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from awb.errors import AWBError
 from awb.study import LabelTable
 from examples.chestxray14.boxes import read_boxes
@@ -123,7 +125,7 @@ def write_overlays(folder: Path, makers: Sequence[Explained], inputs: Inputs, ca
     """A strip of pictures a case, `<image>, <finding>.png`, and the first cases in one sheet."""
     scale = max(1, 224 // inputs.transform.size)
     captions = ["image", *(one.name for one in makers)]
-    rows = []
+    rows: list[tuple[str, list[Image.Image]]] = []
     for case, pictures in zip(cases, overlays(makers, inputs, cases, scale), strict=True):
         row = (case.finding, pictures)
         name = case.image.removesuffix(".png").replace("/", "_")
