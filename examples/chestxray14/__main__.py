@@ -10,9 +10,12 @@ from awb.errors import AWBError
 from examples.chestxray14 import audit, evaluate_command, explain_command, prepare, train_command
 
 COMMANDS = {
-    "prepare": prepare, "audit": audit, "train": train_command, "evaluate": evaluate_command,
+    "prepare": prepare,
+    "audit": audit,
+    "train": train_command,
+    "evaluate": evaluate_command,
     "explain": explain_command,
-}  # fmt: skip
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,23 +1,19 @@
 """Explain models on images of a store: overlays, and, where boxes are given, how well the maps lie in them.
 
-python -m examples.chestxray14.explain_command STORE OUT --model NAME=MODULE:FUNCTION[:ARGUMENT] …
-    [--boxes BBox_List_2017.csv --labels Data_Entry_2017_v2020.csv] [--image NAME … --finding NAME …]
-
-A model is what a function returns, in eval mode, with a logit for each of the 14 findings in their order (or for each
-column of --table): `plain=mine:load` calls `load()` of `mine.py`, `plain=mine:load:runs/3` calls `load("runs/3")`.
+Models are finished runs, `--run all=runs/all`, or what functions of your own return, `--model mine=module:function` or
+`--model mine=module:function:argument`: a torch.nn.Module with a logit for each of the 14 findings in their order, or
+for each column of --table.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import importlib
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from PIL import Image
 
 from awb.errors import AWBError
 from awb.study import LabelTable
@@ -41,9 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", type=Path, help="what prepare wrote")
     parser.add_argument("out", type=Path, help="a folder for tables and pictures")
     parser.add_argument(
-        "--model", action="append", required=True, metavar="NAME=MODULE:FUNCTION[:ARGUMENT]",
-        help="may be given several times; differences are from the first",
+        "--run", action="append", default=[], metavar="NAME=FOLDER",
+        help="a finished run; may be given several times; differences are from the first model",
     )  # fmt: skip
+    parser.add_argument("--model", action="append", default=[], metavar="NAME=MODULE:FUNCTION[:ARGUMENT]")
     parser.add_argument("--boxes", type=Path, metavar="FILE", help="NIH's BBox_List_2017.csv, or one like it")
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument("--labels", type=Path, metavar="FILE", help="NIH's Data_Entry_2017*.csv, for --boxes")
@@ -73,10 +70,21 @@ def run(args: argparse.Namespace) -> int:
         raise AWBError("nothing to explain: give --boxes and --labels, or --image and --finding")
     if args.boxes and not (args.labels or args.table):
         raise AWBError("--boxes needs --labels or --table, whose patients the intervals draw")
+    from examples.chestxray14.explain_models import load_models, load_runs, named
+
+    named([*args.run, *args.model], "NAME=FOLDER or NAME=MODULE:FUNCTION")
+    if not args.run and not args.model:
+        raise AWBError("no model to explain: give --run NAME=FOLDER or --model NAME=MODULE:FUNCTION")
     store = ImageStore.open(args.store)
     table = _labels(args)
-    inputs = Inputs(store, Transform(args.size or store.size), FINDINGS if table is None else table.classes)
-    models = load_models(args.model)
+    runs = load_runs({name: Path(path) for name, path in named(args.run, "NAME=FOLDER").items()}) if args.run else None
+    if runs and args.size not in (None, runs.transform.size):
+        raise AWBError(f"--size {args.size}: the runs were trained at {runs.transform.size} pixels")
+    if runs:
+        inputs = Inputs(store, runs.transform, runs.classes)
+    else:
+        inputs = Inputs(store, Transform(args.size or store.size), FINDINGS if table is None else table.classes)
+    models = (runs.models if runs else {}) | load_models(args.model)
     where = int(args.layer) if args.layer.isdigit() else args.layer
     makers = map_makers(models, inputs, where, attention=args.attention)
     asked = [Case(image, finding, "", ()) for image in args.image for finding in args.finding]
@@ -84,7 +92,10 @@ def run(args: argparse.Namespace) -> int:
     drawn = list(asked)
     args.out.mkdir(parents=True, exist_ok=True)
     if table is not None and args.boxes:
-        cases = find_cases(read_boxes(args.boxes).scaled_to(inputs.transform.size), _stored(table, store))
+        cases = find_cases(
+            read_boxes(args.boxes).scaled_to(inputs.transform.size),
+            _usable(table, store, runs.held_out if runs else None),
+        )
         rules = Rules(tolerance=args.tolerance)
         results = measure_models(makers, inputs, cases, rules, args.seed)
         write_values(args.out / VALUES, results)
@@ -96,32 +107,6 @@ def run(args: argparse.Namespace) -> int:
     write_overlays(args.out, makers, inputs, drawn)
     print(f"{len(drawn):,} overlays of {len(makers)} maps each in {args.out}")
     return 0
-
-
-def load_models(given: Sequence[str]) -> dict[str, nn.Module]:
-    """The models that `NAME=MODULE:FUNCTION[:ARGUMENT]` name, in eval mode.
-
-    Raises:
-        AWBError: Not of that form, a name twice, no such function, or what it returns is no module.
-    """
-    models: dict[str, nn.Module] = {}
-    for text in given:
-        name, _, source = text.partition("=")
-        module, _, rest = source.partition(":")
-        function, colon, argument = rest.partition(":")
-        if not (name and module and function):
-            raise AWBError(f"--model {text!r}: expected NAME=MODULE:FUNCTION or NAME=MODULE:FUNCTION:ARGUMENT")
-        if name in models:
-            raise AWBError(f"two models are named {name!r}; give each a name of its own")
-        try:
-            build = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            raise AWBError(f"--model {text!r}: {error}") from error
-        model = build(argument) if colon else build()
-        if not isinstance(model, nn.Module):
-            raise AWBError(f"--model {text!r} returned a {type(model).__name__}; expected a torch.nn.Module")
-        models[name] = model.eval()
-    return models
 
 
 def write_values(path: Path, results: Mapping[str, Localisation]) -> None:
@@ -140,7 +125,7 @@ def write_overlays(folder: Path, makers: Sequence[Explained], inputs: Inputs, ca
     """A strip of pictures a case, `<image>, <finding>.png`, and the first cases in one sheet."""
     scale = max(1, 224 // inputs.transform.size)
     captions = ["image", *(one.name for one in makers)]
-    rows = []
+    rows: list[tuple[str, list[Image.Image]]] = []
     for case, pictures in zip(cases, overlays(makers, inputs, cases, scale), strict=True):
         row = (case.finding, pictures)
         name = case.image.removesuffix(".png").replace("/", "_")
@@ -151,29 +136,20 @@ def write_overlays(folder: Path, makers: Sequence[Explained], inputs: Inputs, ca
         sheet(rows, captions).save(folder / SHEET)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.chestxray14.explain_command",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args(argv))
-    except AWBError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-
-
 def _labels(args: argparse.Namespace) -> LabelTable | None:
     if args.table:
         return read_table(args.table)
     return read_data_entry(args.labels) if args.labels else None
 
 
-def _stored(table: LabelTable, store: ImageStore) -> LabelTable:
-    """The rows whose images are in the store: a part of NIH's images will do."""
-    return table.take([row for row, name in enumerate(table.images.tolist()) if name in store])
+def _usable(table: LabelTable, store: ImageStore, held_out: frozenset[str] | None) -> LabelTable:
+    """The rows whose images are in the store (a part of NIH's will do) and that no run was trained on."""
+    names = table.images.tolist()
+    rows = [row for row, name in enumerate(names) if name in store and (held_out is None or name in held_out)]
+    if not rows:
+        whose = "" if held_out is None else " and in the test set of every run"
+        raise AWBError(f"none of the table's {len(table):,} images is in the store {store.folder}{whose}")
+    return table.take(rows)
 
 
 def _evenly(cases: Sequence[Case], number: int) -> list[Case]:
@@ -203,7 +179,3 @@ def _tables(results: Mapping[str, Localisation], rules: Rules, *, over: Over, n_
     }
     rule = f"Pointing game with a tolerance of {rules.tolerance:g} of the side; regions at shares of the maximum."
     return "\n\n".join([rule, *(f"## {title}\n\n{table.to_markdown()}" for title, table in parts.items())])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

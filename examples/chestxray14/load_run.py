@@ -1,4 +1,4 @@
-"""The trained network of a run, also for `explain --model NAME=examples.chestxray14.load_run:load_run:RUN`."""
+"""The trained network of a run."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from examples.chestxray14.localisation import Map
 
 OPACITY = 0.55  # of the map's maximum; less of it is more transparent
 _BOX, _TEXT, _SHADE = (0, 255, 120), (255, 255, 255), (0, 0, 0)
+_EMPTY = "empty map"
 MARGIN = 14  # pixels of a caption
 
 
@@ -35,7 +36,9 @@ def overlay(image: Image.Image, saliency: Map | None = None, boxes: Iterable[Box
         picture = Image.fromarray(((1 - alpha) * np.asarray(picture) + alpha * colours).round().astype(np.uint8))
     draw = ImageDraw.Draw(picture)
     if saliency is not None and saliency.max() == 0:
-        draw.text((image.width / 2, image.height - 8), "empty map", fill=_TEXT, anchor="mm")
+        at = (image.width / 2, image.height - 8)
+        draw.rectangle(draw.textbbox(at, _EMPTY, anchor="mm"), fill=_SHADE)
+        draw.text(at, _EMPTY, fill=_TEXT, anchor="mm")
     for box in boxes:
         draw.rectangle([box.x, box.y, box.x + box.width - 1, box.y + box.height - 1], outline=_BOX)
     return picture

@@ -11,15 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from awb.study import Split
+from examples.chestxray14.__main__ import main
 from examples.chestxray14.boxes import Box, read_boxes
 from examples.chestxray14.build_store import build_store
-from examples.chestxray14.explain_command import main
+from examples.chestxray14.explain_models import held_out, load_runs
 from examples.chestxray14.images import find_images
 from examples.chestxray14.labels import read_data_entry
 from examples.chestxray14.overlay import overlay
 from examples.chestxray14.phantoms import draw_phantoms
 from examples.chestxray14.phantoms.write import BOXES, DATA_ENTRY, write_phantoms
+from examples.chestxray14.study_data import load_study
 from tests.chestxray14.real import NIH, needs_nih
+from tests.chestxray14.training import equal, tiny_recipe, train, weights
 
 MODELS = """
 import timm, torch, awb
@@ -70,7 +74,7 @@ PLAIN, LAST = ["--model", "plain=some_models:load"], ["--model", "last=some_mode
 def test_boxes_are_measured_and_drawn(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, out = folder / "data", tmp_path / "out"
     given = ["--boxes", str(data / BOXES), "--labels", str(data / DATA_ENTRY), "--overlays", "3", "--replicates", "50"]
-    assert main([str(folder / "store"), str(out), *PLAIN, *LAST, "--attention", *given]) == 0
+    assert main(["explain", str(folder / "store"), str(out), *PLAIN, *LAST, "--attention", *given]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("Synthetic images, of no medical meaning: ")
     assert (out / "localisation.md").read_text().strip() in printed
@@ -92,10 +96,41 @@ def test_boxes_are_measured_and_drawn(folder: Path, tmp_path: Path, capsys: pyte
         assert strip.width == 4 * 192  # the image and three maps, each 64 pixels three times enlarged
 
 
+@pytest.mark.slow
+def test_runs_are_measured_on_their_own_test_set(phantoms: Path, tmp_path: Path) -> None:
+    runs = {
+        "plain": tiny_recipe(model__placement="plain", model__attention=None, model__init=None),
+        "last": tiny_recipe(),
+    }
+    for name, recipe in runs.items():
+        train(recipe, phantoms, tmp_path / name)
+    data = phantoms / "data"
+    given = [f"--run={name}={tmp_path / name}" for name in runs]
+    boxes = ["--boxes", str(data / BOXES), "--labels", str(data / DATA_ENTRY), "--overlays", "1", "--replicates", "50"]
+    assert main(["explain", str(phantoms / "store"), str(tmp_path / "out"), *given, *boxes]) == 0
+    study = load_study(data, phantoms / "store", runs["last"].data.split)
+    own = {row["image"] for row in read_values(tmp_path / "out")}
+    assert own == {box.image for box in read_boxes(data / BOXES).of(study.test.images)}
+    seen = {name for part, table in study.sets.items() if part != "test" for name in table.images.tolist()}
+    assert not own & seen
+    # the maps are those of the trained weights
+    loaded = load_runs({name: tmp_path / name for name in runs})
+    for name, model in loaded.models.items():
+        assert equal(model.state_dict(), weights(tmp_path / name))
+    assert main(["explain", str(phantoms / "store"), str(tmp_path / "out"), *given, *boxes, "--size", "64"]) == 2
+
+
+def test_images_of_the_reports_test_set_that_another_stage_trained_on_are_left_out() -> None:
+    sets = {"stage1/train": "ab", "stage1/validation": "c", "stage1/test": "d"}
+    sets |= {"stage2/train": "ae", "stage2/test": "bdf"}
+    split = Split("report", {name: tuple(of) for name, of in sets.items()}, {name: name for name in "abcdef"})
+    assert held_out(split) == {"d", "f"}
+
+
 def test_any_image_and_finding_is_drawn_without_boxes(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     image = "synthetic_000001_000.png"
-    arguments = [str(folder / "store"), str(out), *PLAIN, "--image", image, "--finding", "Mass", "Hernia"]
+    arguments = ["explain", str(folder / "store"), str(out), *PLAIN, "--image", image, "--finding", "Mass", "Hernia"]
     assert main(arguments) == 0
     names = {"synthetic_000001_000, Mass.png", "synthetic_000001_000, Hernia.png", "overlays.png"}
     assert {path.name for path in out.iterdir()} == names
@@ -106,7 +141,10 @@ def test_any_image_and_finding_is_drawn_without_boxes(folder: Path, tmp_path: Pa
     [
         (PLAIN, "nothing to explain"),
         ([*PLAIN, "--boxes", "b.csv"], "--boxes needs --labels or --table"),
-        (["--model", "some_models:load", "--image", "a", "--finding", "Mass"], "expected NAME=MODULE:FUNCTION"),
+        (["--image", "a", "--finding", "Mass"], "no model to explain"),
+        (["--run", "a=runs/none", "--image", "a", "--finding", "Mass"], "runs/none is no folder of a run"),
+        ([*PLAIN, "--run", "plain=runs/a", "--image", "a", "--finding", "Mass"], "two models are named 'plain'"),
+        (["--model", "some_models:load", "--image", "a", "--finding", "Mass"], "expected NAME=FOLDER or NAME=MODULE"),
         ([*PLAIN, *PLAIN, "--image", "a", "--finding", "Mass"], "two models are named 'plain'"),
         (["--model", "a=some_models:lod", "--image", "a", "--finding", "Mass"], "has no attribute 'lod'"),
         (["--model", "a=no_such_file:load", "--image", "a", "--finding", "Mass"], "No module named 'no_such_file'"),
@@ -119,7 +157,7 @@ def test_any_image_and_finding_is_drawn_without_boxes(folder: Path, tmp_path: Pa
 def test_what_is_wrong_is_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
-    assert main([str(folder / "store"), str(tmp_path / "out"), *arguments]) == 2
+    assert main(["explain", str(folder / "store"), str(tmp_path / "out"), *arguments]) == 2
     assert words in capsys.readouterr().err
 
 
@@ -151,7 +189,9 @@ def test_nihs_boxed_images_are_measured(tmp_path: Path, capsys: pytest.CaptureFi
     names = [name for name in table.images.tolist() if name in boxed]
     build_store(find_images(NIH / "images", names), tmp_path / "store", 64, workers=1, progress=False)
     given = ["--boxes", str(NIH / "BBox_List_2017.csv.gz"), "--labels", str(NIH / "images" / "labels.csv")]
-    assert main([str(tmp_path / "store"), str(tmp_path / "out"), *PLAIN, *LAST, *given, "--overlays", "2"]) == 0
+    assert (
+        main(["explain", str(tmp_path / "store"), str(tmp_path / "out"), *PLAIN, *LAST, *given, "--overlays", "2"]) == 0
+    )
     printed = capsys.readouterr().out
     assert printed.startswith("96 boxes on ")
     rows = read_values(tmp_path / "out")
