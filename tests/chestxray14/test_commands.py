@@ -89,9 +89,8 @@ def test_predictions_are_those_of_the_weights_on_the_test_images(run: Path, phan
 
 
 def test_a_run_is_explained(run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = f"tiny=examples.chestxray14.load_run:load_run:{run}"
     image = next(path.name for path in sorted((phantoms / "data" / "images").iterdir()))
-    words = ["explain", str(phantoms / "store"), str(tmp_path / "maps"), "--model", model]
+    words = ["explain", str(phantoms / "store"), str(tmp_path / "maps"), "--run", f"tiny={run}"]
     assert main([*words, "--image", image, "--finding", "Mass"]) == 0, capsys.readouterr().err
     assert (tmp_path / "maps" / "overlays.png").is_file()
 
