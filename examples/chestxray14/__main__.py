@@ -7,14 +7,24 @@ import sys
 from collections.abc import Sequence
 
 from awb.errors import AWBError
-from examples.chestxray14 import audit, evaluate_command, explain_command, prepare, train_command
+from examples.chestxray14 import (
+    audit,
+    compare_command,
+    evaluate_command,
+    explain_command,
+    prepare,
+    reproduce_command,
+    train_command,
+)
 
 COMMANDS = {
     "prepare": prepare,
     "audit": audit,
     "train": train_command,
     "evaluate": evaluate_command,
+    "compare": compare_command,
     "explain": explain_command,
+    "reproduce": reproduce_command,
 }
 
 

@@ -21,6 +21,8 @@ from awb.study import (
     operating_points,
 )
 from awb.table import Table
+from examples.chestxray14.checkpoint import require_same_run, write_bytes
+from examples.chestxray14.run_folder import RunFolder, identity
 from examples.chestxray14.study_data import SUBGROUPS, Study, add_study_arguments, study_of
 
 AGES = (0, 18, 40, 60, 80)  # of the subgroups; in years
@@ -35,30 +37,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    folder = RunFolder(args.run)
+    study = study_of(args, folder.read_recipe())
+    print(study.headline(), flush=True)
+    for title, result in evaluate_run(folder, study, args.workers, args.replicates).items():
+        print(f"\n## {title}\n\n{result}")
+    return 0
+
+
+def evaluate_run(folder: RunFolder, study: Study, workers: int = 0, n_replicates: int = 2000) -> dict[str, Table]:
+    """Predict, and write predictions, labels, the tables and the model card into the run's folder.
+
+    Returns:
+        The tables by their titles.
+
+    Raises:
+        AWBError: As `predict_run`, or no class has both labels in the validation set.
+    """
     from examples.chestxray14.model_card import write_model_card
     from examples.chestxray14.predict import write_labels, write_predictions
-    from examples.chestxray14.run_folder import RunFolder
 
-    folder = RunFolder(args.run)
-    recipe = folder.read_recipe()
-    study = study_of(args, recipe)
-    print(study.headline(), flush=True)
-    validation, probs = predict_run(folder, study, args.workers)
-    out = folder.path / "evaluation"
+    validation, probs = predict_run(folder, study, workers)
+    out = folder.evaluation
     out.mkdir(exist_ok=True)
     for name, table in (("validation", validation), ("test", study.test)):
         write_predictions(out / f"predictions-{name}.csv", table, probs[name])
         write_labels(out / f"labels-{name}.csv", table)
-    tables = dict(evaluation_tables(study.test, probs["test"], validation, probs["validation"], args.replicates))
-    for title, result in tables.items():
-        print(f"\n## {title}\n\n{result}")
+    tables = dict(evaluation_tables(study.test, probs["test"], validation, probs["validation"], n_replicates))
     text = "".join(f"## {title}\n\n{result.to_markdown()}\n\n" for title, result in tables.items())
-    (out / "evaluation.md").write_text(f"{study.headline()}\n\n{text}")
-    write_model_card(folder, recipe, study, next(iter(tables.values())))
-    return 0
+    write_bytes(out / "evaluation.md", f"{study.headline()}\n\n{text}".encode())  # last: it says that all is there
+    write_model_card(folder, folder.read_recipe(), study, next(iter(tables.values())))
+    return tables
 
 
-def predict_run(folder: Any, study: Study, workers: int) -> tuple[LabelTable, dict[str, Floats]]:
+def predict_run(folder: RunFolder, study: Study, workers: int) -> tuple[LabelTable, dict[str, Floats]]:
     """A run's weights on its last stage's validation set, and on its test set.
 
     Returns:
@@ -67,11 +79,9 @@ def predict_run(folder: Any, study: Study, workers: int) -> tuple[LabelTable, di
     Raises:
         AWBError: The run has not finished, or was trained on another split, other classes or images.
     """
-    from examples.chestxray14.checkpoint import require_same_run
     from examples.chestxray14.dataset import XrayDataset
     from examples.chestxray14.load_run import load_run
     from examples.chestxray14.predict import predict_logits
-    from examples.chestxray14.run_folder import identity
     from examples.chestxray14.trainer import make_accelerator
 
     recipe = folder.read_recipe()

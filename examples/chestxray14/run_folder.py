@@ -6,6 +6,7 @@ import csv
 import fcntl
 import io
 import json
+import os
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from awb.errors import AWBError
 from examples.chestxray14.checkpoint import require_same_run, write_bytes
@@ -49,6 +52,14 @@ class RunFolder:
         return self.path / "weights.safetensors"
 
     @property
+    def epochs(self) -> Path:
+        return self.path / "epochs.csv"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation"
+
+    @property
     def card(self) -> Path:
         return self.path / "MODEL_CARD.md"
 
@@ -75,6 +86,7 @@ class RunFolder:
             "synthetic": study.synthetic,
             "images": {name: len(table) for name, table in study.sets.items()},
             "versions": versions(),
+            "device": device_name(),
         }
         write_bytes(self.info, json.dumps(info, indent=2).encode())
 
@@ -123,6 +135,13 @@ def identity(recipe: Recipe, study: Study) -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Of Python and the packages that decide the numbers."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def device_name() -> str:
+    """What the first process trains on."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} {platform.machine()} cores"
 
 
 class Log:

@@ -16,7 +16,7 @@ from examples.chestxray14 import splits
 from examples.chestxray14.images import find_nih_file, read_table
 from examples.chestxray14.labels import read_data_entry, read_list
 from examples.chestxray14.phantoms.write import SIGNATURE
-from examples.chestxray14.recipe import Recipe, SplitSettings
+from examples.chestxray14.recipe import Recipe, SplitSettings, StageSettings
 from examples.chestxray14.store import ImageStore
 
 SUBGROUPS = ("view", "sex", "age")  # of the table's columns, if it has them
@@ -43,10 +43,10 @@ class Study:
         return self.split.tables(self.table)
 
     def train(self, stage: TrainingStage) -> LabelTable:
-        return self.sets[f"{_sets_of(stage)}/train"]
+        return self.sets[f"{sets_of(stage)}/train"]
 
     def validation(self, stage: TrainingStage) -> LabelTable:
-        return self.sets[f"{_sets_of(stage)}/validation"]
+        return self.sets[f"{sets_of(stage)}/validation"]
 
     @property
     def test_name(self) -> str:
@@ -63,7 +63,7 @@ class Study:
         Raises:
             AWBError: They do, or the recipe allows a pair that it does not use.
         """
-        used = list(dict.fromkeys(_sets_of(stage) for stage in recipe.schedule().stages))
+        used = list(dict.fromkeys(sets_of(stage) for stage in recipe.schedule().stages))
         held_out = [f"{name}/validation" for name in used] + [self.test_name]
         require_disjoint(
             {f"{name}/train": self.sets[f"{name}/train"] for name in used},
@@ -110,6 +110,21 @@ def load_study(
     return Study(labels, images, split, (folder / SIGNATURE).is_file())
 
 
+@dataclass(frozen=True)
+class StudySource:
+    """Where studies are read from: `load_study` but for the split, which is a recipe's."""
+
+    folder: Path
+    store: Path
+    table: Path | None = None
+    lists: tuple[Path, ...] | None = None
+
+    def study(self, recipe: Recipe) -> Study:
+        """The study of a recipe. Three lists are used by the split `lists` alone."""
+        lists = self.lists if recipe.data.split.name == "lists" else None
+        return load_study(self.folder, self.store, recipe.data.split, table=self.table, lists=lists)
+
+
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     """The options from which `study_of` makes a study."""
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="what prepare read: labels, lists")
@@ -120,12 +135,17 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def source_of(args: argparse.Namespace) -> StudySource:
+    """Of a command that trains several recipes."""
+    return StudySource(args.data, args.store, args.table, tuple(args.lists) if args.lists else None)
+
+
 def study_of(args: argparse.Namespace, recipe: Recipe) -> Study:
     return load_study(args.data, args.store, recipe.data.split, table=args.table, lists=args.lists)
 
 
-def _sets_of(stage: TrainingStage) -> str:
-    # `splits.py`: the sets of stage1 hold the images with a finding, those of stage2 all
+def sets_of(stage: TrainingStage | StageSettings) -> str:
+    """The sets of `splits.py` that a stage trains and validates on: stage1 are those of images with a finding."""
     return "stage1" if stage.samples == "abnormal" else "stage2"
 
 

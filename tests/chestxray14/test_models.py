@@ -28,7 +28,7 @@ def test_the_placements_are_those_of_the_report(name: str, row: int) -> None:
 
 
 def test_without_the_final_relu_features_may_be_negative_and_all_else_is_densenet() -> None:
-    model = build_model(settings("report-ours2", pretrained=False), 14, 64, 0).eval()
+    model = build_model(settings("report-densenet121-last", pretrained=False), 14, 64, 0).eval()
     assert isinstance(model, DenseNetWithoutFinalReLU)
     seen = []
     model.classifier.register_forward_pre_hook(lambda module, args: seen.append(args[0]))

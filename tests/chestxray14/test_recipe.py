@@ -24,9 +24,21 @@ def test_the_files_are_what_the_script_writes_and_nothing_else() -> None:
 
 
 def test_the_two_stage_recipes_have_the_schedules_of_the_report() -> None:
-    ours1, ours2 = (load_recipe(RECIPES / f"report-ours{i}.yaml").schedule() for i in (1, 2))
-    assert ours1.checksum == two_stage(loss=BCELoss()).checksum
-    assert ours2.checksum == two_stage().checksum
+    ours1, ours2 = (load_recipe(RECIPES / f"vgg16_bn-last-lka-{losses}.yaml") for losses in ("bce_bce", "bce_focal"))
+    assert ours1.schedule().checksum == two_stage(loss=BCELoss()).checksum
+    assert ours2.schedule().checksum == two_stage().checksum
+
+
+@pytest.mark.parametrize(("ours", "losses"), [(1, "bce_bce"), (2, "bce_focal")])
+def test_the_headline_recipes_are_vgg_with_three_blocks_on_the_report_s_split(ours: int, losses: str) -> None:
+    # the names of its weights: vgg_lka_3_block_8768 and vgg_lka_3_block_8818
+    report = load_recipe(RECIPES / f"report-ours{ours}.yaml").model_dump()
+    study = load_recipe(RECIPES / f"vgg16_bn-last-lka-{losses}.yaml").model_dump()
+    assert report["data"]["split"]["name"] == "report"
+    differ = {"name", "model", "data", "stages"}
+    assert {key for key in report if report[key] != study[key]} == differ
+    assert report["model"] == study["model"] | {"init": "default"}
+    assert [stage | {"frozen": {}} for stage in study["stages"]] == list(report["stages"])
 
 
 def test_a_recipe_survives_being_written_and_read(tmp_path: Path) -> None:

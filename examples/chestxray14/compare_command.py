@@ -1,0 +1,83 @@
+"""Compare evaluated runs on the same test patients: the paired difference of each from the first, by finding."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from awb.errors import AWBError
+from awb.study import compare
+from awb.table import Table
+from examples.chestxray14.evaluated_run import FEWEST, EvaluatedRun, read_evaluated
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of evaluated runs; the first is A")
+    parser.add_argument("--metric", choices=("auroc", "auprc"), default="auroc", help="(default: %(default)s)")
+    parser.add_argument("--replicates", type=int, default=2000, metavar="N", help="of the bootstrap (%(default)s)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the tables as Markdown")
+
+
+def run(args: argparse.Namespace) -> int:
+    if len(args.runs) < 2:
+        raise AWBError("one run to compare; give two or more")
+    runs = [read_evaluated(path) for path in args.runs]
+    names = _names(args.runs)
+    headline = _headline(runs[0])
+    print(headline)
+    parts = [headline]
+    for name, other in zip(names[1:], runs[1:], strict=True):
+        table = compare_runs(
+            runs[0], other, names=(names[0], name), metric=args.metric, n_replicates=args.replicates
+        )  # fmt: skip
+        title = f"{name} against {names[0]}"
+        print(f"\n## {title}\n\n{table}")
+        parts.append(f"## {title}\n\n{table.to_markdown()}")
+    if args.out:
+        args.out.write_text("\n\n".join(parts) + "\n")
+    return 0
+
+
+def compare_runs(
+    a: EvaluatedRun, b: EvaluatedRun, *, names: tuple[str, str], metric: str = "auroc", n_replicates: int = 2000
+) -> Table:
+    """`awb.study.compare` of two runs on their test set, of the findings that enough patients have.
+
+    Raises:
+        AWBError: No finding is supported, their test sets or labels are not the same, or one of them has trained on test images and the
+            other has not: the difference would be the leak's.
+    """
+    if a.test.classes != b.test.classes or not np.array_equal(a.test.images, b.test.images):
+        raise AWBError(
+            f"{names[0]} and {names[1]} have different test sets ({a.split.name}: {len(a.test):,} images; "
+            f"{b.split.name}: {len(b.test):,}); only runs on the same test images can be compared"
+        )
+    if not np.array_equal(a.test.labels, b.test.labels, equal_nan=True):
+        raise AWBError(f"{names[0]} and {names[1]} have different labels for the same test images")
+    if (a.seen > 0) != (b.seen > 0):
+        leaking = names[0] if a.seen else names[1]
+        raise AWBError(f"{leaking} has trained on images of its test set, the other has not; they cannot be compared")
+    use = a.supported
+    if not use.any():
+        raise AWBError(f"no finding has {FEWEST} test patients with it and {FEWEST} without; nothing can be compared")
+    table = compare(
+        a.test.labels[:, use], a.probs[:, use], b.probs[:, use], a.patients, names=names,
+        metric=metric,  # type: ignore[arg-type]
+        classes=np.array(a.test.classes)[use].tolist(), n_replicates=n_replicates,
+    )  # fmt: skip
+    notes = (f"left out, since fewer than {FEWEST} patients have it: {', '.join(a.unsupported)}",)
+    return Table(table.headers, table.rows, (*table.notes, *(notes if a.unsupported else ())))
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Short names: the folders' own, unless two are the same."""
+    names = [folder.resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+
+
+def _headline(first: EvaluatedRun) -> str:
+    kind = "SYNTHETIC phantoms, no figure has a medical meaning; " if first.synthetic else ""
+    return f"{kind}split {first.split.name}; {len(first.test):,} test images of {first.n_patients:,} patients"

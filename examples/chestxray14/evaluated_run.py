@@ -1,0 +1,112 @@
+"""A run that was trained and evaluated, read back from its folder."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from awb.errors import AWBError
+from awb.study import LabelTable, Split, read_labels, read_predictions
+from examples.chestxray14.predict import PATIENT
+from examples.chestxray14.recipe import Recipe
+from examples.chestxray14.run_folder import RunFolder
+from examples.chestxray14.study_data import sets_of
+
+Floats = npt.NDArray[np.float64]
+FEWEST = 5  # patients with a finding, and without: with fewer, 1 of 150 replicates and more has none of them
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedRun:
+    """What `train` and `evaluate` left.
+
+    Attributes:
+        folder: Of the run.
+        recipe: As it was trained.
+        info: What `run.json` says.
+        split: On which.
+        test: Labels and patients of the test set.
+        probs: Of the test set, float64 (n, C).
+        seconds: Of each stage, all its epochs with their validation. An epoch that was killed counts from where it
+            went on.
+        epochs: That each stage ran.
+    """
+
+    folder: RunFolder
+    recipe: Recipe
+    info: dict[str, Any]
+    split: Split
+    test: LabelTable
+    probs: Floats
+    seconds: dict[str, float]
+    epochs: dict[str, int]
+
+    @property
+    def synthetic(self) -> bool:
+        return bool(self.info["synthetic"])
+
+    @cached_property
+    def n_patients(self) -> int:
+        return len(np.unique(self.patients))
+
+    @property
+    def patients(self) -> npt.NDArray[np.str_]:
+        assert self.test.groups is not None
+        return self.test.groups
+
+    @cached_property
+    def supported(self) -> npt.NDArray[np.bool_]:
+        """The findings, (C,), that enough test patients have, and have not, for an interval to mean something."""
+        labels = self.test.labels
+        counts = [[len(np.unique(self.patients[column == value])) for value in (0, 1)] for column in labels.T]
+        return np.asarray([min(both) >= FEWEST for both in counts])
+
+    @property
+    def unsupported(self) -> list[str]:
+        return [name for name, ok in zip(self.test.classes, self.supported, strict=True) if not ok]
+
+    @cached_property
+    def seen(self) -> float:
+        """The share of test images that the weights were trained or chosen on."""
+        used = {image for name in self.used_sets for image in self.split.sets[name]}
+        return sum(image in used for image in self.test.images.tolist()) / len(self.test)
+
+    @property
+    def used_sets(self) -> list[str]:
+        """The sets of the split that its stages train and validate on."""
+        stages = dict.fromkeys(map(sets_of, self.recipe.stages))
+        return [f"{stage}/{part}" for stage in stages for part in ("train", "validation")]
+
+
+def read_evaluated(path: str | Path) -> EvaluatedRun:
+    """Read a run's folder.
+
+    Raises:
+        AWBError: This is no run, or it was not evaluated.
+    """
+    folder = RunFolder(Path(path))
+    recipe, info = folder.read_recipe(), folder.read_info()
+    if not is_evaluated(folder):
+        raise AWBError(f"{path} was not evaluated yet: run `evaluate {path} …`")
+    classes = tuple(info["classes"])
+    test = read_labels(folder.evaluation / "labels-test.csv", group=PATIENT, classes=classes)
+    probs = read_predictions(folder.evaluation / "predictions-test.csv", test)
+    seconds: dict[str, float] = {}
+    epochs: dict[str, int] = {}
+    with folder.epochs.open(newline="") as file:
+        for row in csv.DictReader(file):
+            name = row["stage"]
+            seconds[name] = seconds.get(name, 0.0) + float(row["seconds"])
+            epochs[name] = epochs.get(name, 0) + 1
+    return EvaluatedRun(folder, recipe, info, Split.load(folder.split), test, probs, seconds, epochs)
+
+
+def is_evaluated(folder: RunFolder) -> bool:
+    """`evaluate` writes its tables last."""
+    return (folder.evaluation / "evaluation.md").is_file()

@@ -1,0 +1,128 @@
+"""The report's tables, with the split and a 95 % interval in every row, and its own figures beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import awb
+from awb.study import audit_leakage, evaluate
+from awb.study.metrics.table_columns import interval_header
+from awb.table import Table
+from examples.chestxray14.audit import count_sets
+from examples.chestxray14.evaluated_run import FEWEST, EvaluatedRun
+from examples.chestxray14.recipe import Recipe
+from examples.chestxray14.reproduce.cells import profile_network
+from examples.chestxray14.reproduce.factors import factors_of, published_auroc
+from examples.chestxray14.reproduce.published import TABLE_4, TYPO
+from examples.chestxray14.study_data import Study
+
+AUROC, AUPRC = interval_header("AUROC", 0.95), interval_header("AUPRC", 0.95)
+
+
+def cells_table(runs: Mapping[str, EvaluatedRun], n_replicates: int = 2000) -> Table:
+    """A row a cell: what it is, on which split, its macro AUROC and AUPRC, and the report's mean AUROC.
+
+    Args:
+        runs: By cell.
+        n_replicates: Of the bootstrap of patients.
+    """
+    headers = (
+        "cell", "network", "blocks", "losses", "split", "test images", "patients", "seen in training", "findings",
+        "macro AUROC", "95 %", "macro AUPRC", "95 % ", "the report's AUROC",
+    )  # fmt: skip
+    rows, left_out = [], dict[str, None]()
+    for name, run in runs.items():
+        factors, overall = factors_of(run.recipe), overall_figures(run, n_replicates)
+        blocks = factors.attention if factors.attention == "none" else (
+            f"{factors.attention}, {factors.placement}, {factors.init}"
+        )  # fmt: skip
+        rows.append((
+            name, factors.network, blocks, factors.losses, run.split.name, len(run.test), run.n_patients,
+            f"{100 * run.seen:.1f} %", int(run.supported.sum()), overall["AUROC"], overall[AUROC],
+            overall["AUPRC"], overall[AUPRC], published_auroc(factors),
+        ))  # fmt: skip
+        left_out |= dict.fromkeys(run.unsupported)
+    notes = [f"macro: the mean of the findings that at least {FEWEST} test patients have and {FEWEST} have not"]
+    if left_out:
+        notes.append(f"not averaged somewhere for want of patients: {', '.join(left_out)}")
+    notes.append(
+        "intervals: percentile bootstrap of patients, 95 %; one training each, so the seed's part is not in them"
+    )
+    return Table(headers, tuple(rows), tuple(notes))
+
+
+def overall_figures(run: EvaluatedRun, n_replicates: int = 2000) -> dict[str, Any]:
+    """The macro row of `awb.study.evaluate` over the findings that are supported; None throughout if there is none."""
+    use = run.supported
+    if not use.any():
+        return dict.fromkeys(("AUROC", AUROC, "AUPRC", AUPRC))
+    *_, overall = evaluate(run.test.labels[:, use], run.probs[:, use], run.patients, n_replicates=n_replicates)
+    return overall
+
+
+def cost_table(recipes: Iterable[Recipe]) -> Table:
+    """Parameters and MACs of the report's six networks, its Table 4 beside ours, and of those that were run.
+
+    All with 14 findings; one image in eval mode, counted by fvcore.
+
+    Args:
+        recipes: Of the cells.
+    """
+    headers = ("network", "blocks", "image", "params", "the report's", "GMACs", "the report's ", "params of blocks")
+    rows, notes = [], [f"its Table 4 calls multiply–accumulates FLOPs; {TYPO}"]
+    for cost in TABLE_4:
+        table = awb.profile_placements(lambda cost=cost: _backbone(cost.backbone), [cost.stages], 224)
+        (row,) = table
+        rows.append((
+            cost.backbone, f"lka, {cost.placement}", 224, row["params"], cost.params, _giga(row["MACs"]),
+            f"{cost.gmacs:.2f}", row["AWB params"],
+        ))  # fmt: skip
+        notes += [f"{cost.backbone}: {note}" for note in table.notes]
+    published = {(cost.backbone, "lka", cost.stages) for cost in TABLE_4}
+    for recipe in recipes:
+        model, size = recipe.model, recipe.data.image_size
+        key = (model.backbone, model.attention, model.placement)
+        if key in published and size == 224:
+            continue
+        published.add(key)
+        table = profile_network(recipe)
+        (row,) = table
+        blocks = "none" if model.attention is None else f"{model.attention}, {model.placement}"
+        rows.append((
+            model.backbone, blocks, size, row["params"], None, _giga(row["MACs"]), None, row["AWB params"],
+        ))  # fmt: skip
+        notes += [f"{model.backbone}: {note}" for note in table.notes]
+    return Table(headers, tuple(rows), tuple(dict.fromkeys(notes)))
+
+
+def time_table(runs: Mapping[str, EvaluatedRun]) -> Table:
+    """Seconds of each stage of each cell."""
+    rows = [
+        (name, run.split.name, run.info.get("device"), stage, run.epochs[stage], seconds, seconds / run.epochs[stage])
+        for name, run in runs.items()
+        for stage, seconds in run.seconds.items()
+    ]
+    notes = (
+        "epochs with their validation; the LR finder and what was lost when a run was killed are not in them; "
+        "other work on the same machine is",
+    )
+    return Table(("cell", "split", "device", "stage", "epochs", "seconds", "seconds an epoch"), tuple(rows), notes)
+
+
+def split_tables(study: Study) -> dict[str, Table]:
+    """Sizes of a split's sets, and what they share."""
+    return {
+        f"Sets of the split {study.split.name}": count_sets(study.sets),
+        f"What the sets of {study.split.name} share": audit_leakage(study.sets, per_class=False),
+    }
+
+
+def _backbone(name: str) -> Any:
+    import torchvision
+
+    return awb.replace_head(getattr(torchvision.models, name)(weights=None), 14)
+
+
+def _giga(macs: int) -> str:
+    return f"{macs / 1e9:.2f}" if macs >= 1e7 else f"{macs / 1e9:.4f}"

@@ -1,0 +1,122 @@
+"""Train and evaluate the cells that nobody has done, in one folder that any number of processes share."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from awb.errors import AWBError
+from examples.chestxray14.checkpoint import write_bytes
+from examples.chestxray14.evaluate_command import evaluate_run
+from examples.chestxray14.evaluated_run import is_evaluated
+from examples.chestxray14.model_card import write_model_card
+from examples.chestxray14.recipe import Recipe
+from examples.chestxray14.reproduce.claims import claim, holder
+from examples.chestxray14.run_folder import RunFolder
+from examples.chestxray14.study_data import StudySource
+from examples.chestxray14.trainer import Trainer, TrainerOptions
+
+State = Literal["done", "failed", "in progress", "not begun", "begun"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """The folder that is shared.
+
+    Attributes:
+        path: It has `runs/`, `claims/`, `failed/`, `figures/` and the report.
+    """
+
+    path: Path
+
+    def run(self, cell: str) -> RunFolder:
+        return RunFolder(self.path / "runs" / cell)
+
+    def failure(self, cell: str) -> Path:
+        return self.path / "failed" / f"{cell}.txt"
+
+    @property
+    def claims(self) -> Path:
+        return self.path / "claims"
+
+    def state(self, cell: str) -> tuple[State, str]:
+        """Where a cell stands, and whatever there is to say of it."""
+        if is_evaluated(self.run(cell)):
+            return "done", ""
+        if (host := holder(self.claims, cell)) is not None:
+            return "in progress", f"on {host}"
+        if self.failure(cell).is_file():
+            return "failed", self.failure(cell).read_text().strip().splitlines()[-1]
+        if self.run(cell).info.is_file():
+            return "begun", "reproduce again, and it goes on"
+        return "not begun", ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process is sent.
+
+    Attributes:
+        output: The shared folder.
+        cells: Recipes by name.
+        source: Of the studies.
+        options: Of the trainer.
+        n_replicates: Of the bootstrap.
+        threads: Of torch in this process; 0 leaves them.
+    """
+
+    output: Output
+    cells: Mapping[str, Recipe]
+    source: StudySource
+    options: TrainerOptions
+    n_replicates: int
+    threads: int
+
+
+def work(job: Job) -> int:
+    """Do cells until none is left that nobody does. One that fails is written down, and the others go on.
+
+    Returns:
+        How many were done here.
+    """
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    done = 0
+    for cell, recipe in job.cells.items():
+        if is_evaluated(job.output.run(cell)):
+            continue
+        held = claim(job.output.claims, cell)
+        if held is None:
+            continue
+        with held:
+            if is_evaluated(job.output.run(cell)):  # by the one who has just given it up
+                continue
+            done += _do(cell, recipe, job)
+    return done
+
+
+def _do(cell: str, recipe: Recipe, job: Job) -> bool:
+    failure, started = job.output.failure(cell), time.monotonic()
+    failure.unlink(missing_ok=True)
+    print(f"{cell}: begins", flush=True)
+    try:
+        study, folder = job.source.study(recipe), job.output.run(cell)
+        if not folder.weights.is_file():
+            Trainer(recipe, study, folder, job.options).run()
+            write_model_card(folder, recipe, study)
+        evaluate_run(folder, study, job.options.workers, job.n_replicates)
+    # whatever goes wrong with one cell, such as a download or memory, is that cell's: it is shown in the report
+    except Exception as error:
+        text = str(error) if isinstance(error, AWBError) else traceback.format_exc()
+        failure.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(failure, f"{text}\n".encode())
+        print(f"{cell}: FAILED, {text.strip().splitlines()[-1]}", flush=True)
+        return False
+    print(f"{cell}: done in {time.monotonic() - started:,.0f} s", flush=True)
+    return True

@@ -1,0 +1,69 @@
+"""Train and evaluate all cells of the study, and write one report of them.
+
+Killed at any moment, the same command goes on. Any number of processes, on any number of machines, may share the
+output folder: no cell is done twice. With several GPUs, start one process for each:
+`CUDA_VISIBLE_DEVICES=0 python -m examples.chestxray14 reproduce … &`, and so on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from awb.errors import AWBError
+from examples.chestxray14.study_data import add_study_arguments, source_of
+from examples.chestxray14.train_command import read_overrides
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, help="the folder of all runs and the report; it may be shared")
+    add_study_arguments(parser)
+    parser.add_argument(
+        "--cells", nargs="+", default=[], metavar="RECIPE",
+        help="names of recipes, as in a shell (`vgg16_bn-*-lka-*`), or YAML files; by default all but demo and tiny",
+    )  # fmt: skip
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="in place of each recipe's value, as in train"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="processes here, which part the cores (default: 1)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that load images, of each (default: 0)")
+    parser.add_argument("--checkpoint-every", type=int, default=500, metavar="STEPS", help="(default: %(default)s)")
+    parser.add_argument("--replicates", type=int, default=2000, metavar="N", help="of the bootstraps (%(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="print the cells with what each would cost, and end")
+    parser.add_argument(
+        "--tflops", type=float, default=20.0, help="10¹² operations a second, for --dry-run (default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what can be done; 1 if a cell failed."""
+    # here, so that the other commands start without it
+    from examples.chestxray14.processes import run_all
+    from examples.chestxray14.reproduce.cells import estimate, find_cells
+    from examples.chestxray14.reproduce.work import Job, Output, work
+    from examples.chestxray14.reproduce.write import write_report
+    from examples.chestxray14.trainer import TrainerOptions
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise AWBError("reproduce is not for a launcher: start one process for each GPU, without it; they share cells")
+    for name in ("jobs", "replicates", "checkpoint_every", "tflops"):
+        if getattr(args, name) <= 0:
+            raise AWBError(f"--{name.replace('_', '-')} {getattr(args, name)}: expected more than 0")
+    cells, source = find_cells(args.cells, read_overrides(args.set)), source_of(args)
+    if args.dry_run:
+        print(estimate(cells, map(source.study, cells.values()), args.tflops))
+        return 0
+    output = Output(args.out)
+    output.path.mkdir(parents=True, exist_ok=True)
+    threads = max(1, (os.cpu_count() or 1) // args.jobs) if args.jobs > 1 else 0
+    job = Job(
+        output, cells, source, TrainerOptions(args.workers, args.checkpoint_every), args.replicates, threads
+    )  # fmt: skip
+    done = sum(run_all(work, [job] * args.jobs, args.jobs))
+    states = [output.state(cell)[0] for cell in cells]
+    print(f"{done} cells done here; of {len(cells)} in all, " + ", ".join(
+        f"{states.count(state)} {state}" for state in dict.fromkeys(states)
+    ))  # fmt: skip
+    print(f"report: {write_report(output, cells, source, args.replicates)}")
+    return 1 if "failed" in states else 0
