@@ -7,7 +7,7 @@
 - the report as it ran (7 files): default initialisation, its leaking split, its DenseNet121 without the final ReLU, no
   part frozen; its headline rows Ours(1) and Ours(2), which are VGG16-BN with LKA behind its last three blocks, and its
   other five placements under the schedule of Ours(2);
-- two for a CPU and phantoms: `demo` (pretrained EfficientNet-Lite0) and `tiny` (a small network, minutes).
+- five for a CPU and phantoms: `demo` (pretrained EfficientNet-Lite0, at each placement) and `tiny` (a small network).
 
 The files are complete by themselves; a test holds them and this script together.
 """
@@ -51,7 +51,8 @@ def study_recipes() -> Iterator[Recipe]:
             ours = (backbone, word) == ("vgg16_bn", "last")
             yield _report("report-ours2" if ours else f"report-{backbone}-{word}", model, "bce_focal")
     yield _report("report-ours1", _model("vgg16_bn", "last:3", "lka", "default"), "bce_bce")
-    yield _demo()
+    for name, placement in (("demo-plain", "plain"), ("demo-after", "after"), ("demo", "last:2"), ("demo-all", "all")):
+        yield _demo(name, placement)
     yield _tiny()
 
 
@@ -92,14 +93,15 @@ def _parse(
     return parse_recipe(content, name)
 
 
-def _demo() -> Recipe:
-    model = {**_model("efficientnet_lite0", "last:2", "lka", "identity"), "dropout": 0.2}
+def _demo(name: str, placement: str) -> Recipe:
+    blocks = (None, None) if placement == "plain" else ("lka", "identity")
+    model = {**_model("efficientnet_lite0", placement, *blocks), "dropout": 0.2}
     data = {**_data(128, 32, "nested", []), "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
     stages = [
         _stage("abnormal", "abnormal", _BCE, 3, frozen=1, lr=1e-3, weight_decay=1e-3),
         _stage("all", "all", _FOCAL, 3, frozen=0, lr=5e-4, weight_decay=1e-2),
     ]
-    return _parse("demo", model, data, stages, None)
+    return _parse(name, model, data, stages, None)
 
 
 def _tiny() -> Recipe:
