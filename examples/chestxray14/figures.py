@@ -150,6 +150,7 @@ def label_frequencies(table: LabelTable, title: str) -> Figure:
     axes.set(xlabel=f"images, of {len(table):,}", xlim=(0, 1.18 * max(counts.max(), 1)))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.margins(y=0.02)
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -211,9 +212,8 @@ def _figure(width: float, height: float, title: str, note: str = "") -> Figure:
 
 def _reliability(axes: Axes, known: Known, points: Sequence[Sequence[object]]) -> None:
     """One panel: images, mean probability and share of positives of each bin."""
-    axes.set_title(known.name, fontsize="medium")
     if not points:
-        axes.text(0.5, 0.5, "no known label", ha="center", va="center", transform=axes.transAxes)
+        axes.set_title(f"{known.name}\nno known label", fontsize="small")
         axes.set(xticks=[], yticks=[], aspect="equal")
         return
     count, mean, share = np.array(points, dtype=np.float64).T
@@ -226,8 +226,8 @@ def _reliability(axes: Axes, known: Known, points: Sequence[Sequence[object]]) -
         axis.set_major_locator(MaxNLocator(3))
     axes.tick_params(labelsize="small")
     low, high = int(count.min()), int(count.max())
-    text = f"{_positives(known)} positive\n{low:,}" + (f"–{high:,}" if high > low else "") + " a bin"
-    axes.text(0.04, 0.96, text, ha="left", va="top", fontsize="x-small", transform=axes.transAxes)
+    images = f"{low:,}" if low == high else f"{low:,}–{high:,}"
+    axes.set_title(f"{known.name}\n{_positives(known)} positive, {images} a bin", fontsize="small")
 
 
 def _positives(known: Known) -> str:

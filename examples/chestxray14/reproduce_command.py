@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from awb.errors import AWBError
-from examples.chestxray14.study_data import add_study_arguments, source_of
+from examples.chestxray14.recipe import Recipe
+from examples.chestxray14.study_data import StudySource, add_study_arguments, source_of
 from examples.chestxray14.train_command import read_overrides
 
 
@@ -39,11 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what can be done; 1 if a cell failed."""
     # here, so that the other commands start without it
-    from examples.chestxray14.processes import run_all
     from examples.chestxray14.reproduce.cells import estimate, find_cells
-    from examples.chestxray14.reproduce.work import Job, Output, work
-    from examples.chestxray14.reproduce.write import write_report
-    from examples.chestxray14.trainer import TrainerOptions
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise AWBError("reproduce is not for a launcher: start one process for each GPU, without it; they share cells")
@@ -54,6 +52,15 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(estimate(cells, map(source.study, cells.values()), args.tflops))
         return 0
+    return _reproduce(args, cells, source)
+
+
+def _reproduce(args: argparse.Namespace, cells: Mapping[str, Recipe], source: StudySource) -> int:
+    from examples.chestxray14.processes import run_all
+    from examples.chestxray14.reproduce.work import Job, Output, work
+    from examples.chestxray14.reproduce.write import write_report
+    from examples.chestxray14.trainer import TrainerOptions
+
     output = Output(args.out)
     output.path.mkdir(parents=True, exist_ok=True)
     threads = max(1, (os.cpu_count() or 1) // args.jobs) if args.jobs > 1 else 0

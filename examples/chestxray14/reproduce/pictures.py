@@ -9,17 +9,11 @@ from PIL import Image
 
 from examples.chestxray14.boxes import Boxes
 from examples.chestxray14.evaluated_run import EvaluatedRun
+from examples.chestxray14.example_boxes import example_boxes
 from examples.chestxray14.explain import Inputs
 from examples.chestxray14.explain_models import load_runs
 from examples.chestxray14.explain_study import map_makers, overlays
-from examples.chestxray14.figures import (
-    co_occurrence,
-    example_boxes,
-    label_frequencies,
-    reliability_curves,
-    roc_curves,
-    save,
-)
+from examples.chestxray14.figures import co_occurrence, label_frequencies, reliability_curves, roc_curves, save
 from examples.chestxray14.localisation import Case, find_cases
 from examples.chestxray14.overlay import sheet
 from examples.chestxray14.reproduce.factors import PLAIN, factors_of
@@ -50,7 +44,7 @@ def draw_data(folder: Path, study: Study, boxes: Boxes | None) -> dict[str, Path
         save(draw(study.table, f"{kind}{caption.lower()}, {len(study.table):,} images"), path)
     if boxes is not None and len(boxes.of(study.store.names)):
         drawn["Example boxes"] = path = folder / "boxes.png"
-        example_boxes(study.store, boxes).save(path)
+        example_boxes(study.store, boxes, f"{kind}boxes around findings").save(path)
     return drawn
 
 
