@@ -13,7 +13,7 @@ from examples.chestxray14.labels import FINDINGS
 from examples.chestxray14.overlay import MARGIN, overlay, sheet
 from examples.chestxray14.store import ImageStore
 
-_PICTURE = 256  # pixels of a side, at least
+_SIDE = 256  # pixels of a picture
 _LETTER = 6  # pixels of a caption's letter, as a rule
 _PAPER, _INK = (255, 255, 255), (0, 0, 0)
 
@@ -33,11 +33,10 @@ def example_boxes(
     Raises:
         AWBError: No box of any of the findings is on an image of the store.
     """
-    side = store.size * max(1, _PICTURE // store.size)
-    chosen = first_boxed(boxes.scaled_to(side).of(store.names), findings)
+    chosen = first_boxed(boxes.scaled_to(_SIDE).of(store.names), findings)
     if not chosen:
         raise AWBError(f"no image of the store {store.folder} has a box of {shortlist(findings, 20)}")
-    pictures = [_boxed(store, of, side) for of in chosen.values()]
+    pictures = [_boxed(store, of) for of in chosen.values()]
     captions = [f"{finding}, {of[0].image}" for finding, of in chosen.items()]
     strips = []
     for start in range(0, len(pictures), columns):
@@ -58,8 +57,8 @@ def first_boxed(boxes: Iterable[Box], findings: Sequence[str]) -> dict[str, tupl
     return first
 
 
-def _boxed(store: ImageStore, boxes: Sequence[Box], side: int) -> Image.Image:
-    image = Image.fromarray(store[boxes[0].image]).resize((side, side), Image.Resampling.BILINEAR)
+def _boxed(store: ImageStore, boxes: Sequence[Box]) -> Image.Image:
+    image = Image.fromarray(store[boxes[0].image]).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
     return overlay(image, None, boxes)
 
 
