@@ -57,7 +57,7 @@ def roc_curves(labels: npt.ArrayLike, probs: npt.ArrayLike, classes: Sequence[st
         raise AWBError(f"{len(areas)} ROC curves in one figure cannot be told apart; expected at most {len(_LINES)}")
     cases = list(check_cases(labels, probs, classes))
     left_out = ", ".join(f"{known.name} ({known.missing})" for known in cases if known.missing)
-    figure = _figure(8.4, 6, title, f"Left out, with one label only: {left_out}" if left_out else "")
+    figure = _figure(9, 6, title, f"Left out, with one label only: {left_out}" if left_out else "")
     axes = figure.add_subplot()
     for known, area, (colour, dash) in zip(cases, areas, _LINES, strict=False):
         if not known.missing:
@@ -107,7 +107,7 @@ def reliability_curves(
     rows = -(-len(cases) // columns)
     bins = "equally many images, as far as ties allow" if binning == "mass" else "equal width"
     note = f"{n_bins} bins of {bins}. A point's area grows with the images in its bin. Scales differ."
-    figure = _figure(max(2.3 * columns, 4), 2.4 * rows + 1, title, note)
+    figure = _figure(max(2.3 * columns, 4), 2.6 * rows + 1, title, note)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, known in zip(panels, cases, strict=False):
         _reliability(axes, known, [row[1:] for row in curve.rows if row[0] == known.name])
@@ -176,8 +176,8 @@ def co_occurrence(table: LabelTable, title: str) -> Figure:
     np.fill_diagonal(shares, np.nan)
     top = np.nanmax(shares, initial=0) or 1.0
     side = 0.55 * len(table.classes)
-    note = "" if known.all() else "Of the images whose label of the column's finding is known."
-    figure = _figure(side + 3, side + 2, title, note)
+    unknown = "" if known.all() else " Shares are of the images where the column's label is known."
+    figure = _figure(side + 3, side + 2, title, f"On the diagonal: the number of images.{unknown}")
     axes = figure.add_subplot()
     colours = colormaps["Blues"].with_extremes(bad="0.93")
     picture = axes.imshow(np.ma.masked_invalid(100 * shares), cmap=colours, vmin=0, vmax=100 * top)
@@ -190,14 +190,17 @@ def co_occurrence(table: LabelTable, title: str) -> Figure:
     axes.set_xticks(places, table.classes, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(places, table.classes)
     axes.set(xlabel="also has", ylabel="of the images with")
-    figure.colorbar(picture, ax=axes, label="% (on the diagonal: number of images)", shrink=0.7)
+    figure.colorbar(picture, ax=axes, label="%", shrink=0.7)
     return figure
 
 
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG. The same figure gives the same bytes: no date and no version are written."""
     data = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(data, format="png", dpi=DPI, metadata={"Software": None})
+    # tight: beside axes of equal aspect the layout may leave a label outside
+    FigureCanvasAgg(figure).print_figure(
+        data, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1, metadata={"Software": None}
+    )
     write_bytes(Path(path), data.getvalue())
 
 
@@ -227,7 +230,7 @@ def _reliability(axes: Axes, known: Known, points: Sequence[Sequence[object]]) -
     axes.tick_params(labelsize="small")
     low, high = int(count.min()), int(count.max())
     images = f"{low:,}" if low == high else f"{low:,}–{high:,}"
-    axes.set_title(f"{known.name}\n{_positives(known)} positive, {images} a bin", fontsize="small")
+    axes.set_title(f"{known.name}\n{_positives(known)} positive\n{images} images a bin", fontsize="small")
 
 
 def _positives(known: Known) -> str:
