@@ -31,12 +31,12 @@ def test_figures_are_the_reports(backbone: str, stages: str, params: int, gmacs:
 
 
 def test_the_script_holds_the_same_figures() -> None:
-    assert [(row.backbone, row.stages, row.params, row.gmacs) for row in table4.REPORT] == GOLDEN
+    assert [(row.backbone, row.stages, row.params, row.gmacs) for row in table4.TABLE_4] == GOLDEN
 
 
 def test_any_difference_is_shown() -> None:
-    (equal,) = table4.compare(table4.REPORT[:1], table4.REPORT[:1])
+    (equal,) = table4.compare(table4.TABLE_4[:1], table4.TABLE_4[:1])
     assert equal["equal"] is True
     for changed in ({"params": 9_609_871}, {"gmacs": 3.65}):
-        (row,) = table4.compare(table4.REPORT[:1], [table4.REPORT[0]._replace(**changed)])
+        (row,) = table4.compare(table4.TABLE_4[:1], [table4.TABLE_4[0]._replace(**changed)])
         assert row["equal"] is False

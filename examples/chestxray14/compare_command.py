@@ -47,8 +47,8 @@ def compare_runs(
     """`awb.study.compare` of two runs on their test set, of the findings that enough patients have.
 
     Raises:
-        AWBError: No finding is supported, their test sets or labels are not the same, or one of them has trained on test images and the
-            other has not: the difference would be the leak's.
+        AWBError: No finding is supported; their test sets or labels are not the same; or one of them has trained on
+            test images and the other has not: the difference would be the leak's.
     """
     if a.test.classes != b.test.classes or not np.array_equal(a.test.images, b.test.images):
         raise AWBError(

@@ -6,10 +6,10 @@ from torch import nn
 
 import awb
 from awb.study import freeze_parts
-from benchmarks.table4 import REPORT
 from examples.chestxray14.alive import require_alive
 from examples.chestxray14.models import DenseNetWithoutFinalReLU, build_model, parts
 from examples.chestxray14.recipe import ModelSettings, load_recipe
+from examples.chestxray14.reproduce.published import TABLE_4
 from tests.chestxray14.training import RECIPES
 
 
@@ -24,7 +24,7 @@ def settings(name: str, **changes: object) -> ModelSettings:
 )  # fmt: skip
 def test_the_placements_are_those_of_the_report(name: str, row: int) -> None:
     model = build_model(settings(f"{name}-lka-bce_focal", pretrained=False), 14, 224, 0)
-    assert sum(p.numel() for p in model.parameters()) == REPORT[row].params
+    assert sum(p.numel() for p in model.parameters()) == TABLE_4[row].params
 
 
 def test_without_the_final_relu_features_may_be_negative_and_all_else_is_densenet() -> None:

@@ -6,6 +6,8 @@ work       train and evaluate the cells that nobody has done
 published  the figures that the report printed
 tables     the report's tables, its figures beside ours
 contrasts  cells that differ in one thing, compared on the same patients
-pictures   curves, labels, boxes and maps
+factors    what tells one cell from another
+pictures   curves, labels and boxes
+maps       where the networks look, as pictures and against boxes
 write      one report.md and report.html
 """

@@ -89,14 +89,15 @@ def claim(folder: Path, cell: str, patience: float = PATIENCE, lost: Callable[[]
 
 def holder(folder: Path, cell: str, patience: float = PATIENCE) -> str | None:
     """The host that works on a cell, or None."""
-    there = _claims(folder, cell)
+    there = _claims(folder, cell) if folder.is_dir() else {}
     if not there or _is_stale(there[max(there)], patience):
         return None
     return str(_content(there[max(there)]).get("host", "another process"))
 
 
 def _claims(folder: Path, cell: str) -> dict[int, Path]:
-    return {int(path.suffix[1:]): path for path in folder.glob(f"{cell}.*") if path.suffix[1:].isdigit()}
+    parted = ((path, *path.name.rpartition(".")) for path in folder.iterdir())
+    return {int(number): path for path, name, _, number in parted if name == cell and number.isdigit()}
 
 
 def _is_stale(path: Path, patience: float) -> bool:

@@ -20,6 +20,7 @@ class Factors:
         attention: Their kind, `none` as well.
         init: How they begin, `none` as well.
         losses: Of the stages, such as `bce → focal`.
+        stages: All else of the stages: epochs, samples, optimisers.
         split: Its name.
         rest: All else of the recipe, names left out, so that two cells that agree in all of these are one.
     """
@@ -29,12 +30,13 @@ class Factors:
     attention: str
     init: str
     losses: str
+    stages: str
     split: str
     rest: str
 
 
 def factors_of(recipe: Recipe) -> Factors:
-    """A recipe's factors. Crops, epochs, learning rates, seeds and the like are in `rest`."""
+    """A recipe's factors. Image size, augmentation, seed and the like are in `rest`."""
     model, data = recipe.model, recipe.data
     kept = {
         "model": model.model_dump(include={"pretrained", "dropout"}),
@@ -47,6 +49,7 @@ def factors_of(recipe: Recipe) -> Factors:
         attention=model.attention or PLAIN,
         init=model.init or PLAIN,
         losses=" → ".join(stage.loss.kind for stage in recipe.stages),
+        stages=str([stage.model_dump(exclude={"loss", "name"}) for stage in recipe.stages]),
         split=data.split.name,
         rest=str(kept),
     )

@@ -16,7 +16,8 @@ from examples.chestxray14.checkpoint import write_bytes
 from examples.chestxray14.evaluated_run import EvaluatedRun, read_evaluated
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.reproduce.contrasts import contrasts
-from examples.chestxray14.reproduce.pictures import draw_curves, draw_data, draw_maps
+from examples.chestxray14.reproduce.maps import make_maps
+from examples.chestxray14.reproduce.pictures import draw_curves, draw_data
 from examples.chestxray14.reproduce.tables import cells_table, cost_table, split_tables, time_table
 from examples.chestxray14.reproduce.work import Output
 from examples.chestxray14.study_data import Study, StudySource
@@ -66,8 +67,13 @@ def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySourc
         "## Data", *_pictures(output, draw_data(figures, first, boxes)),
         *(part for study in studies.values() for part in _titled(split_tables(study))),
         "## Where the networks look",
-        *_pictures(output, dict(pair for study in studies.values() for pair in draw_maps(figures, runs, study, boxes))),
-        "Green: the box around the finding, where there is one. `explain` measures how well maps lie in boxes.",
+        *(
+            part
+            for study in studies.values()
+            for maps in make_maps(figures, runs, study, boxes, n_replicates)
+            for part in (*_pictures(output, {maps.title: maps.picture}), *_titled(maps.tables))
+        ),
+        "Green: the box around the finding, where there is one.",
         "## Each cell",
         *(part for name, run in runs.items() for part in _cell(output, figures, name, run)),
     ]  # fmt: skip

@@ -1,0 +1,107 @@
+"""Where the networks look: Grad-CAM of the same test images across cells, as a picture and measured against boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from awb.table import Table
+from examples.chestxray14.boxes import Boxes
+from examples.chestxray14.evaluated_run import EvaluatedRun
+from examples.chestxray14.explain import Inputs
+from examples.chestxray14.explain_models import load_runs
+from examples.chestxray14.explain_study import Explained, map_makers, measure_models, overlays
+from examples.chestxray14.localisation import Case, find_cases
+from examples.chestxray14.localisation_table import by_method, compare_methods
+from examples.chestxray14.overlay import sheet
+from examples.chestxray14.reproduce.factors import PLAIN, factors_of
+from examples.chestxray14.study_data import Study
+
+COLUMNS = 8  # of maps in one picture: two networks, three placements and none
+ROWS = 14  # images in it, a finding each
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Of one group of cells.
+
+    Attributes:
+        title: Which cells.
+        picture: The file.
+        tables: Localisation by cell, with baselines, and differences from the first cell, by their titles; none
+            without boxes of two patients.
+    """
+
+    title: str
+    picture: Path
+    tables: Mapping[str, Table]
+
+
+def make_maps(
+    folder: Path, runs: Mapping[str, EvaluatedRun], study: Study, boxes: Boxes | None, n_replicates: int = 2000
+) -> Iterator[Maps]:
+    """Of each group of cells of a study: those that differ in network and placement alone, without blocks first.
+
+    Args:
+        folder: Of the pictures.
+        runs: By cell; those on other splits are left out.
+        study: Of the images.
+        boxes: Around findings, if there are any.
+        n_replicates: Of the bootstrap.
+    """
+    for title, names in group_cells(
+        {n: r for n, r in runs.items() if r.split.checksum == study.split.checksum}
+    ).items():
+        loaded = load_runs({name: runs[name].folder.path for name in names})
+        inputs = Inputs(study.store, loaded.transform, loaded.classes)
+        makers = map_makers(loaded.models, inputs)
+        boxed = _boxed(study, loaded.held_out, boxes, loaded.transform.size)
+        tables: dict[str, Table] = {}
+        if len({case.patient for case in boxed}) > 1:
+            results = measure_models(makers, inputs, boxed)
+            n_boxes, n_patients = sum(len(case.boxes) for case in boxed), len({case.patient for case in boxed})
+            at = f"{n_boxes:,} boxes of {n_patients:,} test patients, split {study.split.name}"
+            tables[f"How well the maps lie in boxes: {at}"] = by_method(results, n_replicates=n_replicates)
+            tables[f"Differences from {names[0]}"] = compare_methods(results, names[0], n_replicates=n_replicates)
+        picture = folder / f"maps-{title.replace(' → ', '_').replace(', ', '-')}-{study.split.name}.png"
+        _draw(picture, makers, inputs, _one_a_finding(study, loaded.held_out, boxed))
+        yield Maps(f"Grad-CAM of the same images, {title}: {', '.join(names)}", picture, tables)
+
+
+def group_cells(runs: Mapping[str, EvaluatedRun]) -> dict[str, list[str]]:
+    """Cells to be seen side by side, two or more, by kind of block and losses."""
+    factors = {name: factors_of(run.recipe) for name, run in runs.items()}
+    groups: dict[tuple[str, str, str, str], list[str]] = {}
+    for kind, init in dict.fromkeys((one.attention, one.init) for one in factors.values() if one.attention != PLAIN):
+        for name in sorted(runs, key=lambda name: factors[name].attention != PLAIN):
+            if (factors[name].attention, factors[name].init) in ((PLAIN, PLAIN), (kind, init)):
+                inputs = str(runs[name].recipe.data.transform(training=False))
+                groups.setdefault((kind, init, factors[name].losses, inputs), []).append(name)
+    # of groups that differ in their inputs alone, which no study has, the last would be shown
+    return {", ".join(key[:3]): names[:COLUMNS] for key, names in groups.items() if len(names) > 1}
+
+
+def _boxed(study: Study, held_out: frozenset[str], boxes: Boxes | None, size: int) -> Sequence[Case]:
+    if boxes is None:
+        return ()
+    test = study.test.take([name in held_out for name in study.test.images.tolist()])
+    on_test = boxes.scaled_to(size).of(test.images.tolist())
+    return find_cases(on_test, test) if on_test else ()
+
+
+def _one_a_finding(study: Study, held_out: frozenset[str], boxed: Sequence[Case]) -> list[Case]:
+    """The first image of each finding in the test set's order, a boxed one where there is one."""
+    first = {case.finding: case for case in reversed(boxed)}
+    test = study.test
+    for finding, labels in zip(test.classes, test.labels.T, strict=True):
+        positives = [name for name in test.images[labels == 1].tolist() if name in held_out]
+        if finding not in first and positives:
+            first[finding] = Case(positives[0], finding, "", ())
+    return [first[name] for name in test.classes if name in first][:ROWS]
+
+
+def _draw(path: Path, makers: Sequence[Explained], inputs: Inputs, cases: Sequence[Case]) -> None:
+    pictures = overlays(makers, inputs, cases, max(1, 224 // inputs.transform.size))
+    rows = [(case.finding, row) for case, row in zip(cases, pictures, strict=True)]
+    sheet(rows, ["image", *(one.name for one in makers)]).save(path)

@@ -1,0 +1,112 @@
+"""Which cells there are, which pairs of them ask a question, and what they cost."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+import awb
+from examples.chestxray14.models import build_model
+from examples.chestxray14.reproduce.cells import RECIPES, estimate, find_cells
+from examples.chestxray14.reproduce.contrasts import QUESTIONS, pairs
+from examples.chestxray14.reproduce.factors import factors_of, published_auroc
+from examples.chestxray14.reproduce.maps import group_cells
+from examples.chestxray14.reproduce.published import TABLE_4
+from examples.chestxray14.study_data import StudySource
+from tests.chestxray14.training import tiny_recipe
+
+
+def test_by_default_all_recipes_but_those_for_phantoms_are_cells() -> None:
+    names = {path.stem for path in RECIPES.glob("*.yaml")}
+    assert set(find_cells()) == {name for name in names if not name.startswith(("demo", "tiny"))}
+    assert set(find_cells(["report-*", "tiny"])) == {n for n in names if n.startswith("report-")} | {"tiny"}
+
+
+def test_a_pattern_that_names_none_is_refused_with_the_nearest() -> None:
+    with pytest.raises(awb.AWBError, match="no recipe 'report-our1'; did you mean 'report-ours1'"):
+        find_cells(["report-our1"])
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    copy = tmp_path / "tiny.yaml"
+    copy.write_text((RECIPES / "tiny.yaml").read_text())
+    with pytest.raises(awb.AWBError, match="two recipes are called tiny"):
+        find_cells(["tiny", str(copy)])
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    # of each network: 4 schedules × 3 placements of LKA, 3 of CBAM, 3 of the default start
+    [("Do blocks help? Each placement against none", 2 * (4 * 3 + 3 + 3)),
+     # of each network and of 3 placements and none: 3 schedules
+     ("Does the schedule help? Each against one stage of BCE", 2 * 4 * 3),
+     # the same, and the report's Ours(2) against Ours(1)
+     ("Does focal loss help in the second stage?", 2 * 4 + 1),
+     ("Which attention? Each against LKA", 2 * 3),
+     ("Which start? Default against identity", 2 * 3)],
+)  # fmt: skip
+def test_the_study_answers_each_question_in_all_cells(question: str, expected: int) -> None:
+    factors = {name: factors_of(recipe) for name, recipe in find_cells().items()}
+    found = list(pairs(factors, question))
+    assert len(found) == len(set(found)) == expected
+    vary, reference = QUESTIONS[question]
+    for a, b in found:
+        differ = {key for key, value in dataclasses.asdict(factors[a]).items() if value != getattr(factors[b], key)}
+        assert differ
+        assert differ <= set(vary)
+        assert all(getattr(factors[a], name) == value for name, value in reference.items())
+
+
+def test_another_image_size_is_another_thing() -> None:
+    cells = {"a": tiny_recipe(model__placement="plain", model__attention=None, model__init=None), "b": tiny_recipe()}
+    question = "Do blocks help? Each placement against none"
+    assert list(pairs({name: factors_of(recipe) for name, recipe in cells.items()}, question)) == [("a", "b")]
+    cells["b"] = tiny_recipe(data__image_size=64)
+    assert not list(pairs({name: factors_of(recipe) for name, recipe in cells.items()}, question))
+
+
+def test_the_report_s_headlines_stand_beside_its_own_cells_and_the_honest_ones() -> None:
+    published = {name: published_auroc(factors_of(recipe)) for name, recipe in find_cells().items()}
+    assert {name: value for name, value in published.items() if value} == {
+        "report-ours1": 0.8768, "vgg16_bn-last-lka-bce_bce": 0.8768,
+        "report-ours2": 0.8818, "vgg16_bn-last-lka-bce_focal": 0.8818, "vgg16_bn-last-lka-default-bce_focal": 0.8818,
+    }  # fmt: skip
+
+
+def test_the_report_s_recipes_have_the_parameters_of_its_table_4() -> None:
+    names = {("vgg16_bn", "last:3"): "report-ours2"}
+    for cost in TABLE_4:
+        word = cost.stages.partition(":")[0]
+        name = names.get((cost.backbone, cost.stages), f"report-{cost.backbone}-{word}")
+        model = build_model(find_cells([name])[name].model, 14, 224, 0, pretrained=False)
+        assert sum(p.numel() for p in model.parameters()) == cost.params, name
+
+
+def test_an_estimate_counts_every_pass(source: StudySource) -> None:
+    recipe = tiny_recipe()
+    study = source.study(recipe)
+    table = estimate({"one": recipe, "two": recipe}, [study, study], tflops=1.0)
+    one, two, both = table
+    # two epochs of each stage: forward and twice as much backward, and validation forward; then the evaluation
+    n = {name: len(rows) for name, rows in study.sets.items()}
+    passes = 2 * (3 * n["stage1/train"] + n["stage1/validation"] + 3 * n["stage2/train"] + n["stage2/validation"])
+    passes += n["stage2/validation"] + n["test"]
+    (profile,) = awb.profile_placements(
+        lambda: build_model(recipe.model, 14, 32, 0).eval(), {"": None}, 32
+    )  # fmt: skip
+    assert one["10¹⁵ operations"] == pytest.approx(2 * profile["MACs"] * passes / 1e15)
+    assert one["hours"] == pytest.approx(2 * profile["MACs"] * passes / 1e12 / 3600)
+    assert both["hours"] == pytest.approx(one["hours"] + two["hours"])
+    assert one["steps"] == 2 * sum(-(-n[f"{stage}/train"] // 8) for stage in ("stage1", "stage2"))
+
+
+def test_cells_seen_side_by_side_have_one_schedule_and_kind_and_none_comes_first() -> None:
+    class Run:  # group_cells looks at recipes only
+        def __init__(self, recipe: object) -> None:
+            self.recipe = recipe
+
+    groups = group_cells({name: Run(recipe) for name, recipe in find_cells().items()})  # type: ignore[misc]
+    assert groups["lka, identity, bce → focal"] == [
+        "densenet121-plain-bce_focal", "vgg16_bn-plain-bce_focal",
+        *(f"{net}-{place}-lka-bce_focal" for net in ("densenet121", "vgg16_bn") for place in ("after", "all", "last")),
+    ]  # fmt: skip

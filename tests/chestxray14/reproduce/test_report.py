@@ -1,0 +1,147 @@
+"""The report's figures are those of the runs, and it says what is not to be compared."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+import awb
+from awb.study import read_labels, read_predictions
+from examples.chestxray14.__main__ import main
+from examples.chestxray14.compare_command import compare_runs
+from examples.chestxray14.evaluated_run import FEWEST, EvaluatedRun, read_evaluated
+from examples.chestxray14.reproduce.cells import find_cells
+from examples.chestxray14.reproduce.contrasts import contrasts
+from examples.chestxray14.reproduce.published import TABLE_4
+from examples.chestxray14.reproduce.tables import cells_table, cost_table, time_table
+from examples.chestxray14.reproduce.work import Output
+from examples.chestxray14.reproduce.write import write_report
+from examples.chestxray14.study_data import StudySource
+
+
+@pytest.fixture(scope="module")
+def runs(done: Output) -> dict[str, EvaluatedRun]:
+    return {name: read_evaluated(done.run(name).path) for name in ("plain", "last", "leaking")}
+
+
+def macro(run: EvaluatedRun) -> float:
+    """By scikit-learn, from the files, over the findings that five patients have."""
+    folder = run.folder.evaluation
+    labels = read_labels(folder / "labels-test.csv", group="patient", classes=run.test.classes)
+    probs = read_predictions(folder / "predictions-test.csv", labels)
+    assert labels.groups is not None
+    areas = []
+    for y, p in zip(labels.labels.T, probs.T, strict=True):
+        if min(len(set(labels.groups[y == value].tolist())) for value in (0, 1)) >= FEWEST:
+            areas.append(roc_auc_score(y, p))
+    assert areas
+    return float(np.mean(areas))
+
+
+def test_the_table_of_cells_has_scikit_learn_s_figures(runs: dict[str, EvaluatedRun]) -> None:
+    for row in cells_table(runs, 100):
+        run = runs[row["cell"]]
+        assert row["macro AUROC"] == pytest.approx(macro(run))
+        low, high = row["95 %"]
+        assert low <= row["macro AUROC"] <= high
+        assert (row["split"], row["test images"]) == (run.split.name, len(run.split.sets[set_of_test(run)]))
+
+
+def test_it_counts_the_test_images_that_were_trained_on(runs: dict[str, EvaluatedRun]) -> None:
+    seen = {row["cell"]: row["seen in training"] for row in cells_table(runs, 100)}
+    sets = runs["leaking"].split.sets
+    used = {image for name, images in sets.items() if not name.endswith("test") for image in images}
+    share = np.mean([image in used for image in sets["stage2/test"]])
+    assert share > 0
+    assert seen == {"plain": "0.0 %", "last": "0.0 %", "leaking": f"{100 * share:.1f} %"}
+
+
+def test_a_contrast_is_the_difference_of_its_cells(runs: dict[str, EvaluatedRun]) -> None:
+    (row,) = contrasts(runs, 100)["Do blocks help? Each placement against none"]
+    assert (row["A"], row["B"]) == ("plain", "last")  # and not the leaking one
+    assert row["B − A"] == pytest.approx(macro(runs["last"]) - macro(runs["plain"]))
+
+
+def test_a_run_that_trained_on_its_test_images_is_not_compared_with_one_that_did_not(
+    runs: dict[str, EvaluatedRun], done: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(done.run("plain").path), str(done.run("leaking").path)]) == 2
+    assert "different test sets" in capsys.readouterr().err
+    same = EvaluatedRun(**{**vars_of(runs["plain"]), "split": runs["leaking"].split})
+    used = set(same.split.sets["stage2/train"]) & set(same.test.images.tolist())
+    assert used  # the other split's training images are test images of this one
+    with pytest.raises(awb.AWBError, match="leak has trained on images of its test set"):
+        compare_runs(runs["last"], same, names=("last", "leak"))
+
+
+def test_compare_prints_and_writes_the_paired_difference(
+    done: Output, runs: dict[str, EvaluatedRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "compared.md"
+    folders = [str(done.run(name).path) for name in ("plain", "last")]
+    assert main(["compare", *folders, "--replicates", "100", "--out", str(out)]) == 0
+    difference = macro(runs["last"]) - macro(runs["plain"])
+    assert f"{difference:.4g}" in capsys.readouterr().out
+    assert f"{difference:.4g}" in out.read_text()
+    assert out.read_text().startswith("SYNTHETIC phantoms")
+
+
+def test_a_run_compared_with_itself_differs_by_nothing(runs: dict[str, EvaluatedRun]) -> None:
+    for row in compare_runs(runs["last"], runs["last"], names=("one", "two"), n_replicates=100):
+        assert row["difference"] == 0
+
+
+def test_its_table_4_is_the_report_s(runs: dict[str, EvaluatedRun]) -> None:
+    rows = list(cost_table(run.recipe for run in runs.values()))
+    for row, cost in zip(rows, TABLE_4, strict=False):
+        assert row["params"] == row["the report's"] == cost.params
+        assert row["GMACs"] == row["the report's "] == f"{cost.gmacs:.2f}"
+    assert [(row["network"], row["blocks"]) for row in rows[len(TABLE_4) :]] == [
+        ("tiny", "none"), ("tiny", "lka, last:2"),
+    ]  # fmt: skip
+
+
+def test_times_are_those_of_the_log(runs: dict[str, EvaluatedRun]) -> None:
+    rows = [row for row in time_table(runs) if row["cell"] == "last"]
+    log = [line.split(",") for line in runs["last"].folder.epochs.read_text().splitlines()[1:]]
+    assert [(row["stage"], row["epochs"]) for row in rows] == [("abnormal", 1), ("all", 2)]
+    assert sum(row["seconds"] for row in rows) == pytest.approx(sum(float(line[-1]) for line in log))
+
+
+def test_the_report_is_whole(done: Output, source: StudySource, recipe_files: list[str]) -> None:
+    page = write_report(done, find_cells(recipe_files), source, 100)
+    html = page.read_text()
+    assert "SYNTHETIC" in html
+    assert "No figure on this page has a medical meaning" in html
+    assert "leaking: trained on part of its own test set" in html
+    pictures = re.findall(r'<img[^>]* src="([^"]+)"', html)
+    assert len(pictures) == 3 + 1 + 2 * 3  # of the data, maps, and two a cell
+    assert all((done.path / path).stat().st_size > 1000 for path in pictures)
+    for path in re.findall(r'<a href="([^"]+)"', html):
+        assert (done.path / path).is_file()
+    assert html.count("<details>") == html.count("</details>") == 3
+    assert "| ---" not in html  # every table has become one
+
+
+def test_there_is_no_report_of_nothing(tmp_path: Path, source: StudySource, recipe_files: list[str]) -> None:
+    with pytest.raises(awb.AWBError, match="none of 3 cells is done"):
+        write_report(Output(tmp_path), find_cells(recipe_files), source, 100)
+
+
+def test_an_evaluation_is_wanted_before_a_comparison(done: Output, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("recipe.yaml", "run.json", "split.csv.gz"):
+        (run / name).write_bytes((done.run("last").path / name).read_bytes())
+    with pytest.raises(awb.AWBError, match="was not evaluated yet"):
+        read_evaluated(run)
+
+
+def set_of_test(run: EvaluatedRun) -> str:
+    return "test" if "test" in run.split.sets else "stage2/test"
+
+
+def vars_of(run: EvaluatedRun) -> dict[str, object]:
+    return {name: getattr(run, name) for name in type(run).__dataclass_fields__}

@@ -1,0 +1,123 @@
+"""Cells are done once, whoever does them; what is killed goes on; what fails is said."""
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from examples.chestxray14.__main__ import main
+from examples.chestxray14.reproduce.cells import find_cells
+from examples.chestxray14.reproduce.claims import claim
+from examples.chestxray14.reproduce.work import Job, Output, work
+from examples.chestxray14.study_data import StudySource
+from examples.chestxray14.trainer import TrainerOptions
+from tests.chestxray14.training import equal, train, weights
+
+FORKSERVER = multiprocessing.get_context("forkserver")
+
+
+def job(output: Path, source: StudySource, cells: list[str]) -> Job:
+    return Job(Output(output), find_cells(cells), source, TrainerOptions(checkpoint_every=2), 100, 1)
+
+
+def test_a_cell_is_what_train_makes(done: Output, recipe_files: list[str], many: Path, tmp_path: Path) -> None:
+    recipe = find_cells(recipe_files)["last"]
+    train(recipe, many, tmp_path / "run")
+    assert equal(weights(tmp_path / "run"), weights(done.run("last").path))
+    assert (done.run("last").path / "MODEL_CARD.md").is_file()
+
+
+def test_what_is_done_is_not_done_again(done: Output, source: StudySource, recipe_files: list[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in done.path.rglob("*") if path.is_file()}
+    assert work(job(done.path, source, recipe_files)) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in done.path.rglob("*") if path.is_file()}
+
+
+def test_a_cell_that_another_holds_is_left_to_it(tmp_path: Path, source: StudySource, recipe_files: list[str]) -> None:
+    output = Output(tmp_path)
+    held = claim(output.claims, "last")
+    assert held is not None
+    with held:
+        assert work(job(tmp_path, source, [recipe_files[1]])) == 0
+        assert output.state("last")[0] == "in progress"
+    assert output.state("last") == ("not begun", "")
+    assert work(job(tmp_path, source, [recipe_files[1]])) == 1
+    assert output.state("last") == ("done", "")
+
+
+def test_a_cell_that_fails_is_written_down_and_the_others_go_on(
+    tmp_path: Path, phantoms: Path, recipe_files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.yaml"
+    text = Path(recipe_files[0]).read_text()
+    bad.write_text(text.replace("name: nested", "name: lists"))
+    cells, out = [str(bad), recipe_files[0]], str(tmp_path / "out")
+    # of 40 patients: no finding has test patients enough, and there is a report all the same
+    words = ["reproduce", out, "--data", str(phantoms / "data"), "--store", str(phantoms / "store")]
+    assert main([*words, "--cells", *cells]) == 1
+    output = Output(tmp_path / "out")
+    state, why = output.state("bad")
+    assert state == "failed"
+    assert "--lists" in why
+    assert "--lists" in capsys.readouterr().out
+    assert output.state("plain")[0] == "done"
+    assert "bad" in (tmp_path / "out" / "report.md").read_text()
+    bad.write_text(text)  # mended, it is done by the same command
+    assert main([*words, "--cells", *cells]) == 0
+    assert not output.failure("bad").exists()
+
+
+@pytest.mark.slow
+def test_killed_and_run_again_it_ends_with_the_same_weights(
+    done: Output, tmp_path: Path, source: StudySource, recipe_files: list[str]
+) -> None:
+    one = job(tmp_path, source, recipe_files)
+    process = FORKSERVER.Process(target=work, args=(one,))
+    process.start()
+    # in the second cell, after its first epoch
+    log, deadline = tmp_path / "runs" / "last" / "epochs.csv", time.monotonic() + 120
+    while not (log.is_file() and log.read_text().count("\n") > 1):
+        assert time.monotonic() < deadline
+        assert process.is_alive()
+        time.sleep(0.01)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(30)
+    assert one.output.state("last")[0] == "begun"
+    assert work(one) == 2
+    for cell in one.cells:
+        assert equal(weights(one.output.run(cell).path), weights(done.run(cell).path))
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_cells(
+    done: Output, tmp_path: Path, source: StudySource, recipe_files: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["reproduce", str(tmp_path), "--data", str(source.folder), "--store", str(source.store)]
+    assert main([*words, "--cells", *recipe_files, "--jobs", "2", "--replicates", "100"]) == 0
+    printed = capfd.readouterr().out
+    for cell in ("plain", "last", "leaking"):
+        assert printed.count(f"{cell}: begins") == printed.count(f"{cell}: done") == 1
+        assert equal(weights(tmp_path / "runs" / cell), weights(done.run(cell).path))
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_a_dry_run_trains_nothing(
+    tmp_path: Path, source: StudySource, recipe_files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ["reproduce", str(out), "--data", str(source.folder), "--store", str(source.store), "--dry-run"]
+    assert main([*words, "--cells", *recipe_files]) == 0
+    assert "leaking" in capsys.readouterr().out
+    assert not out.exists()
+
+
+def test_a_launcher_of_several_processes_is_refused(
+    tmp_path: Path, source: StudySource, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["reproduce", str(tmp_path), "--data", str(source.folder), "--store", str(source.store)]) == 2
+    assert "one process for each GPU" in capsys.readouterr().err
