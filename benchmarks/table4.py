@@ -11,23 +11,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-import torchvision
-from torch import nn
-
 import awb
 from benchmarks.environment import environment
+from examples.chestxray14.reproduce.costs import measure
 from examples.chestxray14.reproduce.published import TABLE_4, TYPO, Cost
-
-
-def measure(rows: Iterable[Cost]) -> tuple[list[Cost], list[str]]:
-    """The same rows with our figures, and the notes on what fvcore did not count."""
-    measured, notes = [], {}
-    for row in rows:
-        table = awb.profile_placements(lambda row=row: _network(row.backbone), [row.stages], 224)
-        (profile,) = table
-        measured.append(row._replace(params=profile["params"], gmacs=round(profile["MACs"] / 1e9, 2)))
-        notes.update(dict.fromkeys(f"{row.backbone}, {note}" for note in table.notes))
-    return measured, list(notes)
 
 
 def compare(report: Iterable[Cost], measured: Iterable[Cost], notes: Iterable[str] = ()) -> awb.Table:
@@ -39,10 +26,6 @@ def compare(report: Iterable[Cost], measured: Iterable[Cost], notes: Iterable[st
         for theirs, ours in zip(report, measured, strict=True)
     )  # fmt: skip
     return awb.Table(headers, rows, tuple(notes))
-
-
-def _network(backbone: str) -> nn.Module:
-    return awb.replace_head(getattr(torchvision.models, backbone)(weights=None), 14)
 
 
 def main() -> int:

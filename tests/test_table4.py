@@ -21,7 +21,7 @@ GOLDEN = [
 
 @pytest.mark.parametrize(("backbone", "stages", "params", "gmacs"), GOLDEN)
 def test_figures_are_the_reports(backbone: str, stages: str, params: int, gmacs: float) -> None:
-    unknown = table4.Row(backbone, "", stages, 0, 0.0)
+    unknown = table4.Cost(backbone, "", stages, 0, 0.0)
     (measured,), notes = table4.measure([unknown])
     assert (measured.params, measured.gmacs) == (params, gmacs)
     # what fvcore leaves out: pooling, and LKA's product of map and input

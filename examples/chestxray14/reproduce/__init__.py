@@ -4,7 +4,8 @@ cells      which cells there are, and what each would cost
 claims     who works on which cell
 work       train and evaluate the cells that nobody has done
 published  the figures that the report printed
-tables     the report's tables, its figures beside ours
+tables     figures of the cells with their intervals, times, splits
+costs      parameters and multiply–accumulates, the report's Table 4 beside ours
 contrasts  cells that differ in one thing, compared on the same patients
 factors    what tells one cell from another
 pictures   curves, labels and boxes

@@ -1,21 +1,16 @@
-"""The report's tables, with the split and a 95 % interval in every row, and its own figures beside ours."""
+"""Tables of the cells: figures with the split and a 95 % interval in every row, times, and the splits themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from typing import Any
 
-import awb
 from awb.study import audit_leakage, evaluate
 from awb.study.metrics.table_columns import interval_header
 from awb.table import Table
 from examples.chestxray14.audit import count_sets
 from examples.chestxray14.evaluated_run import FEWEST, EvaluatedRun
-from examples.chestxray14.recipe import Recipe
-from examples.chestxray14.reproduce.cells import profile_network
 from examples.chestxray14.reproduce.factors import factors_of, published_auroc
-from examples.chestxray14.reproduce.published import TABLE_4, TYPO
 from examples.chestxray14.study_data import Study
 
 AUROC, AUPRC = interval_header("AUROC", 0.95), interval_header("AUPRC", 0.95)
@@ -63,49 +58,6 @@ def overall_figures(run: EvaluatedRun, n_replicates: int = 2000) -> dict[str, An
     return overall
 
 
-def cost_table(recipes: Iterable[Recipe]) -> Table:
-    """Parameters and MACs of the report's six networks, its Table 4 beside ours, and of those that were run.
-
-    All with 14 findings; one image in eval mode, counted by fvcore.
-
-    Args:
-        recipes: Of the cells.
-    """
-    headers = ("network", "blocks", "image", "params", "the report's", "GMACs", "the report's ", "params of blocks")
-    ours, notes = _table_4()
-    rows, notes = list(ours), [*notes]
-    there: set[tuple[object, ...]] = {(cost.backbone, "lka", cost.stages, 224) for cost in TABLE_4}
-    for recipe in recipes:
-        model, size = recipe.model, recipe.data.image_size
-        key = (model.backbone, model.attention, model.placement, size)
-        if key in there:
-            continue
-        there.add(key)
-        table = profile_network(recipe)
-        (row,) = table
-        blocks = "none" if model.attention is None else f"{model.attention}, {model.placement}"
-        rows.append((
-            model.backbone, blocks, size, row["params"], None, _giga(row["MACs"]), None, row["AWB params"],
-        ))  # fmt: skip
-        notes += [f"{model.backbone}: {note}" for note in table.notes]
-    return Table(headers, tuple(rows), tuple(dict.fromkeys(notes)))
-
-
-@cache
-def _table_4() -> tuple[tuple[tuple[Any, ...], ...], tuple[str, ...]]:
-    """The report's rows, with the figures of awb beside them, and notes."""
-    rows, notes = [], [f"its Table 4 calls multiply–accumulates FLOPs; {TYPO}"]
-    for cost in TABLE_4:
-        table = awb.profile_placements(lambda cost=cost: _backbone(cost.backbone), [cost.stages], 224)
-        (row,) = table
-        rows.append((
-            cost.backbone, f"lka, {cost.placement}", 224, row["params"], cost.params, _giga(row["MACs"]),
-            f"{cost.gmacs:.2f}", row["AWB params"],
-        ))  # fmt: skip
-        notes += [f"{cost.backbone}: {note}" for note in table.notes]
-    return tuple(rows), tuple(notes)
-
-
 def time_table(runs: Mapping[str, EvaluatedRun]) -> Table:
     """Seconds of each stage of each cell."""
     rows = [
@@ -128,13 +80,3 @@ def split_tables(study: Study) -> dict[str, Table]:
         f"Sets of the split {study.split.name}": count_sets(study.sets),
         f"What the test set of {study.split.name} shares": Table(audit.headers, of_test, audit.notes),
     }
-
-
-def _backbone(name: str) -> Any:
-    import torchvision
-
-    return awb.replace_head(getattr(torchvision.models, name)(weights=None), 14)
-
-
-def _giga(macs: int) -> str:
-    return f"{macs / 1e9:.2f}" if macs >= 1e7 else f"{macs / 1e9:.4f}"

@@ -16,9 +16,10 @@ from examples.chestxray14.checkpoint import write_bytes
 from examples.chestxray14.evaluated_run import EvaluatedRun, read_evaluated
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.reproduce.contrasts import contrasts
+from examples.chestxray14.reproduce.costs import cost_table
 from examples.chestxray14.reproduce.maps import make_maps
 from examples.chestxray14.reproduce.pictures import draw_curves, draw_data
-from examples.chestxray14.reproduce.tables import cells_table, cost_table, split_tables, time_table
+from examples.chestxray14.reproduce.tables import cells_table, split_tables, time_table
 from examples.chestxray14.reproduce.work import Output
 from examples.chestxray14.study_data import Study, StudySource
 

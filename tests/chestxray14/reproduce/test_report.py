@@ -14,8 +14,9 @@ from examples.chestxray14.compare_command import compare_runs
 from examples.chestxray14.evaluated_run import FEWEST, EvaluatedRun, read_evaluated
 from examples.chestxray14.reproduce.cells import find_cells
 from examples.chestxray14.reproduce.contrasts import contrasts
+from examples.chestxray14.reproduce.costs import cost_table
 from examples.chestxray14.reproduce.published import TABLE_4
-from examples.chestxray14.reproduce.tables import cells_table, cost_table, time_table
+from examples.chestxray14.reproduce.tables import cells_table, time_table
 from examples.chestxray14.reproduce.work import Output
 from examples.chestxray14.reproduce.write import write_report
 from examples.chestxray14.study_data import StudySource
