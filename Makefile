@@ -5,11 +5,14 @@ VENV ?= .venv
 JOBS ?= 2
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DEMO := runs/demo
+# glibc would give the memory of each step back and ask for it again: a fifth of the time (docs/performance.md)
+KEEP_MEMORY := MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_MMAP_THRESHOLD_=8589934592
 # one thread a worker: more would fight for the cores
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .NOTPARALLEL:
-.PHONY: test quick example lint ruff-check ruff-format mypy docs install
+.PHONY: test quick example finetune lint ruff-check ruff-format mypy docs install
 
 test: install
 	$(PYTEST)
@@ -17,7 +20,13 @@ test: install
 quick: install
 	$(PYTEST) -m "not slow"
 
+# a study on phantoms; killed, it goes on where it was
 example: install
+	$(BIN)/python -m examples.chestxray14 prepare $(DEMO)/data $(DEMO)/store --synthetic 600 --size 128
+	$(KEEP_MEMORY) $(BIN)/python -m examples.chestxray14 reproduce $(DEMO)/out --data $(DEMO)/data \
+		--store $(DEMO)/store --cells demo-plain demo --jobs $(JOBS)
+
+finetune: install
 	$(BIN)/python -m examples.finetune
 
 lint: ruff-check ruff-format mypy

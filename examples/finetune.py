@@ -1,4 +1,4 @@
-"""Fine-tune a real pretrained network with attention blocks: `make example`, or `python -m examples.finetune`.
+"""Fine-tune a real pretrained network with attention blocks: `make finetune`, or `python -m examples.finetune`.
 
 EfficientNet-Lite0 with its ImageNet weights learns the handwritten digits that scikit-learn carries, three ways:
 the classifier alone on the frozen backbone; with LKA blocks, the backbone still frozen; then everything. On the way

@@ -72,5 +72,6 @@ def _reproduce(args: argparse.Namespace, cells: Mapping[str, Recipe], source: St
     print(f"{done} cells done here; of {len(cells)} in all, " + ", ".join(
         f"{states.count(state)} {state}" for state in dict.fromkeys(states)
     ))  # fmt: skip
-    print(f"report: {write_report(output, cells, source, args.replicates)}")
+    report = write_report(output, cells, source, args.replicates)
+    print(f"\n{report.cells}\n\nreport: {report.page}")
     return 1 if "failed" in states else 0

@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from awb.errors import AWBError
 from awb.table import Table
@@ -31,7 +32,19 @@ th { background: #f3f3f3 } img { max-width: 100% } h2 { margin-top: 2em } summar
 details { margin: .5em 0 } .warning { background: #fff3cd; border: 1px solid #e0c36a; padding: .5em 1em }"""
 
 
-def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySource, n_replicates: int = 2000) -> Path:
+class Report(NamedTuple):
+    """What was written.
+
+    Attributes:
+        page: report.html.
+        cells: The table of the cells.
+    """
+
+    page: Path
+    cells: Table
+
+
+def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySource, n_replicates: int = 2000) -> Report:
     """Write the report of the cells that are done, and name the others.
 
     Args:
@@ -39,9 +52,6 @@ def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySourc
         cells: Recipes by name.
         source: Of the studies.
         n_replicates: Of the bootstraps.
-
-    Returns:
-        The page, report.html.
 
     Raises:
         AWBError: No cell is done.
@@ -54,10 +64,10 @@ def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySourc
     boxes = find_boxes(source.folder)
     figures = output.path / "figures"
     figures.mkdir(exist_ok=True)
-    first = next(iter(studies.values()))
+    first, table = next(iter(studies.values())), cells_table(runs, n_replicates)
     parts = [
         *_head(runs, states),
-        "## Cells", cells_table(runs, n_replicates),
+        "## Cells", table,
         *_leak(runs),
         "## Contrasts",
         "Pairs of cells that differ in one thing only, on the same test patients. A difference whose interval holds 0 "
@@ -82,7 +92,7 @@ def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySourc
     write_bytes(output.path / "report.md", text.encode())
     page = output.path / "report.html"
     write_bytes(page, to_html(text).encode())
-    return page
+    return Report(page, table)
 
 
 def to_html(text: str) -> str:

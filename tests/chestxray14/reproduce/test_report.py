@@ -112,8 +112,7 @@ def test_times_are_those_of_the_log(runs: dict[str, EvaluatedRun]) -> None:
 
 
 def test_the_report_is_whole(done: Output, source: StudySource, recipe_files: list[str]) -> None:
-    page = write_report(done, find_cells(recipe_files), source, 100)
-    html = page.read_text()
+    html = write_report(done, find_cells(recipe_files), source, 100).page.read_text()
     assert "SYNTHETIC" in html
     assert "No figure on this page has a medical meaning" in html
     assert "leaking: trained on part of its own test set" in html
