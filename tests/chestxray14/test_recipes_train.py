@@ -42,7 +42,7 @@ def small_study(phantoms: Path, split: str) -> Study:
 
 
 def test_there_are_the_recipes_that_the_docs_count() -> None:
-    assert len(NAMES) == 48
+    assert len(NAMES) == 116
 
 
 @pytest.mark.slow
