@@ -22,7 +22,7 @@ from examples.chestxray14.run_folder import RunFolder
 from examples.chestxray14.study_data import StudySource
 from examples.chestxray14.trainer import Trainer, TrainerOptions
 
-State = Literal["done", "failed", "in progress", "not begun", "begun"]
+State = Literal["done", "failed", "in progress", "not begun", "begun", "of another recipe"]
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,18 @@ class Output:
     def claims(self) -> Path:
         return self.path / "claims"
 
-    def state(self, cell: str) -> tuple[State, str]:
+    def state(self, cell: str, recipe: Recipe) -> tuple[State, str]:
         """Where a cell stands, and whatever there is to say of it."""
-        if is_evaluated(self.run(cell)):
+        run = self.run(cell)
+        if run.info.is_file() and run.read_info()["identity"]["recipe"] != recipe.checksum:
+            return "of another recipe", f"{run.path} was begun with other settings: give a new folder, or those"
+        if is_evaluated(run):
             return "done", ""
         if (host := holder(self.claims, cell)) is not None:
             return "in progress", f"on {host}"
         if self.failure(cell).is_file():
             return "failed", self.failure(cell).read_text().strip().splitlines()[-1]
-        if self.run(cell).info.is_file():
+        if run.info.is_file():
             return "begun", "reproduce again, and it goes on"
         return "not begun", ""
 
@@ -89,7 +92,7 @@ def work(job: Job) -> int:
         torch.set_num_threads(job.threads)
     done = 0
     for cell, recipe in job.cells.items():
-        if is_evaluated(job.output.run(cell)):
+        if job.output.state(cell, recipe)[0] in ("done", "of another recipe"):
             continue
         held = claim(job.output.claims, cell)
         if held is None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from awb.errors import AWBError
 from awb.table import Table
 from examples.chestxray14.boxes import Boxes, read_boxes
-from examples.chestxray14.checkpoint import write_bytes
+from examples.chestxray14.checkpoint import require_same_run, write_bytes
 from examples.chestxray14.evaluated_run import EvaluatedRun, read_evaluated
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.reproduce.contrasts import contrasts
@@ -22,6 +22,7 @@ from examples.chestxray14.reproduce.maps import make_maps
 from examples.chestxray14.reproduce.pictures import draw_curves, draw_data
 from examples.chestxray14.reproduce.tables import cells_table, split_tables, time_table
 from examples.chestxray14.reproduce.work import Output
+from examples.chestxray14.run_folder import identity
 from examples.chestxray14.study_data import Study, StudySource
 
 _PACKAGES = ("awb", "torch", "torchvision", "timm", "scikit-learn", "captum")
@@ -54,9 +55,9 @@ def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySourc
         n_replicates: Of the bootstraps.
 
     Raises:
-        AWBError: No cell is done.
+        AWBError: No cell is done, or one was trained on other data.
     """
-    states = {cell: output.state(cell) for cell in cells}
+    states = {cell: output.state(cell, recipe) for cell, recipe in cells.items()}
     runs = {cell: read_evaluated(output.run(cell).path) for cell, (state, _) in states.items() if state == "done"}
     if not runs:
         raise AWBError(f"none of {len(cells)} cells is done, so there is no report: {_reasons(states)}")
@@ -154,16 +155,19 @@ def _cell(output: Output, figures: Path, name: str, run: EvaluatedRun) -> Iterab
 
 
 def _studies(runs: Mapping[str, EvaluatedRun], source: StudySource) -> dict[str, Study]:
-    """The study of each split, which must be what its runs were trained on."""
-    studies: dict[str, Study] = {}
-    for name, run in runs.items():
-        if run.split.checksum in studies:
-            continue
-        study = source.study(run.recipe)
-        if study.split.checksum != run.split.checksum:
-            raise AWBError(f"{name} was trained on another split {run.split.name} than these labels give")
-        studies[run.split.checksum] = study
-    return studies
+    """The study of each split, by its checksum.
+
+    Raises:
+        AWBError: A run was trained on other labels, another split or another store.
+    """
+    by_settings: dict[str, Study] = {}
+    for run in runs.values():
+        settings = run.recipe.data.split.model_dump_json()
+        if settings not in by_settings:
+            by_settings[settings] = source.study(run.recipe)
+        ours = identity(run.recipe, by_settings[settings])
+        require_same_run(run.folder.path, {name: run.info["identity"].get(name, "missing") for name in ours}, ours)
+    return {study.split.checksum: study for study in by_settings.values()}
 
 
 def _pictures(output: Output, drawn: Mapping[str, Path]) -> Iterable[str]:

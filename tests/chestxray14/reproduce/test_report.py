@@ -10,8 +10,10 @@ from sklearn.metrics import roc_auc_score
 import awb
 from awb.study import read_labels, read_predictions
 from examples.chestxray14.__main__ import main
+from examples.chestxray14.build_store import build_store
 from examples.chestxray14.compare_command import compare_runs
 from examples.chestxray14.evaluated_run import FEWEST, EvaluatedRun, read_evaluated
+from examples.chestxray14.images import find_images
 from examples.chestxray14.reproduce.cells import find_cells
 from examples.chestxray14.reproduce.contrasts import contrasts
 from examples.chestxray14.reproduce.costs import cost_table
@@ -123,6 +125,18 @@ def test_the_report_is_whole(done: Output, source: StudySource, recipe_files: li
         assert (done.path / path).is_file()
     assert html.count("<details>") == html.count("</details>") == 3
     assert "| ---" not in html  # every table has become one
+
+
+def test_a_report_from_other_data_is_refused(
+    done: Output, phantoms: Path, source: StudySource, recipe_files: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(awb.AWBError, match="is of another run"):
+        write_report(done, find_cells(recipe_files), StudySource(phantoms / "data", phantoms / "store"), 100)
+    # the same labels, other pixels
+    images = find_images(source.folder, source.study(find_cells(recipe_files)["plain"]).table.images)
+    build_store(images, tmp_path / "store", 48, workers=1, progress=False)
+    with pytest.raises(awb.AWBError, match=r"is of another run \(store was"):
+        write_report(done, find_cells(recipe_files), StudySource(source.folder, tmp_path / "store"), 100)
 
 
 def test_there_is_no_report_of_nothing(tmp_path: Path, source: StudySource, recipe_files: list[str]) -> None:

@@ -37,15 +37,15 @@ def test_what_is_done_is_not_done_again(done: Output, source: StudySource, recip
 
 
 def test_a_cell_that_another_holds_is_left_to_it(tmp_path: Path, source: StudySource, recipe_files: list[str]) -> None:
-    output = Output(tmp_path)
+    output, recipe = Output(tmp_path), find_cells(recipe_files)["last"]
     held = claim(output.claims, "last")
     assert held is not None
     with held:
         assert work(job(tmp_path, source, [recipe_files[1]])) == 0
-        assert output.state("last")[0] == "in progress"
-    assert output.state("last") == ("not begun", "")
+        assert output.state("last", recipe)[0] == "in progress"
+    assert output.state("last", recipe) == ("not begun", "")
     assert work(job(tmp_path, source, [recipe_files[1]])) == 1
-    assert output.state("last") == ("done", "")
+    assert output.state("last", recipe) == ("done", "")
 
 
 def test_a_cell_that_fails_is_written_down_and_the_others_go_on(
@@ -59,15 +59,28 @@ def test_a_cell_that_fails_is_written_down_and_the_others_go_on(
     words = ["reproduce", out, "--data", str(phantoms / "data"), "--store", str(phantoms / "store")]
     assert main([*words, "--cells", *cells]) == 1
     output = Output(tmp_path / "out")
-    state, why = output.state("bad")
+    cell = find_cells(cells)
+    state, why = output.state("bad", cell["bad"])
     assert state == "failed"
     assert "--lists" in why
     assert "--lists" in capsys.readouterr().out
-    assert output.state("plain")[0] == "done"
+    assert output.state("plain", cell["plain"])[0] == "done"
     assert "bad" in (tmp_path / "out" / "report.md").read_text()
-    bad.write_text(text)  # mended, it is done by the same command
+    bad.write_text(text)  # mended, it is done by the same command, for it never began
     assert main([*words, "--cells", *cells]) == 0
     assert not output.failure("bad").exists()
+
+
+def test_a_cell_of_other_settings_is_neither_shown_nor_overwritten(
+    done: Output, source: StudySource, recipe_files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = weights(done.run("plain").path)
+    words = ["reproduce", str(done.path), "--data", str(source.folder), "--store", str(source.store)]
+    assert main([*words, "--cells", recipe_files[0], "--set", "training.seed=1"]) == 2
+    said = capsys.readouterr()
+    assert "begun with other settings" in said.err
+    assert "1 of another recipe" in said.out
+    assert equal(weights(done.run("plain").path), before)
 
 
 @pytest.mark.slow
@@ -86,7 +99,7 @@ def test_killed_and_run_again_it_ends_with_the_same_weights(
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join(30)
-    assert one.output.state("last")[0] == "begun"
+    assert one.output.state("last", one.cells["last"])[0] == "begun"
     assert work(one) == 2
     for cell in one.cells:
         assert equal(weights(one.output.run(cell).path), weights(done.run(cell).path))
