@@ -108,5 +108,6 @@ def read_evaluated(path: str | Path) -> EvaluatedRun:
 
 
 def is_evaluated(folder: RunFolder) -> bool:
-    """`evaluate` writes its tables last."""
-    return (folder.evaluation / "evaluation.md").is_file()
+    """Whether all is there that `evaluate` writes; its tables are the last."""
+    names = ("labels-test.csv", "predictions-test.csv", "evaluation.md")
+    return all((folder.evaluation / name).is_file() for name in names)

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             raise AWBError(f"--{name.replace('_', '-')} {getattr(args, name)}: expected more than 0")
     cells, source = find_cells(args.cells, read_overrides(args.set)), source_of(args)
     if args.dry_run:
-        print(estimate(cells, map(source.study, cells.values()), args.tflops))
+        print(estimate(cells, source.studies(cells.values()), args.tflops))
         return 0
     return _reproduce(args, cells, source)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -123,6 +123,15 @@ class StudySource:
         """The study of a recipe. Three lists are used by the split `lists` alone."""
         lists = self.lists if recipe.data.split.name == "lists" else None
         return load_study(self.folder, self.store, recipe.data.split, table=self.table, lists=lists)
+
+    def studies(self, recipes: Iterable[Recipe]) -> Iterator[Study]:
+        """The study of each recipe, those of one split once."""
+        known: dict[str, Study] = {}
+        for recipe in recipes:
+            settings = recipe.data.split.model_dump_json()
+            if settings not in known:
+                known[settings] = self.study(recipe)
+            yield known[settings]
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:

@@ -53,7 +53,8 @@ def make_maps(
     for title, names in group_cells(
         {n: r for n, r in runs.items() if r.split.checksum == study.split.checksum}
     ).items():
-        loaded = load_runs({name: runs[name].folder.path for name in names})
+        shown = names[:COLUMNS]
+        loaded = load_runs({name: runs[name].folder.path for name in shown})
         inputs = Inputs(study.store, loaded.transform, loaded.classes)
         makers = map_makers(loaded.models, inputs)
         boxed = _boxed(study, loaded.held_out, boxes, loaded.transform.size)
@@ -63,10 +64,11 @@ def make_maps(
             n_boxes, n_patients = sum(len(case.boxes) for case in boxed), len({case.patient for case in boxed})
             at = f"{n_boxes:,} boxes of {n_patients:,} test patients, split {study.split.name}"
             tables[f"How well the maps lie in boxes: {at}"] = by_method(results, n_replicates=n_replicates)
-            tables[f"Differences from {names[0]}"] = compare_methods(results, names[0], n_replicates=n_replicates)
+            tables[f"Differences from {shown[0]}"] = compare_methods(results, shown[0], n_replicates=n_replicates)
         picture = folder / f"maps-{title.replace(' → ', '_').replace(', ', '-')}-{study.split.name}.png"
         _draw(picture, makers, inputs, _one_a_finding(study, loaded.held_out, boxed))
-        yield Maps(f"Grad-CAM of the same images, {title}: {', '.join(names)}", picture, tables)
+        left_out = f"; left out for want of room: {', '.join(names[COLUMNS:])}" if names[COLUMNS:] else ""
+        yield Maps(f"Grad-CAM of the same images, {title}: {', '.join(shown)}{left_out}", picture, tables)
 
 
 def group_cells(runs: Mapping[str, EvaluatedRun]) -> dict[str, list[str]]:
@@ -78,8 +80,13 @@ def group_cells(runs: Mapping[str, EvaluatedRun]) -> dict[str, list[str]]:
             if (factors[name].attention, factors[name].init) in ((PLAIN, PLAIN), (kind, init)):
                 inputs = str(runs[name].recipe.data.transform(training=False))
                 groups.setdefault((kind, init, factors[name].losses, inputs), []).append(name)
-    # of groups that differ in their inputs alone, which no study has, the last would be shown
-    return {", ".join(key[:3]): names[:COLUMNS] for key, names in groups.items() if len(names) > 1}
+    found: dict[str, list[str]] = {}
+    for key, names in groups.items():
+        title = ", ".join(key[:3])
+        again = sum(name.startswith(title) for name in found)  # with other inputs
+        if len(names) > 1:
+            found[f"{title}, {again + 1}" if again else title] = names
+    return found
 
 
 def _boxed(study: Study, held_out: frozenset[str], boxes: Boxes | None, size: int) -> Sequence[Case]:

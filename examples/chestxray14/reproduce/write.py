@@ -160,14 +160,12 @@ def _studies(runs: Mapping[str, EvaluatedRun], source: StudySource) -> dict[str,
     Raises:
         AWBError: A run was trained on other labels, another split or another store.
     """
-    by_settings: dict[str, Study] = {}
-    for run in runs.values():
-        settings = run.recipe.data.split.model_dump_json()
-        if settings not in by_settings:
-            by_settings[settings] = source.study(run.recipe)
-        ours = identity(run.recipe, by_settings[settings])
+    studies = {}
+    for run, study in zip(runs.values(), source.studies(run.recipe for run in runs.values()), strict=True):
+        ours = identity(run.recipe, study)
         require_same_run(run.folder.path, {name: run.info["identity"].get(name, "missing") for name in ours}, ours)
-    return {study.split.checksum: study for study in by_settings.values()}
+        studies[study.split.checksum] = study
+    return studies
 
 
 def _pictures(output: Output, drawn: Mapping[str, Path]) -> Iterable[str]:

@@ -52,6 +52,17 @@ def test_the_table_of_cells_has_scikit_learn_s_figures(runs: dict[str, Evaluated
         assert (row["split"], row["test images"]) == (run.split.name, len(run.split.sets[set_of_test(run)]))
 
 
+def test_the_report_s_figure_stands_beside_its_own_task_only(runs: dict[str, EvaluatedRun]) -> None:
+    recipe = find_cells(["report-ours2"])["report-ours2"]
+    on_phantoms = EvaluatedRun(**{**vars_of(runs["leaking"]), "recipe": recipe})
+    on_xrays = EvaluatedRun(**{**vars_of(on_phantoms), "info": on_phantoms.info | {"synthetic": False}})
+    small = recipe.model_copy(update={"data": recipe.data.model_copy(update={"image_size": 64})})
+    at_64 = EvaluatedRun(**{**vars_of(on_xrays), "recipe": small})
+    cells = {"phantoms": on_phantoms, "X-rays": on_xrays, "at 64": at_64}
+    shown = {row["cell"]: row["the report's AUROC"] for row in cells_table(cells, 100)}
+    assert shown == {"phantoms": None, "X-rays": 0.8818, "at 64": None}
+
+
 def test_it_counts_the_test_images_that_were_trained_on(runs: dict[str, EvaluatedRun]) -> None:
     seen = {row["cell"]: row["seen in training"] for row in cells_table(runs, 100)}
     sets = runs["leaking"].split.sets

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -81,6 +82,17 @@ def test_a_cell_of_other_settings_is_neither_shown_nor_overwritten(
     assert "begun with other settings" in said.err
     assert "1 of another recipe" in said.out
     assert equal(weights(done.run("plain").path), before)
+
+
+def test_a_prediction_that_was_lost_is_made_again(
+    done: Output, tmp_path: Path, source: StudySource, recipe_files: list[str]
+) -> None:
+    shutil.copytree(done.path / "runs" / "plain", tmp_path / "runs" / "plain")
+    lost = tmp_path / "runs" / "plain" / "evaluation" / "predictions-test.csv"
+    before = lost.read_text()
+    lost.unlink()
+    assert work(job(tmp_path, source, recipe_files[:1])) == 1
+    assert lost.read_text() == before
 
 
 @pytest.mark.slow
