@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,12 +12,6 @@ from torch.utils.data import BatchSampler, DataLoader, Subset
 
 from awb.errors import AWBError
 from examples.chestxray14.dataset import XrayDataset
-
-
-def key(*parts: object) -> int:
-    """A number below 2⁵⁶ that is a function of its parts, on any machine."""
-    text = "/".join(map(str, parts))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
 class EpochBatches(BatchSampler):

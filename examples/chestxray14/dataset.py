@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from awb.study import LabelTable
+from examples.chestxray14.keys import key
 from examples.chestxray14.store import ImageStore
 from examples.chestxray14.transforms import Transform
 
@@ -49,8 +48,7 @@ class XrayDataset(Dataset[tuple[Tensor, Tensor, int]]):
             stage: Name of the stage of training.
             epoch: Counted within the stage, from 0.
         """
-        text = f"{self.seed}/{stage}/{epoch}"
-        self._key.fill_(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big"))
+        self._key.fill_(key(self.seed, stage, epoch))
 
     def __getitem__(self, row: int) -> tuple[Tensor, Tensor, int]:
         """Image, float32 (3, size, size); targets, float32 (C,), NaN where unknown; and the row itself."""

@@ -27,9 +27,10 @@ from tqdm import tqdm
 from awb.errors import AWBError
 from awb.study import Epoch, LabelTable, MultiLabelLoss, ScheduleState, TrainingStage, auroc, freeze_parts, macro
 from examples.chestxray14.alive import require_alive
-from examples.chestxray14.batches import EpochBatches, count_steps, epoch_loader, key
+from examples.chestxray14.batches import EpochBatches, count_steps, epoch_loader
 from examples.chestxray14.checkpoint import load_checkpoint, load_state, save_checkpoint, save_weights
 from examples.chestxray14.dataset import XrayDataset
+from examples.chestxray14.keys import key
 from examples.chestxray14.lr_finder import find_lr
 from examples.chestxray14.models import build_model, parts
 from examples.chestxray14.predict import predict_logits

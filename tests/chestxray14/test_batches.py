@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import awb
-from examples.chestxray14.batches import EpochBatches, key
+from examples.chestxray14.batches import EpochBatches
+from examples.chestxray14.keys import key
 
 
 @given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**40))
