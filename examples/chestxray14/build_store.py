@@ -18,6 +18,7 @@ from typing import NamedTuple, TextIO
 from tqdm import tqdm
 
 from awb.errors import AWBError, shortlist
+from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.decode import decode
 from examples.chestxray14.processes import run_all
 from examples.chestxray14.store import (
@@ -27,7 +28,6 @@ from examples.chestxray14.store import (
     ImageStore,
     Index,
     read_index,
-    write_atomically,
     write_index,
 )
 
@@ -149,7 +149,7 @@ def _begin(folder: Path, names: Sequence[str], size: int) -> None:
     else:
         if any(not entry.name.startswith(".") for entry in folder.iterdir()):
             raise AWBError(f"{folder} holds other files and no store; give a new folder")
-        write_atomically(path, json.dumps({"size": size, "names": list(names)}))
+        write_atomically(path, json.dumps({"size": size, "names": list(names)}).encode(), shared=True)
     pixels = folder / PIXELS
     if not pixels.exists() or pixels.stat().st_size != len(names) * size**2:
         (folder / _JOURNAL).unlink(missing_ok=True)
@@ -198,7 +198,7 @@ def _append(journal: TextIO, entry: dict[str, object]) -> None:
 
 def _refuse_unreadable(folder: Path, failures: Sequence[tuple[str, str]], n_images: int) -> None:
     path = folder / _UNREADABLE
-    write_atomically(path, "".join(f"{name}\t{why}\n" for name, why in failures))
+    write_atomically(path, "".join(f"{name}\t{why}\n" for name, why in failures).encode(), shared=True)
     listed = "\n".join(f"  {why}" for _, why in failures[:20])
     more = f"\n  … ({len(failures) - 20:,} more)" if len(failures) > 20 else ""
     raise AWBError(

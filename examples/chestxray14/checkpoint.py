@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from awb.errors import AWBError, shortlist
-from examples.chestxray14.store import sync_folder
+from examples.chestxray14.atomic import write_atomically
 
 FORMAT = "chestxray14 checkpoint, version 1"
 
@@ -31,7 +30,7 @@ def save_checkpoint(path: Path, identity: Mapping[str, str], content: Mapping[st
     """
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "identity": dict(identity), **content}, buffer)
-    write_bytes(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
 def load_checkpoint(path: Path, identity: Mapping[str, str], keys: set[str]) -> dict[str, Any]:
@@ -72,7 +71,7 @@ def require_same_run(where: object, old: Mapping[str, str], new: Mapping[str, st
 def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a state dict as safetensors, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_bytes(path, safetensors.torch.save(tensors, dict(metadata)))
+    write_atomically(path, safetensors.torch.save(tensors, dict(metadata)))
 
 
 def load_weights(path: Path, model: nn.Module, metadata: Mapping[str, str]) -> None:
@@ -114,17 +113,6 @@ def load_state(where: str, model: nn.Module, state: Mapping[str, Tensor]) -> Non
     if wrong:
         raise AWBError(f"{where} does not fit {type(model).__name__}: {shortlist(wrong, 4)}")
     model.load_state_dict(dict(state))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that a crash at any moment leaves the old one or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.tmp")  # one name: a killed run's leftover is overwritten
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
 
 
 def _first_line(error: Exception) -> str:

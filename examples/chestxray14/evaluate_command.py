@@ -21,7 +21,8 @@ from awb.study import (
     operating_points,
 )
 from awb.table import Table
-from examples.chestxray14.checkpoint import require_same_run, write_bytes
+from examples.chestxray14.atomic import write_atomically
+from examples.chestxray14.checkpoint import require_same_run
 from examples.chestxray14.run_folder import RunFolder, identity
 from examples.chestxray14.study_data import SUBGROUPS, Study, add_study_arguments, study_of
 
@@ -65,7 +66,7 @@ def evaluate_run(folder: RunFolder, study: Study, workers: int = 0, n_replicates
         write_labels(out / f"labels-{name}.csv", table)
     tables = dict(evaluation_tables(study.test, probs["test"], validation, probs["validation"], n_replicates))
     text = "".join(f"## {title}\n\n{result.to_markdown()}\n\n" for title, result in tables.items())
-    write_bytes(out / "evaluation.md", f"{study.headline()}\n\n{text}".encode())  # last: it says that all is there
+    write_atomically(out / "evaluation.md", f"{study.headline()}\n\n{text}".encode())  # last: it says that all is there
     write_model_card(folder, folder.read_recipe(), study, next(iter(tables.values())))
     return tables
 

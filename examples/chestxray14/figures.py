@@ -20,7 +20,7 @@ from awb.errors import AWBError
 from awb.study import LabelTable, auroc, reliability_curve
 from awb.study.metrics.arrays import Known, check_cases
 from awb.study.metrics.calibration import Binning
-from examples.chestxray14.checkpoint import write_bytes
+from examples.chestxray14.atomic import write_atomically
 
 Floats = npt.NDArray[np.float64]
 
@@ -201,7 +201,7 @@ def save(figure: Figure, path: str | Path) -> None:
     FigureCanvasAgg(figure).print_figure(
         data, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1, metadata={"Software": None}
     )
-    write_bytes(Path(path), data.getvalue())
+    write_atomically(Path(path), data.getvalue())
 
 
 def _figure(width: float, height: float, title: str, note: str = "") -> Figure:

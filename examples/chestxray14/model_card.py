@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from awb.table import Table
-from examples.chestxray14.checkpoint import write_bytes
+from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.run_folder import RunFolder
 from examples.chestxray14.study_data import SUBGROUPS, Study
@@ -23,7 +23,7 @@ _OWN_NOISE = "Not known to this program: say here how the labels came about, and
 
 def write_model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table | None = None) -> None:
     """Write the card; `evaluate` writes it again, with figures."""
-    write_bytes(folder.card, model_card(folder, recipe, study, figures).encode())
+    write_atomically(folder.card, model_card(folder, recipe, study, figures).encode())
 
 
 def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table | None = None) -> str:

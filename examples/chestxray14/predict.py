@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from awb.study import LabelTable
-from examples.chestxray14.checkpoint import write_bytes
+from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.dataset import XrayDataset
 from examples.chestxray14.study_data import SUBGROUPS
 
@@ -81,4 +81,4 @@ def _write(path: Path, header: list[str], rows: object) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)  # type: ignore[arg-type]
-    write_bytes(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode())

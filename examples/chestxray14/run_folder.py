@@ -18,7 +18,8 @@ from typing import Any
 import torch
 
 from awb.errors import AWBError
-from examples.chestxray14.checkpoint import require_same_run, write_bytes
+from examples.chestxray14.atomic import write_atomically
+from examples.chestxray14.checkpoint import require_same_run
 from examples.chestxray14.recipe import Recipe, load_recipe
 from examples.chestxray14.study_data import Study
 
@@ -76,7 +77,7 @@ class RunFolder:
         known = {self.recipe.name, self.split.name}  # of a start that was cut short
         if any(entry.name not in known and not entry.name.startswith(".") for entry in self.path.iterdir()):
             raise AWBError(f"{self.path} holds other files and no run; give a new folder")
-        write_bytes(self.recipe, recipe.to_yaml().encode())
+        write_atomically(self.recipe, recipe.to_yaml().encode())
         study.split.save(self.split)
         info = {
             "recipe": recipe.name,
@@ -88,7 +89,7 @@ class RunFolder:
             "versions": versions(),
             "device": device_name(),
         }
-        write_bytes(self.info, json.dumps(info, indent=2).encode())
+        write_atomically(self.info, json.dumps(info, indent=2).encode())
 
     def read_info(self) -> dict[str, Any]:
         """What `begin` wrote.
@@ -160,7 +161,7 @@ class Log:
                 kept = list(csv.reader(file))[1 : 1 + keep]
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([header, *kept])
-        write_bytes(path, text.getvalue().encode())
+        write_atomically(path, text.getvalue().encode())
         self._file = path.open("a", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean, shortlist
+from examples.chestxray14.atomic import write_atomically
 
 FORMAT = "chestxray14 store, version 1"
 CHUNK = 64  # images; what is decoded, hashed and resumed at once
@@ -49,7 +49,8 @@ class Index:
 def write_index(folder: Path, index: Index) -> None:
     """Write the index with its own checksum: whole, or not at all."""
     content = index.content()
-    write_atomically(folder / INDEX, json.dumps({"sha256": digest(content), **content}))
+    text = json.dumps({"sha256": digest(content), **content})
+    write_atomically(folder / INDEX, text.encode(), shared=True)
 
 
 def read_index(folder: Path) -> Index:
@@ -167,23 +168,3 @@ class ImageStore:
 def digest(content: object) -> str:
     """SHA-256 of what JSON can write."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a crash at any moment leaves the old one or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in a folder outlast a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -106,7 +106,7 @@ def kill_before_rename(at: int) -> None:
 def _kill_in_checkpoint(at: int, when: str) -> None:
     from examples.chestxray14 import checkpoint
 
-    done, write = 0, checkpoint.write_bytes
+    done, write = 0, checkpoint.write_atomically
 
     def counted(path: Path, data: bytes) -> None:
         nonlocal done
@@ -116,7 +116,7 @@ def _kill_in_checkpoint(at: int, when: str) -> None:
             die()
         write(path, data)
 
-    checkpoint.write_bytes = counted
+    checkpoint.write_atomically = counted
 
 
 def die() -> None:

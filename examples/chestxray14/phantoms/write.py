@@ -18,12 +18,12 @@ from tqdm import tqdm
 
 from awb.errors import AWBError
 from awb.study import split_by_group
+from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.boxes import write_boxes
 from examples.chestxray14.labels import NO_FINDING
 from examples.chestxray14.phantoms.cases import Case
 from examples.chestxray14.phantoms.phantoms import Phantoms, draw_phantoms, render_case
 from examples.chestxray14.processes import run_all
-from examples.chestxray14.store import write_atomically
 
 DATA_ENTRY, BOXES, IMAGES = "Data_Entry_2017_synthetic.csv", "BBox_List_2017.csv", "images"
 TRAIN_VAL, TEST = "train_val_list.txt", "test_list.txt"
@@ -79,7 +79,7 @@ def _sign(folder: Path, seed: int, size: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if any(not entry.name.startswith(".") for entry in folder.iterdir()):
             raise AWBError(f"{folder} holds other files; give a new folder")
-        write_atomically(path, json.dumps(signature))
+        write_atomically(path, json.dumps(signature).encode(), shared=True)
 
 
 def _write_labels(path: Path, cases: tuple[Case, ...], size: int) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from awb.errors import AWBError
-from examples.chestxray14.checkpoint import write_bytes
+from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.evaluate_command import evaluate_run
 from examples.chestxray14.evaluated_run import is_evaluated
 from examples.chestxray14.model_card import write_model_card
@@ -118,7 +118,7 @@ def _do(cell: str, recipe: Recipe, job: Job) -> bool:
     except Exception as error:
         text = str(error) if isinstance(error, AWBError) else traceback.format_exc()
         failure.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(failure, f"{text}\n".encode())
+        write_atomically(failure, f"{text}\n".encode())
         print(f"{cell}: FAILED, {text.strip().splitlines()[-1]}", flush=True)
         return False
     print(f"{cell}: done in {time.monotonic() - started:,.0f} s", flush=True)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from awb.errors import AWBError
 from awb.table import Table
+from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.boxes import Boxes, read_boxes
-from examples.chestxray14.checkpoint import require_same_run, write_bytes
+from examples.chestxray14.checkpoint import require_same_run
 from examples.chestxray14.evaluated_run import EvaluatedRun, read_evaluated
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.reproduce.contrasts import contrasts
@@ -90,9 +91,9 @@ def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySourc
         *(part for name, run in runs.items() for part in _cell(output, figures, name, run)),
     ]  # fmt: skip
     text = "\n\n".join(part.to_markdown() if isinstance(part, Table) else part for part in parts) + "\n"
-    write_bytes(output.path / "report.md", text.encode())
+    write_atomically(output.path / "report.md", text.encode())
     page = output.path / "report.html"
-    write_bytes(page, to_html(text).encode())
+    write_atomically(page, to_html(text).encode())
     return Report(page, table)
 
 
