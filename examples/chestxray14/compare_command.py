@@ -12,6 +12,7 @@ from awb.errors import AWBError
 from awb.study import compare
 from awb.table import Table
 from examples.chestxray14.evaluated_run import FEWEST, EvaluatedRun, read_evaluated
+from examples.chestxray14.study_data import synthetic_note
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,5 +80,5 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def _headline(first: EvaluatedRun) -> str:
-    kind = "SYNTHETIC phantoms, no figure has a medical meaning; " if first.synthetic else ""
-    return f"{kind}split {first.split.name}; {len(first.test):,} test images of {first.n_patients:,} patients"
+    test = f"{len(first.test):,} test images of {first.n_patients:,} patients"
+    return f"{synthetic_note(first.synthetic)}split {first.split.name}; {test}"

@@ -13,10 +13,9 @@ import numpy.typing as npt
 
 from awb.errors import AWBError
 from awb.study import LabelTable, Split, read_labels, read_predictions
-from examples.chestxray14.predict import PATIENT
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.run_folder import RunFolder
-from examples.chestxray14.study_data import sets_of
+from examples.chestxray14.study_data import PATIENT, sets_of
 
 Floats = npt.NDArray[np.float64]
 FEWEST = 5  # patients with a finding, and without: with fewer, 1 of 150 replicates and more has none of them

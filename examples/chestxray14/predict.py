@@ -17,9 +17,7 @@ from tqdm import tqdm
 from awb.study import LabelTable
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.dataset import XrayDataset
-from examples.chestxray14.study_data import SUBGROUPS
-
-IMAGE, PATIENT = "image", "patient"
+from examples.chestxray14.study_data import IMAGE, PATIENT, SUBGROUPS
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from awb.study import BCELoss, FocalLoss, OptimizerSettings, Schedule, TrainingS
 from examples.chestxray14.recipe_yaml import read_yaml
 from examples.chestxray14.transforms import Augmentation, Transform
 
+RECIPES = Path(__file__).parent / "recipes"
 PART = "backbone"  # what `frozen` may name: everything but the blocks and the classifier
 Triple = tuple[float, float, float]
 
@@ -203,6 +204,11 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     for key, value in (overrides or {}).items():
         _override(content, key.split("."), value, f"{path}: override {key!r}")
     return parse_recipe(content, str(path))
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The example's own recipe files, by name."""
+    return {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
 
 
 def parse_recipe(content: Any, where: str = "recipe") -> Recipe:

@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from examples.chestxray14.recipe import Recipe, parse_recipe
+from examples.chestxray14.recipe import RECIPES, Recipe, parse_recipe
 from examples.chestxray14.transforms import IMAGENET_MEAN, IMAGENET_STD
 
-FOLDER = Path(__file__).parent / "recipes"
 BACKBONES = {"densenet121": "last:2", "vgg16_bn": "last:3"}  # the report's "last blocks" of each
 LOSSES = ("bce", "focal", "bce_bce", "bce_focal")
 KINDS, INITS = ("lka", "cbam"), ("identity", "default")
@@ -138,11 +136,11 @@ def _training(finder: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def main() -> None:
-    FOLDER.mkdir(exist_ok=True)
+    RECIPES.mkdir(exist_ok=True)
     recipes = list(study_recipes())
     for recipe in recipes:
-        (FOLDER / f"{recipe.name}.yaml").write_text(recipe.to_yaml())
-    print(f"{len(recipes)} recipes in {FOLDER}")
+        (RECIPES / f"{recipe.name}.yaml").write_text(recipe.to_yaml())
+    print(f"{len(recipes)} recipes in {RECIPES}")
 
 
 if __name__ == "__main__":

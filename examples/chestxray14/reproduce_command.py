@@ -15,7 +15,7 @@ from pathlib import Path
 from awb.errors import AWBError
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.study_data import StudySource, add_study_arguments, source_of
-from examples.chestxray14.train_command import read_overrides
+from examples.chestxray14.train_command import add_training_arguments, read_overrides
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,12 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cells", nargs="+", default=[], metavar="RECIPE",
         help="names of recipes, as in a shell (`vgg16_bn-*-lka-*`), or YAML files; by default all but demo and tiny",
     )  # fmt: skip
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="in place of each recipe's value, as in train"
-    )
+    add_training_arguments(parser)
     parser.add_argument("--jobs", type=int, default=1, help="processes here, which part the cores (default: 1)")
-    parser.add_argument("--workers", type=int, default=0, help="processes that load images, of each (default: 0)")
-    parser.add_argument("--checkpoint-every", type=int, default=500, metavar="STEPS", help="(default: %(default)s)")
     parser.add_argument("--replicates", type=int, default=2000, metavar="N", help="of the bootstraps (%(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="print the cells with what each would cost, and end")
     parser.add_argument(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
-import io
 import json
 import os
 import platform
@@ -51,6 +49,10 @@ class RunFolder:
     @property
     def weights(self) -> Path:
         return self.path / "weights.safetensors"
+
+    @property
+    def steps(self) -> Path:
+        return self.path / "steps.csv"
 
     @property
     def epochs(self) -> Path:
@@ -143,31 +145,3 @@ def device_name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{os.cpu_count()} {platform.machine()} cores"
-
-
-class Log:
-    """A CSV file of which a resumed run keeps the rows up to its checkpoint.
-
-    Args:
-        path: The file.
-        header: Its columns.
-        keep: How many rows are kept.
-    """
-
-    def __init__(self, path: Path, header: tuple[str, ...], keep: int) -> None:
-        kept: list[list[str]] = []
-        if path.exists():
-            with path.open(newline="") as file:
-                kept = list(csv.reader(file))[1 : 1 + keep]
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([header, *kept])
-        write_atomically(path, text.getvalue().encode())
-        self._file = path.open("a", newline="")
-        self._writer = csv.writer(self._file, lineterminator="\n")
-
-    def write(self, *values: object) -> None:
-        self._writer.writerow(values)
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()

@@ -19,7 +19,13 @@ from examples.chestxray14.phantoms.write import SIGNATURE
 from examples.chestxray14.recipe import Recipe, SplitSettings, StageSettings
 from examples.chestxray14.store import ImageStore
 
+IMAGE, PATIENT = "image", "patient"  # columns of the labels that `evaluate` writes
 SUBGROUPS = ("view", "sex", "age")  # of the table's columns, if it has them
+
+
+def synthetic_note(synthetic: bool) -> str:
+    """What any output with figures begins with if its images are phantoms; nothing else."""
+    return "SYNTHETIC phantoms, no figure has a medical meaning; " if synthetic else ""
 
 
 @dataclass(frozen=True)
@@ -75,9 +81,8 @@ class Study:
         """Which split and test set, and that phantoms are phantoms: the first line of any output with figures."""
         assert self.test.groups is not None
         patients = len(np.unique(self.test.groups))
-        kind = "SYNTHETIC phantoms, no figure has a medical meaning; " if self.synthetic else ""
         return (
-            f"{kind}split {self.split.name}, sha256 {self.split.checksum[:12]}…; "
+            f"{synthetic_note(self.synthetic)}split {self.split.name}, sha256 {self.split.checksum[:12]}…; "
             f"test set {self.test_name}: {len(self.test):,} images of {patients:,} patients"
         )
 

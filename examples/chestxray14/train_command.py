@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from awb.errors import AWBError, did_you_mean
-from examples.chestxray14.recipe import load_recipe
+from examples.chestxray14.recipe import RECIPES, load_recipe, shipped_recipes
 from examples.chestxray14.recipe_yaml import parse_yaml
 from examples.chestxray14.study_data import add_study_arguments, study_of
-
-RECIPES = Path(__file__).parent / "recipes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="a YAML file, or the name of one of the example's recipes")
     parser.add_argument("run", type=Path, help="the folder of the run; if it was begun there, it goes on")
     add_study_arguments(parser)
+    add_training_arguments(parser)
+    parser.add_argument("--tensorboard", action="store_true", help="log for TensorBoard too")
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that trains."""
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE",
         help="in place of the recipe's value: data.image_size=128, stages.*.epochs=2, stages.0.optimizer.lr=1e-3",
@@ -26,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-every", type=int, default=500, metavar="STEPS", help="and at each epoch (default: %(default)s)"
     )
-    parser.add_argument("--tensorboard", action="store_true", help="log for TensorBoard too")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,10 +61,10 @@ def find_recipe(text: str) -> Path:
     """
     if Path(text).suffix in (".yaml", ".yml"):
         return Path(text)
-    names = [path.stem for path in sorted(RECIPES.glob("*.yaml"))]
-    if text not in names:
-        raise AWBError(f"no recipe {text!r}{did_you_mean(text, names)}; give a .yaml file or a name in {RECIPES.name}/")
-    return RECIPES / f"{text}.yaml"
+    files = shipped_recipes()
+    if text not in files:
+        raise AWBError(f"no recipe {text!r}{did_you_mean(text, files)}; give a .yaml file or a name in {RECIPES.name}/")
+    return files[text]
 
 
 def read_overrides(texts: list[str]) -> dict[str, Any]:

@@ -105,9 +105,7 @@ class Trainer:
             self.accelerator.wait_for_everyone()
             if self.folder.checkpoint.exists():
                 self._resume()
-            log = stack.enter_context(
-                TrainingLog(self.folder.path, self.steps, self.epochs, main, self.options.tensorboard)
-            )
+            log = stack.enter_context(TrainingLog(self.folder, self.steps, self.epochs, main, self.options.tensorboard))
             for epoch in self.state:
                 self._begin_stage(epoch)
                 started = time.monotonic()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from examples.chestxray14.run_folder import Log
+from examples.chestxray14.atomic import write_atomically
+from examples.chestxray14.run_folder import RunFolder
 
 _STEPS = ("step", "stage", "epoch", "step of epoch", "loss", "lr")
 _EPOCHS = (
@@ -33,17 +36,17 @@ class TrainingLog:
         tensorboard: Also write for TensorBoard.
     """
 
-    def __init__(self, folder: Path, steps: int, epochs: int, active: bool, tensorboard: bool) -> None:
+    def __init__(self, folder: RunFolder, steps: int, epochs: int, active: bool, tensorboard: bool) -> None:
         self._active = active
         self._board: Any = None
         if not active:
             return
-        self._steps = Log(folder / "steps.csv", _STEPS, steps)
-        self._epochs = Log(folder / "epochs.csv", _EPOCHS, epochs)
+        self._steps = Log(folder.steps, _STEPS, steps)
+        self._epochs = Log(folder.epochs, _EPOCHS, epochs)
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=steps + 1)
+            self._board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=steps + 1)
 
     def __enter__(self) -> TrainingLog:
         return self
@@ -75,3 +78,31 @@ class TrainingLog:
             for name, value in values.items():
                 if math.isfinite(value):
                     self._board.add_scalar(name, value, step)
+
+
+class Log:
+    """A CSV file of which a resumed run keeps the rows up to its checkpoint.
+
+    Args:
+        path: The file.
+        header: Its columns.
+        keep: How many rows are kept.
+    """
+
+    def __init__(self, path: Path, header: tuple[str, ...], keep: int) -> None:
+        kept: list[list[str]] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                kept = list(csv.reader(file))[1 : 1 + keep]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([header, *kept])
+        write_atomically(path, text.getvalue().encode())
+        self._file = path.open("a", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+
+    def write(self, *values: object) -> None:
+        self._writer.writerow(values)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()

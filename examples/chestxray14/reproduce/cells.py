@@ -11,10 +11,9 @@ import awb
 from awb.errors import AWBError, did_you_mean, shortlist
 from awb.table import Table
 from examples.chestxray14.models import build_model
-from examples.chestxray14.recipe import Recipe, load_recipe
+from examples.chestxray14.recipe import Recipe, load_recipe, shipped_recipes
 from examples.chestxray14.study_data import Study, sets_of
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 EMBEDDED = ("demo*", "tiny*")  # for phantoms; none of the report's cells
 _BACKWARD = 2  # a backward pass costs two forward passes
 
@@ -30,7 +29,7 @@ def find_cells(patterns: Sequence[str] = (), overrides: Mapping[str, Any] | None
     Raises:
         AWBError: A pattern names none, two files have one name, or as `load_recipe`.
     """
-    files = {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
+    files = shipped_recipes()
     chosen: dict[str, Path] = {}
     if not patterns:
         chosen = {n: p for n, p in files.items() if not any(fnmatch.fnmatch(n, one) for one in EMBEDDED)}

@@ -7,7 +7,8 @@ import pytest
 
 import awb
 from examples.chestxray14.models import build_model
-from examples.chestxray14.reproduce.cells import RECIPES, estimate, find_cells
+from examples.chestxray14.recipe import RECIPES
+from examples.chestxray14.reproduce.cells import estimate, find_cells
 from examples.chestxray14.reproduce.contrasts import QUESTIONS, pairs
 from examples.chestxray14.reproduce.factors import factors_of, published_auroc
 from examples.chestxray14.reproduce.maps import group_cells
