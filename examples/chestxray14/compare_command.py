@@ -48,8 +48,27 @@ def compare_runs(
     """`awb.study.compare` of two runs on their test set, of the findings that enough patients have.
 
     Raises:
-        AWBError: No finding is supported; their test sets or labels are not the same; or one of them has trained on
-            test images and the other has not: the difference would be the leak's.
+        AWBError: No finding is supported, or `require_comparable` refuses them.
+    """
+    require_comparable(a, b, names)
+    use = a.supported
+    if not use.any():
+        raise AWBError(f"no finding has {FEWEST} test patients with it and {FEWEST} without; nothing can be compared")
+    table = compare(
+        a.test.labels[:, use], a.probs[:, use], b.probs[:, use], a.patients, names=names,
+        metric=metric,  # type: ignore[arg-type]
+        classes=np.array(a.test.classes)[use].tolist(), n_replicates=n_replicates,
+    )  # fmt: skip
+    notes = (f"left out, since fewer than {FEWEST} patients have it: {', '.join(a.unsupported)}",)
+    return Table(table.headers, table.rows, (*table.notes, *(notes if a.unsupported else ())))
+
+
+def require_comparable(a: EvaluatedRun, b: EvaluatedRun, names: tuple[str, str]) -> None:
+    """Refuse two runs whose difference would not be one of the models.
+
+    Raises:
+        AWBError: Their test sets or labels are not the same; or one of them has trained on test images and the
+            other has not: the difference would be the leak's.
     """
     if a.test.classes != b.test.classes or not np.array_equal(a.test.images, b.test.images):
         raise AWBError(
@@ -61,16 +80,6 @@ def compare_runs(
     if (a.seen > 0) != (b.seen > 0):
         leaking = names[0] if a.seen else names[1]
         raise AWBError(f"{leaking} has trained on images of its test set, the other has not; they cannot be compared")
-    use = a.supported
-    if not use.any():
-        raise AWBError(f"no finding has {FEWEST} test patients with it and {FEWEST} without; nothing can be compared")
-    table = compare(
-        a.test.labels[:, use], a.probs[:, use], b.probs[:, use], a.patients, names=names,
-        metric=metric,  # type: ignore[arg-type]
-        classes=np.array(a.test.classes)[use].tolist(), n_replicates=n_replicates,
-    )  # fmt: skip
-    notes = (f"left out, since fewer than {FEWEST} patients have it: {', '.join(a.unsupported)}",)
-    return Table(table.headers, table.rows, (*table.notes, *(notes if a.unsupported else ())))
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

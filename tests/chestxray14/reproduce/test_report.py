@@ -76,6 +76,10 @@ def test_a_contrast_is_the_difference_of_its_cells(runs: dict[str, EvaluatedRun]
     (row,) = contrasts(runs, 100)["Do blocks help? Each placement against none"]
     assert (row["A"], row["B"]) == ("plain", "last")  # and not the leaking one
     assert row["B − A"] == pytest.approx(macro(runs["last"]) - macro(runs["plain"]))
+    *_, whole = compare_runs(runs["plain"], runs["last"], names=("plain", "last"), n_replicates=100)
+    names = {"AUROC of A": "plain", "AUROC of B": "last", "B − A": "difference", "p": "p", "p (Holm)": "p"}
+    assert {ours: row[ours] for ours in names} == {ours: whole[theirs] for ours, theirs in names.items()}
+    assert row["95 % interval"] == whole["difference 95 %"]
 
 
 def test_a_run_that_trained_on_its_test_images_is_not_compared_with_one_that_did_not(
