@@ -14,7 +14,6 @@ import numpy.typing as npt
 from awb import Table
 from awb.study import (
     LabelTable,
-    Replicates,
     auroc,
     bootstrap,
     bootstrap_p,
@@ -85,7 +84,7 @@ def measure(study: Study, n_replicates: int = 2000) -> Iterator[Areas]:
         yield Areas(
             arm,
             {seed: auroc(test.labels, values) for seed, values in logits.items()},
-            {seed: _sample(test, values, replicates) for seed, values in logits.items()},
+            {seed: bootstrap(test.labels, values, replicates) for seed, values in logits.items()},
             [json.loads(path.with_suffix(".json").read_text()) for path in there.values()],
         )
 
@@ -155,10 +154,6 @@ def _pairs(measured: list[Areas]) -> Iterator[tuple[Areas, Areas]]:
 
 def _of(part: LabelTable, whole: LabelTable, values: Floats) -> Floats:
     return values[whole.find(part.images)]
-
-
-def _sample(test: LabelTable, logits: Floats, replicates: Replicates) -> Floats:
-    return bootstrap(test.labels, logits, replicates)
 
 
 def _mean(by_seed: dict[int, Floats]) -> Floats:

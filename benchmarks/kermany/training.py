@@ -121,12 +121,12 @@ def diagnosis(model: nn.Module, features: Tensor) -> dict[str, Any]:
     model.train()
     if not awb.awb_blocks(model):
         return {"dead": None, "sites": []}
-    sites = [row for row in awb.diagnose(model, features) if row["stage"] is not None]
+    dead = None
     try:
-        awb.diagnose(model, features, raise_if_dead=True)
+        table = awb.diagnose(model, features, raise_if_dead=True)
     except awb.DeadNetworkError as error:
-        return {"dead": str(error), "sites": sites}
-    return {"dead": None, "sites": sites}
+        dead, table = str(error), awb.diagnose(model, features)
+    return {"dead": dead, "sites": [row for row in table if row["stage"] is not None]}
 
 
 def train(model: nn.Module, arm: Arm, seed: int, study: Study, features: Tensor) -> list[float]:

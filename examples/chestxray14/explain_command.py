@@ -19,7 +19,7 @@ from awb.errors import AWBError
 from awb.study import LabelTable
 from examples.chestxray14.boxes import read_boxes
 from examples.chestxray14.explain import LAST, Inputs
-from examples.chestxray14.explain_study import BASELINES, Explained, map_makers, measure_models, overlays
+from examples.chestxray14.explain_study import BASELINES, Explained, captions, map_makers, measure_models, overlays
 from examples.chestxray14.images import read_table
 from examples.chestxray14.labels import FINDINGS, read_data_entry
 from examples.chestxray14.localisation import Case, Localisation, Rules, find_cases
@@ -123,17 +123,16 @@ def write_values(path: Path, results: Mapping[str, Localisation]) -> None:
 
 def write_overlays(folder: Path, makers: Sequence[Explained], inputs: Inputs, cases: Sequence[Case]) -> None:
     """A strip of pictures a case, `<image>, <finding>.png`, and the first cases in one sheet."""
-    scale = max(1, 224 // inputs.transform.size)
-    captions = ["image", *(one.name for one in makers)]
+    columns = captions(makers)
     rows: list[tuple[str, list[Image.Image]]] = []
-    for case, pictures in zip(cases, overlays(makers, inputs, cases, scale), strict=True):
+    for case, pictures in zip(cases, overlays(makers, inputs, cases), strict=True):
         row = (case.finding, pictures)
         name = case.image.removesuffix(".png").replace("/", "_")
-        sheet([row], captions).save(folder / f"{name}, {case.finding}.png")
+        sheet([row], columns).save(folder / f"{name}, {case.finding}.png")
         if len(rows) < _SHEET_ROWS:
             rows.append(row)
     if rows:
-        sheet(rows, captions).save(folder / SHEET)
+        sheet(rows, columns).save(folder / SHEET)
 
 
 def _labels(args: argparse.Namespace) -> LabelTable | None:

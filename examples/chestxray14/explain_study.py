@@ -99,8 +99,13 @@ def measure_baselines(
     return {name: localise(cases, of, size, rules) for name, of in zip(BASELINES, maps, strict=True)}
 
 
+def captions(makers: Sequence[Explained]) -> list[str]:
+    """Of the pictures that `overlays` makes of a case."""
+    return ["image", *(one.name for one in makers)]
+
+
 def overlays(
-    makers: Sequence[Explained], inputs: Inputs, cases: Sequence[Case], enlarged: int = 1
+    makers: Sequence[Explained], inputs: Inputs, cases: Sequence[Case], enlarged: int | None = None
 ) -> Iterator[list[Image.Image]]:
     """Pictures of each case: the image with its box, then each model's map over it.
 
@@ -108,8 +113,9 @@ def overlays(
         makers: Of `map_makers`.
         inputs: Of all of them; images are shown at the network's size.
         cases: May have no boxes.
-        enlarged: Times each side of the picture.
+        enlarged: Times each side of the picture; by default up to about 224 pixels.
     """
+    enlarged = enlarged or max(1, 224 // inputs.transform.size)
     size = inputs.transform.size * enlarged
     maps = [list(case_maps(cases, inputs, one.maker)) for one in makers]
     for row, case in enumerate(cases):

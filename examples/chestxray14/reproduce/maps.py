@@ -11,7 +11,7 @@ from examples.chestxray14.boxes import Boxes
 from examples.chestxray14.evaluated_run import EvaluatedRun
 from examples.chestxray14.explain import Inputs
 from examples.chestxray14.explain_models import load_runs
-from examples.chestxray14.explain_study import Explained, map_makers, measure_models, overlays
+from examples.chestxray14.explain_study import Explained, captions, map_makers, measure_models, overlays
 from examples.chestxray14.localisation import Case, find_cases
 from examples.chestxray14.localisation_table import by_method, compare_methods
 from examples.chestxray14.overlay import sheet
@@ -109,6 +109,6 @@ def _one_a_finding(study: Study, held_out: frozenset[str], boxed: Sequence[Case]
 
 
 def _draw(path: Path, makers: Sequence[Explained], inputs: Inputs, cases: Sequence[Case]) -> None:
-    pictures = overlays(makers, inputs, cases, max(1, 224 // inputs.transform.size))
+    pictures = overlays(makers, inputs, cases)
     rows = [(case.finding, row) for case, row in zip(cases, pictures, strict=True)]
-    sheet(rows, ["image", *(one.name for one in makers)]).save(path)
+    sheet(rows, captions(makers)).save(path)
