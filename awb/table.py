@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +41,7 @@ class Table:
         """The table as GitHub-flavoured Markdown."""
         header, *body = self._cells()
         rule = ["--:" if right else "---" for right in self._numeric()]
-        lines = ["| " + " | ".join(line) + " |" for line in (header, rule, *body)]
+        lines = ["| " + " | ".join(map(_in_markdown, line)) + " |" for line in (header, rule, *body)]
         return "\n".join(lines + [f"\n{note}" for note in self.notes])
 
     def _cells(self) -> list[list[str]]:
@@ -49,6 +50,11 @@ class Table:
     def _numeric(self) -> list[bool]:
         columns = zip(*self.rows, strict=True) if self.rows else ((None,) for _ in self.headers)
         return [all(isinstance(v, int | float) for v in column if v is not None) for column in columns]
+
+
+def _in_markdown(text: str) -> str:
+    """A cell's text where `|` ends no cell, and `<a` begins no tag."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split("\n")).replace("|", "\\|"))
 
 
 def _pad(text: str, width: int, right: bool) -> str:

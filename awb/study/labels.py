@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -88,6 +90,14 @@ class LabelTable:
     def abnormal(self) -> npt.NDArray[np.bool_]:
         """Which images have a finding, (n,): at least one label is 1."""
         return np.asarray((self.labels == 1).any(axis=1))
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of images, groups, classes and labels, in their order; other columns are not in it."""
+        known = np.where(np.isnan(self.labels), -1, self.labels).astype(np.int8)
+        groups = None if self.groups is None else self.groups.tolist()
+        content = json.dumps([self.images.tolist(), groups, self.classes])
+        return hashlib.sha256(content.encode() + known.tobytes()).hexdigest()
 
     def _check(self) -> None:
         n = len(self.images)

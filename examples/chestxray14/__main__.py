@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from awb.errors import AWBError
 from examples.chestxray14 import (
     audit,
     compare_command,
@@ -16,6 +15,7 @@ from examples.chestxray14 import (
     reproduce_command,
     train_command,
 )
+from examples.chestxray14.command_line import run_command
 
 COMMANDS = {
     "prepare": prepare,
@@ -47,12 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.add_arguments(added)
         added.set_defaults(command=module.run)
     args = parser.parse_args(argv)
-    try:
-        status: int = args.command(args)
-    except AWBError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return status
+    return run_command(args.command, args)
 
 
 if __name__ == "__main__":

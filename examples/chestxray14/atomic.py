@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 
@@ -15,7 +16,7 @@ def write_atomically(path: Path, data: bytes, *, shared: bool = False) -> None:
         shared: Other processes may write it at the same moment. Then each has a temporary file of its own; else there
             is one, and what a killed run has left is overwritten.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid() if shared else 'tmp'}")
+    temporary = path.with_name(f".{path.name}.{f'{platform.node()}.{os.getpid()}' if shared else 'tmp'}")
     with temporary.open("wb") as file:
         file.write(data)
         file.flush()

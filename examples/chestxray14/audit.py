@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from awb.errors import AWBError
 from awb.study import LabelTable, audit_leakage
 from awb.table import Table
 from examples.chestxray14 import splits
+from examples.chestxray14.command_line import run_command
 from examples.chestxray14.labels import packaged_data_entry, read_data_entry, read_list
 
 
@@ -34,11 +34,7 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.chestxray14.audit", description=__doc__)
     add_arguments(parser)
-    try:
-        return run(parser.parse_args(argv))
-    except AWBError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(run, parser.parse_args(argv))
 
 
 def print_audit(table: LabelTable, lists: Sequence[Path] | None) -> None:

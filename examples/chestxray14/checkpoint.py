@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from awb.errors import AWBError, shortlist
 from examples.chestxray14.atomic import write_atomically
 
 FORMAT = "chestxray14 checkpoint, version 1"
+_METADATA = "run"
 
 
 def save_checkpoint(path: Path, identity: Mapping[str, str], content: Mapping[str, Any]) -> None:
@@ -71,7 +73,9 @@ def require_same_run(where: object, old: Mapping[str, str], new: Mapping[str, st
 def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a state dict as safetensors, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_atomically(path, safetensors.torch.save(tensors, dict(metadata)))
+    # as one text: safetensors writes several in any order, and the same weights would be another file each time
+    text = json.dumps(dict(metadata), sort_keys=True)
+    write_atomically(path, safetensors.torch.save(tensors, {_METADATA: text}))
 
 
 def load_weights(path: Path, model: nn.Module, metadata: Mapping[str, str]) -> None:
@@ -89,7 +93,7 @@ def load_weights(path: Path, model: nn.Module, metadata: Mapping[str, str]) -> N
         raise AWBError(f"no weights {path}: the training has not finished")
     try:
         with safetensors.safe_open(path, "pt") as file:
-            found = file.metadata() or {}
+            found = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
     except safetensors.SafetensorError as error:
         raise AWBError(f"{path} is damaged or no safetensors file: {error}") from None

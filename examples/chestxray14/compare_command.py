@@ -11,20 +11,26 @@ import numpy as np
 from awb.errors import AWBError
 from awb.study import compare
 from awb.table import Table
-from examples.chestxray14.evaluated_run import FEWEST, EvaluatedRun, read_evaluated
+from examples.chestxray14.arguments import add_replicates_argument
+from examples.chestxray14.atomic import write_atomically
+from examples.chestxray14.evaluated_run import EvaluatedRun, read_evaluated
 from examples.chestxray14.study_data import synthetic_note
+from examples.chestxray14.support import FEWEST, unsupported_note
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of evaluated runs; the first is A")
     parser.add_argument("--metric", choices=("auroc", "auprc"), default="auroc", help="(default: %(default)s)")
-    parser.add_argument("--replicates", type=int, default=2000, metavar="N", help="of the bootstrap (%(default)s)")
+    add_replicates_argument(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the tables as Markdown")
 
 
 def run(args: argparse.Namespace) -> int:
     if len(args.runs) < 2:
         raise AWBError("one run to compare; give two or more")
+    twice = [str(path) for i, path in enumerate(args.runs) if path.resolve() in [p.resolve() for p in args.runs[:i]]]
+    if twice:
+        raise AWBError(f"{twice[0]} is given twice; a run differs from itself by nothing")
     runs = [read_evaluated(path) for path in args.runs]
     names = _names(args.runs)
     headline = _headline(runs[0])
@@ -38,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"\n## {title}\n\n{table}")
         parts.append(f"## {title}\n\n{table.to_markdown()}")
     if args.out:
-        args.out.write_text("\n\n".join(parts) + "\n")
+        write_atomically(args.out, ("\n\n".join(parts) + "\n").encode())
     return 0
 
 
@@ -59,16 +65,15 @@ def compare_runs(
         metric=metric,  # type: ignore[arg-type]
         classes=np.array(a.test.classes)[use].tolist(), n_replicates=n_replicates,
     )  # fmt: skip
-    notes = (f"left out, since fewer than {FEWEST} patients have it: {', '.join(a.unsupported)}",)
-    return Table(table.headers, table.rows, (*table.notes, *(notes if a.unsupported else ())))
+    return Table(table.headers, table.rows, (*table.notes, *unsupported_note(a.test)))
 
 
 def require_comparable(a: EvaluatedRun, b: EvaluatedRun, names: tuple[str, str]) -> None:
     """Refuse two runs whose difference would not be one of the models.
 
     Raises:
-        AWBError: Their test sets or labels are not the same; or one of them has trained on test images and the
-            other has not: the difference would be the leak's.
+        AWBError: Their test sets or labels are not the same; or one of them has trained on test images, or their
+            patients, and the other has not: the difference would be the leak's.
     """
     if a.test.classes != b.test.classes or not np.array_equal(a.test.images, b.test.images):
         raise AWBError(
@@ -77,9 +82,11 @@ def require_comparable(a: EvaluatedRun, b: EvaluatedRun, names: tuple[str, str])
         )
     if not np.array_equal(a.test.labels, b.test.labels, equal_nan=True):
         raise AWBError(f"{names[0]} and {names[1]} have different labels for the same test images")
-    if (a.seen > 0) != (b.seen > 0):
-        leaking = names[0] if a.seen else names[1]
-        raise AWBError(f"{leaking} has trained on images of its test set, the other has not; they cannot be compared")
+    for share, of in (("seen", "images"), ("of_seen_patients", "patients")):
+        both = getattr(a, share), getattr(b, share)
+        if min(both) == 0 < max(both):
+            leaking = names[0] if both[0] else names[1]
+            raise AWBError(f"{leaking} has trained on {of} of its test set, the other has not; they cannot be compared")
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -5,36 +5,38 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from awb.errors import AWBError
 from awb.study import (
     LabelTable,
     bands,
     choose_thresholds,
     evaluate,
     evaluate_calibration,
-    evaluate_subgroups,
     operating_points,
 )
+from awb.study.metrics.table_columns import interval_header
 from awb.table import Table
+from examples.chestxray14.arguments import add_replicates_argument, add_workers_argument
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.checkpoint import require_same_run
 from examples.chestxray14.run_folder import RunFolder, identity
 from examples.chestxray14.study_data import SUBGROUPS, Study, add_study_arguments, study_of
+from examples.chestxray14.sums import write_sums
+from examples.chestxray14.support import FEWEST, supported, unsupported_note
 
 AGES = (0, 18, 40, 60, 80)  # of the subgroups; in years
 Floats = npt.NDArray[np.float64]
+_RANKING = ("AUROC", interval_header("AUROC", 0.95), "AUPRC", interval_header("AUPRC", 0.95))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="the folder of a finished run")
     add_study_arguments(parser)
-    parser.add_argument("--workers", type=int, default=0, help="processes that load images (default: %(default)s)")
-    parser.add_argument("--replicates", type=int, default=2000, metavar="N", help="of the bootstrap (%(default)s)")
+    add_workers_argument(parser)
+    add_replicates_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,11 +55,12 @@ def evaluate_run(folder: RunFolder, study: Study, workers: int = 0, n_replicates
         The tables by their titles.
 
     Raises:
-        AWBError: As `predict_run`, or no class has both labels in the validation set.
+        AWBError: As `predict_run`.
     """
     from examples.chestxray14.model_card import write_model_card
     from examples.chestxray14.predict import write_labels, write_predictions
 
+    folder.sums.unlink(missing_ok=True)  # of an evaluation before
     validation, probs = predict_run(folder, study, workers)
     out = folder.evaluation
     out.mkdir(exist_ok=True)
@@ -66,8 +69,10 @@ def evaluate_run(folder: RunFolder, study: Study, workers: int = 0, n_replicates
         write_labels(out / f"labels-{name}.csv", table)
     tables = dict(evaluation_tables(study.test, probs["test"], validation, probs["validation"], n_replicates))
     text = "".join(f"## {title}\n\n{result.to_markdown()}\n\n" for title, result in tables.items())
-    write_atomically(out / "evaluation.md", f"{study.headline()}\n\n{text}".encode())  # last: it says that all is there
+    write_atomically(out / "evaluation.md", f"{study.headline()}\n\n{text}".encode())
     write_model_card(folder, folder.read_recipe(), study, next(iter(tables.values())))
+    sources = (folder.recipe, folder.info, folder.split, folder.epochs, folder.weights)
+    write_sums(folder.sums, (*sources, *sorted(out.iterdir())))  # last: it says that all is there
     return tables
 
 
@@ -102,56 +107,81 @@ def predict_run(folder: RunFolder, study: Study, workers: int) -> tuple[LabelTab
 def evaluation_tables(
     test: LabelTable, probs: Floats, validation: LabelTable, validation_probs: Floats, n_replicates: int
 ) -> Iterator[tuple[str, Table]]:
-    """Titles and tables: ranking with patient intervals, decisions, calibration, and subgroups."""
-    assert test.groups is not None
-    options: dict[str, Any] = {"classes": test.classes, "n_replicates": n_replicates, "undefined": "skip"}
-    yield "AUROC and AUPRC", evaluate(test.labels, probs, test.groups, **options)
+    """Titles and tables: ranking with patient intervals, decisions, calibration, and subgroups.
+
+    Of the findings that enough test patients have; the others are named.
+    """
+    use, note = supported(test), unsupported_note(test)
+    if not use.any():
+        yield "AUROC and AUPRC", Table(("class",), (), note)
+        return
+    test, probs = _of_findings(test, use), probs[:, use]
+    validation, validation_probs = _of_findings(validation, use), validation_probs[:, use]
+    ranking = evaluate(test.labels, probs, test.groups, classes=test.classes, n_replicates=n_replicates)  # type: ignore[arg-type]
+    yield "AUROC and AUPRC", Table(ranking.headers, ranking.rows, (*ranking.notes, *note))
     yield (
         "Decisions at thresholds chosen on validation (Youden's)",
         _decisions(test, probs, validation, validation_probs),
     )
     yield "Calibration", evaluate_calibration(test.labels, probs, classes=test.classes)
     for title, subgroups in _subgroups(test):
-        yield title, _macro_by(subgroups, test, probs, options)
+        yield title, _macro_by(subgroups, test, probs, n_replicates)
+
+
+def _of_findings(table: LabelTable, use: npt.NDArray[np.bool_]) -> LabelTable:
+    classes = np.array(table.classes)[use].tolist()
+    return LabelTable(table.images, classes, table.labels[:, use], table.groups, table.columns)
 
 
 def _decisions(test: LabelTable, probs: Floats, validation: LabelTable, validation_probs: Floats) -> Table:
     """Youden's thresholds; classes with one label only in validation have none, and are named."""
-    usable = _both(validation.labels)
+    usable = np.asarray((validation.labels == 1).any(axis=0) & (validation.labels == 0).any(axis=0))
     left_out = [name for name, ok in zip(test.classes, usable, strict=True) if not ok]
+    notes = (f"no threshold, since validation has one label only: {', '.join(left_out)}",) if left_out else ()
     if not usable.any():
-        raise AWBError("no class has both labels in the validation set: no threshold can be chosen")
+        return Table(("class",), (), notes)
     classes = [name for name in test.classes if name not in left_out]
     thresholds = choose_thresholds(validation.labels[:, usable], validation_probs[:, usable], classes=classes)
     table = operating_points(test.labels[:, usable], probs[:, usable], thresholds, classes=classes)
-    notes = (f"no threshold, since validation has one label only: {', '.join(left_out)}",) if left_out else ()
     return Table(table.headers, table.rows, (*table.notes, *notes))
 
 
-def _macro_by(subgroups: npt.NDArray[np.str_], test: LabelTable, probs: Floats, options: dict[str, Any]) -> Table:
-    """The macro rows of the subgroups; those of one patient, or in which no class has both labels, are named."""
-    assert test.groups is not None
-    small = []
-    for name in np.unique(subgroups).tolist():
-        inside = subgroups == name
-        if len(np.unique(test.groups[inside])) < 2 or not _both(test.labels[inside]).any():
+def _macro_by(subgroups: npt.NDArray[np.str_], test: LabelTable, probs: Floats, n_replicates: int) -> Table:
+    """The macro mean of each subgroup, of the findings that enough of its patients have; others are named.
+
+    Args:
+        subgroups: Of each image, empty if it is not known.
+    """
+    rows, small = [], []
+    for name in sorted(set(subgroups.tolist()) - {""}):
+        inside = test.take(subgroups == name)
+        use = supported(inside)
+        if not use.any():
             small.append(name)
-    rows = ~np.isin(subgroups, small)
-    if not rows.any():
-        return Table(("subgroup",), (), ("no subgroup has two patients and both labels of a class",))
-    table = evaluate_subgroups(test.labels[rows], probs[rows], test.groups[rows], subgroups[rows], **options)
-    macro = tuple(row for row in table.rows if str(row[table.headers.index("class")]).startswith("macro"))
-    notes = (f"left out, with one patient or no class that has both labels: {', '.join(small)}",) if small else ()
-    return Table(table.headers, macro, (*table.notes, *notes))
-
-
-def _both(labels: Floats) -> npt.NDArray[np.bool_]:
-    return np.asarray((labels == 1).any(axis=0) & (labels == 0).any(axis=0))
+            continue
+        assert inside.groups is not None
+        *_, macro = evaluate(
+            inside.labels[:, use], probs[subgroups == name][:, use], inside.groups, n_replicates=n_replicates
+        )
+        patients = len(np.unique(inside.groups))
+        rows.append((name, len(inside), patients, int(use.sum()), *(macro[header] for header in _RANKING)))
+    notes = [f"of each subgroup, the findings that at least {FEWEST} of its patients have and {FEWEST} have not"]
+    if len({row[3] for row in rows}) > 1:
+        notes.append("means of different numbers of findings: not to be compared with each other")
+    if small:
+        notes.append(f"left out, since there is no such finding: {', '.join(small)}")
+    if unknown := int((subgroups == "").sum()):
+        notes.append(f"left out, since their subgroup is not known: {unknown:,} of {len(test):,} images")
+    return Table(("subgroup", "images", "patients", "findings", *_RANKING), tuple(rows), tuple(notes))
 
 
 def _subgroups(test: LabelTable) -> Iterator[tuple[str, npt.NDArray[np.str_]]]:
-    """Those of which the table has a column, complete."""
+    """Those of which the table has a column; empty where it is."""
     for name in SUBGROUPS:
         values = test.columns.get(name)
-        if values is not None and (values != "").all():
-            yield f"Macro, by {name}", bands(values.astype(np.float64), AGES) if name == "age" else values
+        if values is None:
+            continue
+        if name == "age":
+            known = values != ""
+            values = np.where(known, bands(np.where(known, values, "0").astype(np.float64), AGES), "")
+        yield f"Macro, by {name}", values

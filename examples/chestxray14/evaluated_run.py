@@ -16,9 +16,11 @@ from awb.study import LabelTable, Split, read_labels, read_predictions
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.run_folder import RunFolder
 from examples.chestxray14.study_data import PATIENT, sets_of
+from examples.chestxray14.sums import changed_files, read_sums
+from examples.chestxray14.support import supported
 
+LABELS, PREDICTIONS = "labels-test.csv", "predictions-test.csv"
 Floats = npt.NDArray[np.float64]
-FEWEST = 5  # patients with a finding, and without: with fewer, 1 of 150 replicates and more has none of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ class EvaluatedRun:
 
     @property
     def synthetic(self) -> bool:
-        return bool(self.info["synthetic"])
+        return bool(self.info["origin"] == "phantoms")
 
     @cached_property
     def n_patients(self) -> int:
@@ -62,9 +64,7 @@ class EvaluatedRun:
     @cached_property
     def supported(self) -> npt.NDArray[np.bool_]:
         """The findings, (C,), that enough test patients have, and have not, for an interval to mean something."""
-        labels = self.test.labels
-        counts = [[len(np.unique(self.patients[column == value])) for value in (0, 1)] for column in labels.T]
-        return np.asarray([min(both) >= FEWEST for both in counts])
+        return supported(self.test)
 
     @property
     def unsupported(self) -> list[str]:
@@ -73,8 +73,20 @@ class EvaluatedRun:
     @cached_property
     def seen(self) -> float:
         """The share of test images that the weights were trained or chosen on."""
-        used = {image for name in self.used_sets for image in self.split.sets[name]}
-        return sum(image in used for image in self.test.images.tolist()) / len(self.test)
+        return float(np.isin(self.test.images, self._used_images).mean())
+
+    @cached_property
+    def of_seen_patients(self) -> float:
+        """The share of test images of whose patients the weights were trained or chosen on any image; `seen` or more.
+
+        A leak also where no image is seen twice: images of one patient are alike.
+        """
+        patients = [self.split.groups[image] for image in self._used_images]
+        return float(np.isin(self.patients, patients).mean())
+
+    @cached_property
+    def _used_images(self) -> list[str]:
+        return sorted({image for name in self.used_sets for image in self.split.sets[name]})
 
     @property
     def used_sets(self) -> list[str]:
@@ -87,15 +99,20 @@ def read_evaluated(path: str | Path) -> EvaluatedRun:
     """Read a run's folder.
 
     Raises:
-        AWBError: This is no run, or it was not evaluated.
+        AWBError: This is no run, it was not evaluated, or files were changed or lost since then.
     """
     folder = RunFolder(Path(path))
     recipe, info = folder.read_recipe(), folder.read_info()
     if not is_evaluated(folder):
         raise AWBError(f"{path} was not evaluated yet: run `evaluate {path} …`")
+    if changed := changed_files(folder.sums):
+        raise AWBError(
+            f"{path}: {', '.join(changed)} changed since the evaluation, whose figures are of other files; "
+            f"put them back, or run `evaluate {path} …`"
+        )
     classes = tuple(info["classes"])
-    test = read_labels(folder.evaluation / "labels-test.csv", group=PATIENT, classes=classes)
-    probs = read_predictions(folder.evaluation / "predictions-test.csv", test)
+    test = read_labels(folder.evaluation / LABELS, group=PATIENT, classes=classes)
+    probs = read_predictions(folder.evaluation / PREDICTIONS, test)
     seconds: dict[str, float] = {}
     epochs: dict[str, int] = {}
     with folder.epochs.open(newline="") as file:
@@ -107,6 +124,9 @@ def read_evaluated(path: str | Path) -> EvaluatedRun:
 
 
 def is_evaluated(folder: RunFolder) -> bool:
-    """Whether all is there that `evaluate` writes; its tables are the last."""
-    names = ("labels-test.csv", "predictions-test.csv", "evaluation.md")
-    return all((folder.evaluation / name).is_file() for name in names)
+    """Whether all is there that `evaluate` has made its figures from and written; its sums are the last."""
+    if not folder.sums.is_file():
+        return False
+    files = read_sums(folder.sums)
+    needed = (folder.weights, folder.epochs, *(folder.evaluation / name for name in (LABELS, PREDICTIONS)))
+    return set(needed) <= files.keys() and all(file.is_file() for file in files)

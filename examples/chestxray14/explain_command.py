@@ -17,6 +17,7 @@ from PIL import Image
 
 from awb.errors import AWBError
 from awb.study import LabelTable
+from examples.chestxray14.arguments import add_replicates_argument, at_least
 from examples.chestxray14.boxes import read_boxes
 from examples.chestxray14.explain import LAST, Inputs
 from examples.chestxray14.explain_study import BASELINES, Explained, captions, map_makers, measure_models, overlays
@@ -24,13 +25,13 @@ from examples.chestxray14.images import read_table
 from examples.chestxray14.labels import FINDINGS, read_data_entry
 from examples.chestxray14.localisation import Case, Localisation, Rules, find_cases
 from examples.chestxray14.localisation_table import Over, by_finding, by_method, compare_methods
+from examples.chestxray14.origin import origin_of
 from examples.chestxray14.overlay import sheet
 from examples.chestxray14.store import ImageStore
 from examples.chestxray14.transforms import Transform
 
 TABLES, VALUES, SHEET = "localisation.md", "localisation.csv", "overlays.png"
 _SHEET_ROWS = 12
-_SYNTHETIC = "synthetic_"  # how phantoms name their images
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,16 +52,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layer", default=LAST, help="of Grad-CAM: last (before pooling), the number of a block's stage, or a path"
     )
     parser.add_argument("--attention", action="store_true", help="the blocks' attention maps as well")
-    parser.add_argument("--size", type=int, help="side of the networks' input in pixels (default: the store's)")
+    parser.add_argument("--size", type=at_least(1), help="side of the networks' input in pixels (default: the store's)")
     parser.add_argument(
         "--tolerance", type=float, default=0.0, help="of the pointing game, a share of the side (default: %(default)s)"
     )
-    parser.add_argument("--overlays", type=int, default=48, help="boxed cases to draw, evenly chosen (default: 48)")
+    parser.add_argument(
+        "--overlays", type=at_least(0), default=48, help="boxed cases to draw, evenly chosen (default: 48)"
+    )
     parser.add_argument(
         "--over", choices=("findings", "cases"), default="findings",
         help="means of findings, each counting the same, or of cases: for data with few boxes of a finding",
     )  # fmt: skip
-    parser.add_argument("--replicates", type=int, default=2000, help="of the bootstrap (default: %(default)s)")
+    add_replicates_argument(parser)
     parser.add_argument("--seed", type=int, default=0, help="of bootstrap and random map (default: %(default)s)")
 
 
@@ -160,9 +163,8 @@ def _describe(cases: Sequence[Case], inputs: Inputs) -> str:
     boxes, images, patients = (
         sum(len(case.boxes) for case in cases), len({case.image for case in cases}), len({c.patient for c in cases}),
     )  # fmt: skip
-    synthetic = (
-        "Synthetic images, of no medical meaning: " if all(case.image.startswith(_SYNTHETIC) for case in cases) else ""
-    )
+    origin = origin_of((case.image for case in cases), labels_are_nih_s=False)
+    synthetic = "Synthetic images, of no medical meaning: " if origin == "phantoms" else ""
     size = inputs.transform.size
     return f"{synthetic}{boxes:,} boxes on {images:,} images of {patients:,} patients, measured at {size}×{size} pixels"
 

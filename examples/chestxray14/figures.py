@@ -201,7 +201,7 @@ def save(figure: Figure, path: str | Path) -> None:
     FigureCanvasAgg(figure).print_figure(
         data, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1, metadata={"Software": None}
     )
-    write_atomically(Path(path), data.getvalue())
+    write_atomically(Path(path), data.getvalue(), shared=True)
 
 
 def _figure(width: float, height: float, title: str, note: str = "") -> Figure:

@@ -139,7 +139,11 @@ def compare_methods(
             p = None if interval is None else bootstrap_p(sampled)
             rows.append((name, method, float(means.values.mean() - base.values.mean()), interval, p))
     headers = ("measure", "maps", f"difference from {reference}", "95 %", "p")
-    return Table(headers, tuple(rows), (f"{_what(first, over)}; {_note(replicates)}",))
+    notes = (
+        f"{_what(first, over)}; {_note(replicates)}",
+        "p: two-sided, of each row alone, not corrected for their number",
+    )
+    return Table(headers, tuple(rows), notes)
 
 
 def _means(result: Localisation, name: str, replicates: Replicates, findings: Sequence[str] | None) -> Means:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from awb.table import Table
 from examples.chestxray14.atomic import write_atomically
+from examples.chestxray14.origin import Origin
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.run_folder import RunFolder
 from examples.chestxray14.study_data import SUBGROUPS, Study
 
-_NIH = """Chest X-rays of one hospital, the NIH Clinical Center, 1992 to 2015 (Wang et al., CVPR 2017). Patients there
-are sicker than elsewhere, and many have several images."""
-_OWN = "A table of images and labels that whoever trained this model has brought."
-_SYNTHETIC = """**Synthetic phantoms**: drawn by a program, of no patient. The model has learnt to see signs that a
-program paints. No figure here has a medical meaning."""
-
-_NIH_NOISE = """The labels were mined from radiologists' reports by text rules, and are wrong or missing for a share of
-the images (its authors expect more than 90 % to be right; no radiologist has read them all). An absent label does not
-mean that a finding is absent. Several findings overlap by definition (Infiltration, Consolidation, Pneumonia). Figures
-on such a test set measure agreement with the labels, not with the patients' state."""
-_OWN_NOISE = "Not known to this program: say here how the labels came about, and how often they are wrong."
+_DATA: Mapping[Origin, str] = {
+    "phantoms": "**Synthetic phantoms**: drawn by a program, of no patient. The model has learnt to see signs that a\n"
+    "program paints. No figure here has a medical meaning.",
+    "NIH": "Chest X-rays of one hospital, the NIH Clinical Center, 1992 to 2015 (Wang et al., CVPR 2017). Patients\n"
+    "there are sicker than elsewhere, and many have several images.",
+    "own": "A table of images and labels that whoever trained this model has brought.",
+}
+LABEL_NOISE: Mapping[Origin, str] = {
+    "phantoms": "None: the program knows what it drew.",
+    "NIH": "The labels were mined from radiologists' reports by text rules, and are wrong or missing for a share of\n"
+    "the images (its authors expect more than 90 % to be right; no radiologist has read them all). An absent label\n"
+    "does not mean that a finding is absent. Several findings overlap by definition (Infiltration, Consolidation,\n"
+    "Pneumonia). Figures on such a test set measure agreement with the labels, not with the patients' state.",
+    "own": "Not known to this program: say here how the labels came about, and how often they are wrong.",
+}
 
 
 def write_model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table | None = None) -> None:
@@ -29,9 +36,6 @@ def write_model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: T
 def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table | None = None) -> str:
     """The card as Markdown."""
     info, model = folder.read_info(), recipe.model
-    nih = "follow_up" in study.table.columns  # NIH's files, or phantoms written like them
-    data = _SYNTHETIC if study.synthetic else _NIH if nih else _OWN
-    noise = "None: the program knows what it drew." if study.synthetic else _NIH_NOISE if nih else _OWN_NOISE
     blocks = "no attention blocks" if model.attention is None else (
         f"{model.attention} blocks, placement {model.placement}, initialised as {model.init}"
     )  # fmt: skip
@@ -44,14 +48,14 @@ def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table |
         "patient.",
         "Intended use": "Research on training, attention blocks and evaluation. Not: clinical use, images other than "
         "frontal chest X-rays, other hospitals without an evaluation there.",
-        "Data": data,
+        "Data": _DATA[study.origin],
         "Split": f"`{study.split.name}`, sha256 `{study.split.checksum}`. Images: {images}."
         + (
             f"\n\n**Sets share patients, which the recipe allows: {overlap}.** Figures are too high." if overlap else ""
         ),
         "Training": f"`recipe.yaml`, sha256 `{recipe.checksum}`; schedule sha256 `{info['schedule']}`.\n\n"
         f"```text\n{recipe.schedule()}\n```\n\n" + ", ".join(f"{k} {v}" for k, v in info["versions"].items()),
-        "Label noise": noise,
+        "Label noise": LABEL_NOISE[study.origin],
         "Figures": f"{study.headline()}.\n\n"
         + ("Not evaluated yet: run `evaluate`." if figures is None else figures.to_markdown()),
         "Subgroups": (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.boxes import Box
 from examples.chestxray14.localisation import Map
 
@@ -42,6 +45,13 @@ def overlay(image: Image.Image, saliency: Map | None = None, boxes: Iterable[Box
     for box in boxes:
         draw.rectangle([box.x, box.y, box.x + box.width - 1, box.y + box.height - 1], outline=_BOX)
     return picture
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a PNG, whole or not at all, whoever else writes it."""
+    data = io.BytesIO()
+    picture.save(data, format="PNG")
+    write_atomically(path, data.getvalue(), shared=True)
 
 
 def sheet(rows: Sequence[tuple[str, Sequence[Image.Image]]], columns: Sequence[str]) -> Image.Image:

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from awb.errors import AWBError
 from awb.study import LabelTable
+from examples.chestxray14.arguments import at_least
 from examples.chestxray14.build_store import build_store
+from examples.chestxray14.command_line import run_command
 from examples.chestxray14.images import find_images, find_nih_file, read_table
 from examples.chestxray14.labels import read_data_entry
 from examples.chestxray14.phantoms import draw_phantoms
@@ -28,12 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data-entry", type=Path, metavar="FILE", help="NIH's Data_Entry_2017*.csv (the one in FOLDER)"
     )
     labels.add_argument("--table", type=Path, metavar="FILE", help="your own CSV: paths, patients, a column a label")
-    labels.add_argument("--synthetic", type=int, metavar="N", help="draw phantoms of N patients into FOLDER")
+    labels.add_argument("--synthetic", type=at_least(1), metavar="N", help="draw phantoms of N patients into FOLDER")
     parser.add_argument("--image-column", default="path", metavar="NAME", help="of --table (default: %(default)s)")
     parser.add_argument("--patient-column", default="patient", metavar="NAME", help="of --table (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=224, help="side of the stored images (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=at_least(1), default=224, help="side of the stored images (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of --synthetic (default: %(default)s)")
-    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=at_least(1), help="processes (default: one a core)")
     parser.add_argument("--verify", action="store_true", help="read the store and compare it with its checksums")
 
 
@@ -56,11 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
-    try:
-        return run(parser.parse_args(argv))
-    except AWBError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(run, parser.parse_args(argv))
 
 
 def _labels(args: argparse.Namespace) -> LabelTable:

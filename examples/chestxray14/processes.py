@@ -7,8 +7,11 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import TypeVar
+
+from awb.errors import AWBError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -24,6 +27,9 @@ def run_all(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
         function: A function of a module, so that it can be sent.
         jobs: Its arguments.
         workers: Processes, as many as there are cores by default; 1 is this process.
+
+    Raises:
+        AWBError: A process was killed; the others end.
     """
     jobs = list(jobs)
     workers = min(workers or os.cpu_count() or 1, len(jobs))
@@ -35,6 +41,10 @@ def run_all(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
         try:
             for future in as_completed([pool.submit(function, job) for job in jobs]):
                 yield future.result()
+        except BrokenProcessPool:
+            raise AWBError(
+                "a worker process was killed, perhaps for want of memory; run the same command again, and it goes on"
+            ) from None
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from awb.errors import AWBError
+from examples.chestxray14.arguments import above_zero, add_replicates_argument, at_least
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.study_data import StudySource, add_study_arguments, source_of
 from examples.chestxray14.train_command import add_training_arguments, read_overrides
@@ -26,27 +27,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names of recipes, as in a shell (`vgg16_bn-*-lka-*`), or YAML files; by default all but demo and tiny",
     )  # fmt: skip
     add_training_arguments(parser)
-    parser.add_argument("--jobs", type=int, default=1, help="processes here, which part the cores (default: 1)")
-    parser.add_argument("--replicates", type=int, default=2000, metavar="N", help="of the bootstraps (%(default)s)")
+    parser.add_argument("--jobs", type=at_least(1), default=1, help="processes here, which part the cores (default: 1)")
+    add_replicates_argument(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the cells with what each would cost, and end")
     parser.add_argument(
-        "--tflops", type=float, default=20.0, help="10¹² operations a second, for --dry-run (default: %(default)s)"
+        "--tflops", type=above_zero, default=20.0, help="10¹² operations a second, for --dry-run (default: %(default)s)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what can be done; 1 if a cell failed, or is of another recipe than is asked for."""
+    """Do what can be done; 1 if a cell failed, cannot be read, or is of another recipe than is asked for."""
     # here, so that the other commands start without it
     from examples.chestxray14.reproduce.cells import estimate, find_cells
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise AWBError("reproduce is not for a launcher: start one process for each GPU, without it; they share cells")
-    for name in ("jobs", "replicates", "checkpoint_every", "tflops"):
-        if getattr(args, name) <= 0:
-            raise AWBError(f"--{name.replace('_', '-')} {getattr(args, name)}: expected more than 0")
     cells, source = find_cells(args.cells, read_overrides(args.set)), source_of(args)
+    source.require()
     if args.dry_run:
-        print(estimate(cells, source.studies(cells.values()), args.tflops))
+        print(estimate(cells, map(source.study, cells.values()), args.tflops))
         return 0
     return _reproduce(args, cells, source)
 
@@ -70,4 +69,4 @@ def _reproduce(args: argparse.Namespace, cells: Mapping[str, Recipe], source: St
     ))  # fmt: skip
     report = write_report(output, cells, source, args.replicates)
     print(f"\n{report.cells}\n\nreport: {report.page}")
-    return 1 if {"failed", "of another recipe"} & set(states) else 0
+    return 1 if {"failed", "of another recipe", "unreadable"} & set(report.states.values()) else 0

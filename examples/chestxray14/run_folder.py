@@ -63,6 +63,11 @@ class RunFolder:
         return self.path / "evaluation"
 
     @property
+    def sums(self) -> Path:
+        """Of all that an evaluation is made from and has made: there once it is whole."""
+        return self.path / "SHA256SUMS"
+
+    @property
     def card(self) -> Path:
         return self.path / "MODEL_CARD.md"
 
@@ -86,7 +91,7 @@ class RunFolder:
             "identity": dict(identity),
             "schedule": recipe.schedule().checksum,
             "classes": list(study.table.classes),
-            "synthetic": study.synthetic,
+            "origin": study.origin,
             "images": {name: len(table) for name, table in study.sets.items()},
             "versions": versions(),
             "device": device_name(),
@@ -97,11 +102,14 @@ class RunFolder:
         """What `begin` wrote.
 
         Raises:
-            AWBError: This is no run.
+            AWBError: This is no run, or the file is damaged.
         """
         if not self.info.is_file():
             raise AWBError(f"{self.path} is no folder of a run: it has no {self.info.name}")
-        info: dict[str, Any] = json.loads(self.info.read_text())
+        try:
+            info: dict[str, Any] = json.loads(self.info.read_text())
+        except ValueError as error:
+            raise AWBError(f"{self.info} is damaged: {error}") from None
         return info
 
     def read_recipe(self) -> Recipe:
@@ -131,6 +139,7 @@ def identity(recipe: Recipe, study: Study) -> dict[str, str]:
         "recipe": recipe.checksum,
         "split": study.split.checksum,
         "store": study.store.checksum,
+        "labels": study.labels_checksum,
         "classes": ",".join(study.table.classes),
     }
 

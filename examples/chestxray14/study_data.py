@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from awb.study import LabelTable, Split, TrainingStage, require_disjoint
 from examples.chestxray14 import splits
 from examples.chestxray14.images import find_nih_file, read_table
 from examples.chestxray14.labels import read_data_entry, read_list
+from examples.chestxray14.origin import Origin, origin_of
 from examples.chestxray14.phantoms.write import SIGNATURE
 from examples.chestxray14.recipe import Recipe, SplitSettings, StageSettings
 from examples.chestxray14.store import ImageStore
@@ -36,13 +38,22 @@ class Study:
         table: Labels of all images.
         store: Their pixels.
         split: Its sets are named as in `splits.py`.
-        synthetic: Whether the images are phantoms.
+        origin: Whose images they are.
     """
 
     table: LabelTable
     store: ImageStore
     split: Split
-    synthetic: bool
+    origin: Origin
+
+    @property
+    def synthetic(self) -> bool:
+        return self.origin == "phantoms"
+
+    @cached_property
+    def labels_checksum(self) -> str:
+        """SHA-256 of the labels of the split's images, in their order."""
+        return self.table.take(np.isin(self.table.images, list(self.split.groups))).checksum
 
     @cached_property
     def sets(self) -> dict[str, LabelTable]:
@@ -105,14 +116,31 @@ def load_study(
         lists: Three files of names, for the split `lists`: train, validation, test.
 
     Raises:
-        AWBError: A file is missing or wrong, the store lacks images, or `lists` is given for another split.
+        AWBError: A file is missing or wrong, the store lacks images, `lists` is given for another split, or the test
+            set has one patient.
     """
     folder = Path(folder)
+    labels, images = read_labelled_images(folder, store, table)
+    origin: Origin = (
+        "phantoms" if (folder / SIGNATURE).is_file() else origin_of(labels.images.tolist(), labels_are_nih_s=not table)
+    )
+    study = Study(labels, images, _split(labels, settings, folder, lists), origin)
+    if len(np.unique(study.test.groups)) < 2:  # type: ignore[arg-type]
+        raise AWBError(f"the test set has 1 patient ({len(study.test)} images); figures need two, and intervals more")
+    return study
+
+
+def read_labelled_images(folder: Path, store: str | Path, table: str | Path | None) -> tuple[LabelTable, ImageStore]:
+    """What any study of them starts from.
+
+    Raises:
+        AWBError: A file is missing or wrong, or the store lacks images.
+    """
     labels = read_table(table) if table else read_data_entry(find_nih_file(folder, "Data_Entry_2017*.csv"))
+    _require_ages(labels)
     images = ImageStore.open(store)
     images.require(labels.images)
-    split = _split(labels, settings, folder, lists)
-    return Study(labels, images, split, (folder / SIGNATURE).is_file())
+    return labels, images
 
 
 @dataclass(frozen=True)
@@ -124,19 +152,23 @@ class StudySource:
     table: Path | None = None
     lists: tuple[Path, ...] | None = None
 
-    def study(self, recipe: Recipe) -> Study:
-        """The study of a recipe. Three lists are used by the split `lists` alone."""
-        lists = self.lists if recipe.data.split.name == "lists" else None
-        return load_study(self.folder, self.store, recipe.data.split, table=self.table, lists=lists)
+    def require(self) -> None:
+        """Refuse what is missing whatever the recipe, before any begins.
 
-    def studies(self, recipes: Iterable[Recipe]) -> Iterator[Study]:
-        """The study of each recipe, those of one split once."""
-        known: dict[str, Study] = {}
-        for recipe in recipes:
-            settings = recipe.data.split.model_dump_json()
-            if settings not in known:
-                known[settings] = self.study(recipe)
-            yield known[settings]
+        Raises:
+            AWBError: As `read_labelled_images`.
+        """
+        read_labelled_images(self.folder, self.store, self.table)
+
+    def study(self, recipe: Recipe) -> Study:
+        """The study of a recipe; those of one split are read once. Three lists are used by the split `lists` alone."""
+        return _load(self, recipe.data.split)
+
+
+@lru_cache(maxsize=4)
+def _load(source: StudySource, settings: SplitSettings) -> Study:
+    lists = source.lists if settings.name == "lists" else None
+    return load_study(source.folder, source.store, settings, table=source.table, lists=lists)
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
@@ -161,6 +193,13 @@ def study_of(args: argparse.Namespace, recipe: Recipe) -> Study:
 def sets_of(stage: TrainingStage | StageSettings) -> str:
     """The sets of `splits.py` that a stage trains and validates on: stage1 are those of images with a finding."""
     return "stage1" if stage.samples == "abnormal" else "stage2"
+
+
+def _require_ages(table: LabelTable) -> None:
+    """Now, and not when a training has ended: subgroups are made of them."""
+    for image, age in zip(table.images.tolist(), table.columns.get("age", ()), strict=False):
+        if age and not re.fullmatch(r"\d+(\.\d*)?", age):
+            raise AWBError(f"image {image}: age {str(age)!r}; expected years, or nothing where they are not known")
 
 
 def _split(table: LabelTable, settings: SplitSettings, folder: Path, lists: Sequence[str | Path] | None) -> Split:

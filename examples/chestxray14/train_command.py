@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from awb.errors import AWBError, did_you_mean
+from examples.chestxray14.arguments import add_workers_argument, at_least
 from examples.chestxray14.recipe import RECIPES, load_recipe, shipped_recipes
 from examples.chestxray14.recipe_yaml import parse_yaml
 from examples.chestxray14.study_data import add_study_arguments, study_of
@@ -26,10 +27,11 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE",
         help="in place of the recipe's value: data.image_size=128, stages.*.epochs=2, stages.0.optimizer.lr=1e-3",
     )  # fmt: skip
-    parser.add_argument("--workers", type=int, default=0, help="processes that load images (default: %(default)s)")
+    add_workers_argument(parser)
     parser.add_argument(
-        "--checkpoint-every", type=int, default=500, metavar="STEPS", help="and at each epoch (default: %(default)s)"
-    )
+        "--checkpoint-every", type=at_least(1), default=500, metavar="STEPS",
+        help="and at each epoch (default: %(default)s)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,9 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = load_recipe(find_recipe(args.recipe), read_overrides(args.set))
     study, folder = study_of(args, recipe), RunFolder(args.run)
-    trainer = Trainer(
-        recipe, study, folder, TrainerOptions(args.workers, _positive(args.checkpoint_every), args.tensorboard)
-    )
+    trainer = Trainer(recipe, study, folder, TrainerOptions(args.workers, args.checkpoint_every, args.tensorboard))
     if trainer.accelerator.is_main_process:
         print(study.headline(), flush=True)
     trainer.run()
@@ -80,9 +80,3 @@ def read_overrides(texts: list[str]) -> dict[str, Any]:
             raise AWBError(f"--set {text}: expected KEY=VALUE")
         overrides[name] = parse_yaml(value, f"--set {text}")
     return overrides
-
-
-def _positive(number: int) -> int:
-    if number < 1:
-        raise AWBError(f"--checkpoint-every {number}: expected at least 1 step")
-    return number

@@ -29,6 +29,14 @@ def test_weights_come_back_exactly(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
 
 
+def test_the_same_weights_are_the_same_file(tmp_path: Path) -> None:
+    state, metadata = network().state_dict(), {name: name for name in "abcdefgh"}
+    files = [tmp_path / f"{i}.safetensors" for i in range(4)]
+    for file in files:
+        save_weights(file, state, metadata)
+    assert len({file.read_bytes() for file in files}) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

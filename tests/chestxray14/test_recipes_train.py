@@ -38,7 +38,7 @@ def small_study(phantoms: Path, split: str) -> Study:
     train = np.flatnonzero(table.abnormal & ~held_out)[:2]
     names = ("stage1/validation", "stage2/validation", "stage2/test" if split == "report" else "test")
     sets = {"stage1/train": train, "stage2/train": train, **dict.fromkeys(names, np.flatnonzero(held_out))}
-    return Study(table, ImageStore.open(phantoms / "store"), Split.from_rows(split, table, sets), synthetic=True)
+    return Study(table, ImageStore.open(phantoms / "store"), Split.from_rows(split, table, sets), origin="phantoms")
 
 
 def test_there_are_the_recipes_that_the_docs_count() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,3 +120,17 @@ def test_images_that_are_not_there_are_named() -> None:
         table.find(["a", "b", "c"])
     with pytest.raises(AWBError, match="mask"):
         table.take([True, False])
+
+
+def test_a_checksum_is_of_images_groups_classes_and_labels_in_order() -> None:
+    def table(**changed: Any) -> LabelTable:
+        labels = [[0, 1], [math.nan, 1], [1, 0]]
+        content = {"images": ["a", "b", "c"], "classes": ("X", "Y"), "labels": labels, "groups": ["1", "1", "2"]}
+        return LabelTable(**content | changed)
+
+    other = (
+        table(images=["a", "b", "d"]), table(classes=("X", "Z")), table(groups=["1", "2", "2"]), table(groups=None),
+        table(labels=[[0, 1], [0, 1], [1, 0]]), table(labels=[[0, 1], [1, 1], [1, 0]]), table().take([1, 0, 2]),
+    )  # fmt: skip
+    assert len({one.checksum for one in (table(), *other)}) == 1 + len(other)
+    assert table(columns={"age": ["1", "2", "3"]}).checksum == table().checksum

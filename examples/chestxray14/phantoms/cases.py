@@ -9,6 +9,7 @@ import numpy as np
 
 from examples.chestxray14.phantoms.nih_counts import nih_counts
 
+PREFIX = "synthetic_"  # of the images' names
 ABNORMAL_SHARE = 0.46  # of NIH's images
 # so that a few hundred images hold some of each finding: a combination counts this many times, the largest factor of
 # its findings, among the images with a finding, whose share stays NIH's
@@ -45,7 +46,7 @@ class Case:
 
     @property
     def image(self) -> str:
-        return f"synthetic_{self.patient:06}_{self.follow_up:03}.png"
+        return f"{PREFIX}{self.patient:06}_{self.follow_up:03}.png"
 
 
 def draw_cases(n_patients: int, seed: int) -> list[Case]:

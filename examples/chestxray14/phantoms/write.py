@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import io
 import json
-import os
 from functools import partial
 from pathlib import Path
 
@@ -92,10 +92,9 @@ def _write_labels(path: Path, cases: tuple[Case, ...], size: int) -> None:
 
 
 def _write_image(folder: Path, seed: int, size: int, case: Case) -> None:
-    path = folder / case.image
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    Image.fromarray(render_case(case, seed, size)).save(temporary, format="PNG", compress_level=1)
-    temporary.replace(path)
+    data = io.BytesIO()
+    Image.fromarray(render_case(case, seed, size)).save(data, format="PNG", compress_level=1)
+    write_atomically(folder / case.image, data.getvalue(), shared=True)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from examples.chestxray14.recipe import Recipe, load_recipe, shipped_recipes
 from examples.chestxray14.study_data import Study, sets_of
 
 EMBEDDED = ("demo*", "tiny*")  # for phantoms; none of the report's cells
+_NAME = re.compile(r"[\w+=-][\w.+=-]*")  # of folders, and in tables
 _BACKWARD = 2  # a backward pass costs two forward passes
 
 
@@ -27,7 +29,8 @@ def find_cells(patterns: Sequence[str] = (), overrides: Mapping[str, Any] | None
         overrides: As `load_recipe` takes them, for all.
 
     Raises:
-        AWBError: A pattern names none, two files have one name, or as `load_recipe`.
+        AWBError: A pattern names none, two files have one name or one that is no name of a folder, or as
+            `load_recipe`.
     """
     files = shipped_recipes()
     chosen: dict[str, Path] = {}
@@ -41,6 +44,8 @@ def find_cells(patterns: Sequence[str] = (), overrides: Mapping[str, Any] | None
         if not found:
             raise AWBError(f"no recipe {pattern!r}{did_you_mean(pattern, files)}; there are {shortlist(files, 60)}")
         for name, path in found.items():
+            if not _NAME.fullmatch(name):
+                raise AWBError(f"{path}: a cell is called as its file is; expected letters, digits and . _ + = - only")
             if chosen.setdefault(name, path) != path:
                 raise AWBError(f"two recipes are called {name}: {chosen[name]} and {path}")
     return {name: load_recipe(path, overrides) for name, path in chosen.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +13,11 @@ from examples.chestxray14.boxes import Boxes
 from examples.chestxray14.evaluated_run import EvaluatedRun
 from examples.chestxray14.explain import Inputs
 from examples.chestxray14.explain_models import load_runs
-from examples.chestxray14.explain_study import Explained, captions, map_makers, measure_models, overlays
+from examples.chestxray14.explain_study import BASELINES, Explained, captions, map_makers, measure_models, overlays
 from examples.chestxray14.localisation import Case, find_cases
 from examples.chestxray14.localisation_table import by_method, compare_methods
-from examples.chestxray14.overlay import sheet
-from examples.chestxray14.reproduce.factors import PLAIN, factors_of
+from examples.chestxray14.overlay import save_picture, sheet
+from examples.chestxray14.reproduce.factors import PLAIN, Factors, factors_of
 from examples.chestxray14.study_data import Study
 
 COLUMNS = 8  # of maps in one picture: two networks, three placements and none
@@ -39,7 +41,12 @@ class Maps:
 
 
 def make_maps(
-    folder: Path, runs: Mapping[str, EvaluatedRun], study: Study, boxes: Boxes | None, n_replicates: int = 2000
+    folder: Path,
+    runs: Mapping[str, EvaluatedRun],
+    study: Study,
+    split: str,
+    boxes: Boxes | None,
+    n_replicates: int = 2000,
 ) -> Iterator[Maps]:
     """Of each group of cells of a study: those that differ in network and placement alone, without blocks first.
 
@@ -47,6 +54,7 @@ def make_maps(
         folder: Of the pictures.
         runs: By cell; those on other splits are left out.
         study: Of the images.
+        split: Its name in the report, where no other has it.
         boxes: Around findings, if there are any.
         n_replicates: Of the bootstrap.
     """
@@ -62,31 +70,46 @@ def make_maps(
         if len({case.patient for case in boxed}) > 1:
             results = measure_models(makers, inputs, boxed)
             n_boxes, n_patients = sum(len(case.boxes) for case in boxed), len({case.patient for case in boxed})
-            at = f"{n_boxes:,} boxes of {n_patients:,} test patients, split {study.split.name}"
-            tables[f"How well the maps lie in boxes: {at}"] = by_method(results, n_replicates=n_replicates)
+            at = f"{n_boxes:,} boxes of {n_patients:,} test patients, split {split}"
+            measured = by_method(results, n_replicates=n_replicates)
+            notes = (*measured.notes, *against_baselines(measured))
+            tables[f"How well the maps lie in boxes: {at}"] = Table(measured.headers, measured.rows, notes)
             tables[f"Differences from {shown[0]}"] = compare_methods(results, shown[0], n_replicates=n_replicates)
-        picture = folder / f"maps-{title.replace(' → ', '_').replace(', ', '-')}-{study.split.name}.png"
+        picture = folder / f"maps-{re.sub(r'[^a-z0-9.]+', '-', f'{title} {split}'.lower())}.png"
         _draw(picture, makers, inputs, _one_a_finding(study, loaded.held_out, boxed))
         left_out = f"; left out for want of room: {', '.join(names[COLUMNS:])}" if names[COLUMNS:] else ""
-        yield Maps(f"Grad-CAM of the same images, {title}: {', '.join(shown)}{left_out}", picture, tables)
+        yield Maps(
+            f"Grad-CAM of the same images, split {split}, {title}: {', '.join(shown)}{left_out}", picture, tables
+        )
 
 
 def group_cells(runs: Mapping[str, EvaluatedRun]) -> dict[str, list[str]]:
-    """Cells to be seen side by side, two or more, by kind of block and losses."""
+    """Cells to be seen side by side, two or more, by kind of block and losses: all else of their recipes is one."""
     factors = {name: factors_of(run.recipe) for name, run in runs.items()}
-    groups: dict[tuple[str, str, str, str], list[str]] = {}
+    groups: dict[tuple[str, str, Factors], list[str]] = {}
     for kind, init in dict.fromkeys((one.attention, one.init) for one in factors.values() if one.attention != PLAIN):
         for name in sorted(runs, key=lambda name: factors[name].attention != PLAIN):
-            if (factors[name].attention, factors[name].init) in ((PLAIN, PLAIN), (kind, init)):
-                inputs = str(runs[name].recipe.data.transform(training=False))
-                groups.setdefault((kind, init, factors[name].losses, inputs), []).append(name)
+            one = factors[name]
+            if (one.attention, one.init) in ((PLAIN, PLAIN), (kind, init)):
+                others = dataclasses.replace(one, network="", placement="", attention="", init="")
+                groups.setdefault((kind, init, others), []).append(name)
     found: dict[str, list[str]] = {}
-    for key, names in groups.items():
-        title = ", ".join(key[:3])
-        again = sum(name.startswith(title) for name in found)  # with other inputs
+    for (kind, init, others), names in groups.items():
         if len(names) > 1:
-            found[f"{title}, {again + 1}" if again else title] = names
+            title = f"{kind}, {init}, {others.losses}"
+            again = sum(one.partition(" #")[0] == title for one in found)  # of other settings
+            found[f"{title} #{again + 1}" if again else title] = names
     return found
+
+
+def against_baselines(measured: Table) -> Iterator[str]:
+    """How many cells' maps point into the box more often than each baseline does, of a table of `by_method`."""
+    pointing = {row["maps"]: row["pointing"] for row in measured}
+    cells = [name for name in pointing if name not in BASELINES]
+    for baseline in BASELINES:
+        above = [name for name in cells if pointing[name] > pointing[baseline]]
+        yield f"pointing above that of {baseline}: {len(above)} of {len(cells)} cells"
+    yield "a map that is not above a baseline, which does not look at the image, has not shown that it does"
 
 
 def _boxed(study: Study, held_out: frozenset[str], boxes: Boxes | None, size: int) -> Sequence[Case]:
@@ -111,4 +134,4 @@ def _one_a_finding(study: Study, held_out: frozenset[str], boxed: Sequence[Case]
 def _draw(path: Path, makers: Sequence[Explained], inputs: Inputs, cases: Sequence[Case]) -> None:
     pictures = overlays(makers, inputs, cases)
     rows = [(case.finding, row) for case, row in zip(cases, pictures, strict=True)]
-    sheet(rows, captions(makers)).save(path)
+    save_picture(sheet(rows, captions(makers)), path)

@@ -8,6 +8,7 @@ from examples.chestxray14.boxes import Boxes
 from examples.chestxray14.evaluated_run import EvaluatedRun
 from examples.chestxray14.example_boxes import example_boxes
 from examples.chestxray14.figures import co_occurrence, label_frequencies, reliability_curves, roc_curves, save
+from examples.chestxray14.overlay import save_picture
 from examples.chestxray14.study_data import Study
 
 
@@ -32,5 +33,5 @@ def draw_data(folder: Path, study: Study, boxes: Boxes | None) -> dict[str, Path
         save(draw(study.table, f"{kind}{caption.lower()}, {len(study.table):,} images"), path)
     if boxes is not None and len(boxes.of(study.store.names)):
         drawn["Example boxes"] = path = folder / "boxes.png"
-        example_boxes(study.store, boxes, f"{kind}boxes around findings").save(path)
+        save_picture(example_boxes(study.store, boxes, f"{kind}boxes around findings"), path)
     return drawn

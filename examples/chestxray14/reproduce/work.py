@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,7 @@ from examples.chestxray14.run_folder import RunFolder
 from examples.chestxray14.study_data import StudySource
 from examples.chestxray14.trainer import Trainer, TrainerOptions
 
-State = Literal["done", "failed", "in progress", "not begun", "begun", "of another recipe"]
+State = Literal["done", "failed", "in progress", "not begun", "begun", "of another recipe", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,11 @@ class Output:
     def state(self, cell: str, recipe: Recipe) -> tuple[State, str]:
         """Where a cell stands, and whatever there is to say of it."""
         run = self.run(cell)
-        if run.info.is_file() and run.read_info()["identity"]["recipe"] != recipe.checksum:
+        try:
+            other = run.info.is_file() and run.read_info()["identity"]["recipe"] != recipe.checksum
+        except AWBError as error:
+            return "unreadable", str(error)
+        if other:
             return "of another recipe", f"{run.path} was begun with other settings: give a new folder, or those"
         if is_evaluated(run):
             return "done", ""
@@ -85,23 +89,38 @@ class Job:
 def work(job: Job) -> int:
     """Do cells until none is left that nobody does. One that fails is written down, and the others go on.
 
+    After the last cell it begins anew, for another process may have died over one that was passed by as its.
+
     Returns:
         How many were done here.
     """
     if job.threads:
         torch.set_num_threads(job.threads)
+    failures = {cell: _changed(job.output.failure(cell)) for cell in job.cells}  # of earlier commands: tried again
     done = 0
+    while tried := list(_pass(job, failures)):
+        done += sum(tried)
+    return done
+
+
+def _pass(job: Job, failures: dict[str, int | None]) -> Iterator[bool]:
+    """Whether each cell that could be claimed was done. Those that have failed since the beginning are left."""
     for cell, recipe in job.cells.items():
-        if job.output.state(cell, recipe)[0] in ("done", "of another recipe"):
+        if job.output.state(cell, recipe)[0] in ("done", "of another recipe", "unreadable"):
             continue
         held = claim(job.output.claims, cell)
         if held is None:
             continue
         with held:
-            if is_evaluated(job.output.run(cell)):  # by the one who has just given it up
+            failed = _changed(job.output.failure(cell)) not in (None, failures[cell])
+            if failed or is_evaluated(job.output.run(cell)):  # by the one who has just given it up
                 continue
-            done += _do(cell, recipe, job)
-    return done
+            yield _do(cell, recipe, job)
+
+
+def _changed(path: Path) -> int | None:
+    """When a file was written; None if it is not there."""
+    return path.stat().st_mtime_ns if path.is_file() else None
 
 
 def _do(cell: str, recipe: Recipe, job: Job) -> bool:
@@ -118,7 +137,7 @@ def _do(cell: str, recipe: Recipe, job: Job) -> bool:
     except Exception as error:
         text = str(error) if isinstance(error, AWBError) else traceback.format_exc()
         failure.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(failure, f"{text}\n".encode())
+        write_atomically(failure, f"{text}\n".encode(), shared=True)
         print(f"{cell}: FAILED, {text.strip().splitlines()[-1]}", flush=True)
         return False
     print(f"{cell}: done in {time.monotonic() - started:,.0f} s", flush=True)

@@ -1,4 +1,4 @@
-"""One report of all cells, as report.md and report.html; whoever writes it, from the same folder it is the same."""
+"""One report of all cells, as report.md and report.html."""
 
 from __future__ import annotations
 
@@ -10,24 +10,32 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from awb.errors import AWBError
+from awb.errors import AWBError, shortlist
 from awb.table import Table
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.boxes import Boxes, read_boxes
 from examples.chestxray14.checkpoint import require_same_run
 from examples.chestxray14.evaluated_run import EvaluatedRun, read_evaluated
+from examples.chestxray14.model_card import LABEL_NOISE
+from examples.chestxray14.origin import Origin
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.reproduce.contrasts import contrasts
 from examples.chestxray14.reproduce.costs import cost_table
+from examples.chestxray14.reproduce.factors import split_names
 from examples.chestxray14.reproduce.maps import make_maps
 from examples.chestxray14.reproduce.pictures import draw_curves, draw_data
 from examples.chestxray14.reproduce.tables import cells_table, split_tables, time_table
-from examples.chestxray14.reproduce.work import Output
+from examples.chestxray14.reproduce.work import Output, State
 from examples.chestxray14.run_folder import identity
 from examples.chestxray14.study_data import Study, StudySource
 
 _PACKAGES = ("awb", "torch", "torchvision", "timm", "scikit-learn", "captum")
-_STYLE = """body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em }
+_TITLES: Mapping[Origin, str] = {
+    "phantoms": "Chest X-rays: cells of the study on SYNTHETIC phantoms",
+    "NIH": "Chest X-rays: the study, reproduced",
+    "own": "Chest X-rays: cells of the study on a table of one's own",
+}
+_STYLE = """body { font: 15px/1.5 system-ui, sans-serif; max-width: 1400px; margin: 2em auto; padding: 0 1em }
 table { border-collapse: collapse; display: block; overflow-x: auto; font-size: 13px; margin: 1em 0 }
 td, th { border: 1px solid #ccc; padding: 3px 8px; white-space: nowrap }
 th { background: #f3f3f3 } img { max-width: 100% } h2 { margin-top: 2em } summary { cursor: pointer }
@@ -40,10 +48,26 @@ class Report(NamedTuple):
     Attributes:
         page: report.html.
         cells: The table of the cells.
+        states: Of all cells that were asked for.
     """
 
     page: Path
     cells: Table
+    states: Mapping[str, State]
+
+
+class Material(NamedTuple):
+    """What a report is made of.
+
+    Attributes:
+        runs: By cell, those that are done.
+        studies: Of their splits, by checksum.
+        states: Of all cells that were asked for, and what there is to say of them.
+    """
+
+    runs: dict[str, EvaluatedRun]
+    studies: dict[str, Study]
+    states: dict[str, tuple[State, str]]
 
 
 def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySource, n_replicates: int = 2000) -> Report:
@@ -56,34 +80,35 @@ def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySourc
         n_replicates: Of the bootstraps.
 
     Raises:
-        AWBError: No cell is done, or one was trained on other data.
+        AWBError: No cell is done. A report that is there is left as it was.
     """
-    states = {cell: output.state(cell, recipe) for cell, recipe in cells.items()}
-    runs = {cell: read_evaluated(output.run(cell).path) for cell, (state, _) in states.items() if state == "done"}
+    runs, studies, states = read_material(output, cells, source)
     if not runs:
-        raise AWBError(f"none of {len(cells)} cells is done, so there is no report: {_reasons(states)}")
-    studies = _studies(runs, source)
+        reasons = [f"{name} {state}{f' ({why})' if why else ''}" for name, (state, why) in states.items()]
+        raise AWBError(f"none of {len(cells)} cells is done, so no report is written: {shortlist(reasons, 6)}")
     boxes = find_boxes(source.folder)
     figures = output.path / "figures"
     figures.mkdir(exist_ok=True)
-    first, table = next(iter(studies.values())), cells_table(runs, n_replicates)
+    first, table, splits = next(iter(studies.values())), cells_table(runs, n_replicates), split_names(runs)
     parts = [
-        *_head(runs, states),
+        *_head(output, first, runs, states),
         "## Cells", table,
         *_leak(runs),
         "## Contrasts",
-        "Pairs of cells that differ in one thing only, on the same test patients. A difference whose interval holds 0 "
-        "is none that this study has shown.",
+        "The cells of a pair differ in what its question asks of, and in nothing else: blocks are placement, kind and "
+        "start together, a schedule is the losses, epochs and learning rates of all its stages. Test patients are the "
+        "same. A difference whose interval holds 0 is none that this study has shown. `compare` prints the findings "
+        "of a pair.",
         *_titled(contrasts(runs, n_replicates)),
         "## Parameters and multiply–accumulates", cost_table(run.recipe for run in runs.values()),
         "## Time", time_table(runs),
         "## Data", *_pictures(output, draw_data(figures, first, boxes)),
-        *(part for study in studies.values() for part in _titled(split_tables(study))),
+        *(part for key, study in studies.items() for part in _titled(split_tables(study, splits[key]))),
         "## Where the networks look",
         *(
             part
-            for study in studies.values()
-            for maps in make_maps(figures, runs, study, boxes, n_replicates)
+            for key, study in studies.items()
+            for maps in make_maps(figures, runs, study, splits[key], boxes, n_replicates)
             for part in (*_pictures(output, {maps.title: maps.picture}), *_titled(maps.tables))
         ),
         "Green: the box around the finding, where there is one.",
@@ -91,10 +116,30 @@ def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySourc
         *(part for name, run in runs.items() for part in _cell(output, figures, name, run)),
     ]  # fmt: skip
     text = "\n\n".join(part.to_markdown() if isinstance(part, Table) else part for part in parts) + "\n"
-    write_atomically(output.path / "report.md", text.encode())
+    write_atomically(output.path / "report.md", text.encode(), shared=True)
     page = output.path / "report.html"
-    write_atomically(page, to_html(text).encode())
-    return Report(page, table)
+    write_atomically(page, to_html(text).encode(), shared=True)
+    return Report(page, table, {name: state for name, (state, _) in states.items()})
+
+
+def read_material(output: Output, cells: Mapping[str, Recipe], source: StudySource) -> Material:
+    """Read the cells that are done; one that cannot be read, or is of other data, is said to be so."""
+    material = Material({}, {}, {})
+    for cell, recipe in cells.items():
+        state, why = output.state(cell, recipe)
+        if state == "done":
+            try:
+                run, study = read_evaluated(output.run(cell).path), source.study(recipe)
+                ours = identity(recipe, study)
+                trained = {name: run.info["identity"].get(name, "missing") for name in ours}
+                require_same_run(run.folder.path, trained, ours)
+            except AWBError as error:
+                state, why = "unreadable", str(error)
+            else:
+                material.runs[cell] = run
+                material.studies[study.split.checksum] = study
+        material.states[cell] = (state, why)
+    return material
 
 
 def to_html(text: str) -> str:
@@ -115,17 +160,18 @@ def find_boxes(folder: Path) -> Boxes | None:
     return read_boxes(found[0]) if found else None
 
 
-def _head(runs: Mapping[str, EvaluatedRun], states: Mapping[str, tuple[str, str]]) -> Iterable[str | Table]:
-    synthetic = any(run.synthetic for run in runs.values())
-    yield "# Chest X-rays: " + ("cells of the study on SYNTHETIC phantoms" if synthetic else "the study, reproduced")
-    if synthetic:
+def _head(
+    output: Output, study: Study, runs: Mapping[str, EvaluatedRun], states: Mapping[str, tuple[State, str]]
+) -> Iterable[str | Table]:
+    yield f"# {_TITLES[study.origin]}"
+    if study.synthetic:
         yield (
             '<p class="warning">The images were drawn by a program, of no patient. <b>No figure on this page has a '
             "medical meaning</b>, and none says how a block does on X-rays.</p>"
         )
-    yield "Not a medical device. Labels of ChestX-ray14 were mined from reports; figures measure agreement with them."
+    yield f"Not a medical device. Label noise: {LABEL_NOISE[study.origin]}"
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
-    devices = ", ".join(dict.fromkeys(str(run.info.get("device")) for run in runs.values()))
+    devices = ", ".join(dict.fromkeys(str(run.info["device"]) for run in runs.values()))
     yield (
         f"Written {datetime.date.today()} on {os.cpu_count()} {platform.machine()} cores; trained on {devices}; "
         f"Python {platform.python_version()}, {versions}."
@@ -135,15 +181,18 @@ def _head(runs: Mapping[str, EvaluatedRun], states: Mapping[str, tuple[str, str]
         rows = tuple((name, *state) for name, state in missing.items())
         yield f"**{len(missing)} of {len(states)} cells are not in this report:**"
         yield Table(("cell", "state", "why"), rows)
+    others = sorted(path.name for path in (output.path / "runs").iterdir() if path.name not in states)
+    if others:
+        yield f"**{len(others)} other cells of this folder were not asked for: {shortlist(others)}.**"
 
 
 def _leak(runs: Mapping[str, EvaluatedRun]) -> Iterable[str]:
-    leaking = [name for name, run in runs.items() if run.seen]
+    leaking = [name for name, run in runs.items() if run.of_seen_patients]
     if leaking:
         yield (
-            f'<p class="warning"><b>{", ".join(leaking)}: trained on part of its own test set</b> (column “seen in '
-            "training”), as the report's first stage did. Its AUROC is too high, and no other cell is compared with it."
-            "</p>"
+            f'<p class="warning"><b>{", ".join(leaking)}: trained on part of its own test set, or on other images of '
+            "its patients</b> (columns “images seen” and “of seen patients”), as the 2025 report's first stage did. "
+            "Its AUROC is too high, and it is compared with no cell that has not.</p>"
         )
 
 
@@ -155,20 +204,6 @@ def _cell(output: Output, figures: Path, name: str, run: EvaluatedRun) -> Iterab
     yield "</details>"
 
 
-def _studies(runs: Mapping[str, EvaluatedRun], source: StudySource) -> dict[str, Study]:
-    """The study of each split, by its checksum.
-
-    Raises:
-        AWBError: A run was trained on other labels, another split or another store.
-    """
-    studies = {}
-    for run, study in zip(runs.values(), source.studies(run.recipe for run in runs.values()), strict=True):
-        ours = identity(run.recipe, study)
-        require_same_run(run.folder.path, {name: run.info["identity"].get(name, "missing") for name in ours}, ours)
-        studies[study.split.checksum] = study
-    return studies
-
-
 def _pictures(output: Output, drawn: Mapping[str, Path]) -> Iterable[str]:
     for caption, path in drawn.items():
         yield f"![{caption}]({path.relative_to(output.path)})\n\n*{caption}*"
@@ -178,7 +213,3 @@ def _titled(tables: Mapping[str, Table]) -> Iterable[str | Table]:
     for title, table in tables.items():
         yield f"### {title}"
         yield table
-
-
-def _reasons(states: Mapping[str, tuple[str, str]]) -> str:
-    return "; ".join(f"{name} {state}{f' ({why})' if why else ''}" for name, (state, why) in states.items())

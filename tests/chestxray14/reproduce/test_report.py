@@ -1,6 +1,8 @@
 """The report's figures are those of the runs, and it says what is not to be compared."""
 
+import dataclasses
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,20 +10,25 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import awb
-from awb.study import read_labels, read_predictions
+from awb.study import Split, read_labels, read_predictions
+from awb.table import Table
 from examples.chestxray14.__main__ import main
 from examples.chestxray14.build_store import build_store
 from examples.chestxray14.compare_command import compare_runs
-from examples.chestxray14.evaluated_run import FEWEST, EvaluatedRun, read_evaluated
+from examples.chestxray14.evaluate_command import evaluation_tables
+from examples.chestxray14.evaluated_run import EvaluatedRun, read_evaluated
 from examples.chestxray14.images import find_images
 from examples.chestxray14.reproduce.cells import find_cells
 from examples.chestxray14.reproduce.contrasts import contrasts
 from examples.chestxray14.reproduce.costs import cost_table
+from examples.chestxray14.reproduce.factors import split_names
+from examples.chestxray14.reproduce.maps import against_baselines
 from examples.chestxray14.reproduce.published import TABLE_4
 from examples.chestxray14.reproduce.tables import cells_table, time_table
 from examples.chestxray14.reproduce.work import Output
 from examples.chestxray14.reproduce.write import write_report
 from examples.chestxray14.study_data import StudySource
+from examples.chestxray14.support import FEWEST
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +62,20 @@ def test_the_table_of_cells_has_scikit_learn_s_figures(runs: dict[str, Evaluated
 def test_the_report_s_figure_stands_beside_its_own_task_only(runs: dict[str, EvaluatedRun]) -> None:
     recipe = find_cells(["report-ours2"])["report-ours2"]
     on_phantoms = EvaluatedRun(**{**vars_of(runs["leaking"]), "recipe": recipe})
-    on_xrays = EvaluatedRun(**{**vars_of(on_phantoms), "info": on_phantoms.info | {"synthetic": False}})
-    small = recipe.model_copy(update={"data": recipe.data.model_copy(update={"image_size": 64})})
-    at_64 = EvaluatedRun(**{**vars_of(on_xrays), "recipe": small})
-    cells = {"phantoms": on_phantoms, "X-rays": on_xrays, "at 64": at_64}
-    shown = {row["cell"]: row["the report's AUROC"] for row in cells_table(cells, 100)}
-    assert shown == {"phantoms": None, "X-rays": 0.8818, "at 64": None}
+    on_xrays = EvaluatedRun(**{**vars_of(on_phantoms), "info": on_phantoms.info | {"origin": "NIH"}})
+    labels = on_xrays.test.labels.copy()
+    labels[:] = np.random.default_rng(0).random(labels.shape) < 0.5  # so that each finding has patients enough
+    all_14 = dataclasses.replace(on_xrays.test, labels=labels)
+    whole = EvaluatedRun(**{**vars_of(on_xrays), "test": all_14})
+    own = EvaluatedRun(**{**vars_of(whole), "info": whole.info | {"origin": "own"}})
+    small = EvaluatedRun(**{**vars_of(whole), "recipe": runs["leaking"].recipe})
+    cells = {"phantoms": on_phantoms, "a mean of fewer": on_xrays, "X-rays": whole, "own": own, "small": small}
+    shown = {row["cell"]: row["the 2025 report's AUROC"] for row in cells_table(cells, 100)}
+    assert shown == {"phantoms": None, "a mean of fewer": None, "X-rays": 0.8818, "own": None, "small": None}
 
 
 def test_it_counts_the_test_images_that_were_trained_on(runs: dict[str, EvaluatedRun]) -> None:
-    seen = {row["cell"]: row["seen in training"] for row in cells_table(runs, 100)}
+    seen = {row["cell"]: row["images seen"] for row in cells_table(runs, 100)}
     sets = runs["leaking"].split.sets
     used = {image for name, images in sets.items() if not name.endswith("test") for image in images}
     share = np.mean([image in used for image in sets["stage2/test"]])
@@ -145,8 +156,11 @@ def test_the_report_is_whole(done: Output, source: StudySource, recipe_files: li
 def test_a_report_from_other_data_is_refused(
     done: Output, phantoms: Path, source: StudySource, recipe_files: list[str], tmp_path: Path
 ) -> None:
+    page = done.path / "report.html"
+    before = page.read_text() if page.is_file() else None
     with pytest.raises(awb.AWBError, match="is of another run"):
         write_report(done, find_cells(recipe_files), StudySource(phantoms / "data", phantoms / "store"), 100)
+    assert (page.read_text() if page.is_file() else None) == before
     # the same labels, other pixels
     images = find_images(source.folder, source.study(find_cells(recipe_files)["plain"]).table.images)
     build_store(images, tmp_path / "store", 48, workers=1, progress=False)
@@ -154,9 +168,129 @@ def test_a_report_from_other_data_is_refused(
         write_report(done, find_cells(recipe_files), StudySource(source.folder, tmp_path / "store"), 100)
 
 
+def test_a_cell_that_cannot_be_read_or_compared_is_named_and_the_others_are_reported(
+    done: Output, source: StudySource, recipe_files: list[str], tmp_path: Path
+) -> None:
+    shutil.copytree(done.path / "runs", tmp_path / "runs")
+    output, cells = Output(tmp_path), find_cells(recipe_files)
+    (output.run("last").weights).write_bytes(b"")
+    (output.run("leaking").info).write_text("{")
+    report = write_report(output, cells, source, 100)
+    assert report.states == {"plain": "done", "last": "unreadable", "leaking": "unreadable"}
+    text = (tmp_path / "report.md").read_text()
+    assert "weights.safetensors changed since the evaluation" in text
+    assert "run.json is damaged" in text
+    assert [row["cell"] for row in report.cells] == ["plain"]
+    (report,) = [write_report(output, {"plain": cells["plain"]}, source, 100)]
+    assert "2 other cells of this folder were not asked for: last, leaking" in (tmp_path / "report.md").read_text()
+
+
+def test_a_pair_that_cannot_be_compared_is_named(runs: dict[str, EvaluatedRun]) -> None:
+    run = runs["last"]
+    labels = run.test.labels.copy()
+    labels[0, 0] = 1 - labels[0, 0]
+    other = EvaluatedRun(**{**vars_of(run), "test": dataclasses.replace(run.test, labels=labels)})
+    table = contrasts({"plain": runs["plain"], "last": other}, 100)["Do blocks help? Each placement against none"]
+    assert len(table) == 0
+    assert "1 not compared: plain and last have different labels" in "".join(table.notes)
+
+
+def test_two_splits_of_one_name_are_told_apart(runs: dict[str, EvaluatedRun]) -> None:
+    sets = {name: tuple(reversed(images))[1:] for name, images in runs["last"].split.sets.items()}
+    other = EvaluatedRun(**{**vars_of(runs["last"]), "split": Split("nested", sets, runs["last"].split.groups)})
+    cells = {"plain": runs["plain"], "last": runs["last"], "other": other, "leaking": runs["leaking"]}
+    names = split_names(cells)
+    assert len(set(names.values())) == 3
+    assert names[runs["leaking"].split.checksum] == "report"
+    for row in cells_table(cells, 100):
+        assert row["split"] == names[cells[row["cell"]].split.checksum]
+
+
+def test_a_table_says_which_maps_lose_to_which_baseline() -> None:
+    pointing = {"plain": 0.2, "last": 0.35, "centre prior": 0.3, "random map": 0.1, "other patients' boxes": 0.4}
+    said = list(against_baselines(Table(("maps", "pointing"), tuple(pointing.items()))))
+    assert said[:3] == [
+        "pointing above that of centre prior: 1 of 2 cells",
+        "pointing above that of random map: 2 of 2 cells",
+        "pointing above that of other patients' boxes: 0 of 2 cells",
+    ]
+
+
 def test_there_is_no_report_of_nothing(tmp_path: Path, source: StudySource, recipe_files: list[str]) -> None:
     with pytest.raises(awb.AWBError, match="none of 3 cells is done"):
         write_report(Output(tmp_path), find_cells(recipe_files), source, 100)
+
+
+def test_one_cell_has_one_figure_wherever_it_stands(runs: dict[str, EvaluatedRun]) -> None:
+    for name in ("plain", "last"):
+        figure = f"{macro(runs[name]):.4g}"
+        assert figure in (runs[name].folder.evaluation / "evaluation.md").read_text()
+        assert figure in runs[name].folder.card.read_text()
+
+
+def test_subgroups_have_scikit_learn_s_figures_of_the_findings_that_their_patients_have(
+    runs: dict[str, EvaluatedRun],
+) -> None:
+    run = runs["plain"]
+    tables = dict(evaluation_tables(run.test, run.probs, run.test, run.probs, 50))
+    shown = 0
+    for column in ("view", "sex"):
+        for row in tables[f"Macro, by {column}"]:
+            inside = run.test.columns[column] == row["subgroup"]
+            patients, areas = run.patients[inside], []
+            for y, p in zip(run.test.labels[inside].T, run.probs[inside].T, strict=True):
+                if min(len(set(patients[y == value].tolist())) for value in (0, 1)) >= FEWEST:
+                    areas.append(roc_auc_score(y, p))
+            assert row["AUROC"] == pytest.approx(np.mean(areas))
+            assert (row["images"], row["patients"]) == (inside.sum(), len(set(patients.tolist())))
+            assert row["findings"] == len(areas)
+            shown += 1
+    assert shown > 1
+
+
+def test_an_image_of_no_known_subgroup_is_left_out_and_counted(runs: dict[str, EvaluatedRun]) -> None:
+    run = runs["plain"]
+    ages = run.test.columns["age"].copy()
+    ages[:7] = ""
+    test = dataclasses.replace(run.test, columns={"age": ages})
+    table = dict(evaluation_tables(test, run.probs, test, run.probs, 50))["Macro, by age"]
+    assert f"not known: 7 of {len(ages)} images" in "; ".join(table.notes)
+    assert all(row["subgroup"] for row in table)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "evaluation/predictions-test.csv", "recipe.yaml"])
+def test_figures_of_other_files_than_lie_there_are_refused(done: Output, tmp_path: Path, name: str) -> None:
+    shutil.copytree(done.run("plain").path, tmp_path / "run")
+    read_evaluated(tmp_path / "run")
+    other = done.run("last").path / name
+    shutil.copy(other, tmp_path / "run" / name)
+    with pytest.raises(awb.AWBError, match=f"{name} changed since the evaluation"):
+        read_evaluated(tmp_path / "run")
+
+
+def test_evaluated_again_it_is_read_again(done: Output, source: StudySource, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(done.run("plain").path, run)
+    before = read_evaluated(run).probs
+    (run / "evaluation" / "predictions-test.csv").write_text("")
+    words = ["evaluate", str(run), "--data", str(source.folder), "--store", str(source.store), "--replicates", "100"]
+    assert main(words) == 0
+    np.testing.assert_array_equal(read_evaluated(run).probs, before)
+
+
+def test_patients_that_are_shared_are_a_leak_without_a_shared_image(runs: dict[str, EvaluatedRun]) -> None:
+    run = runs["last"]
+    patient = run.patients[0]
+    stolen = run.split.sets["stage2/train"][0]  # one training image becomes a test patient's
+    groups = dict(run.split.groups) | {stolen: str(patient)}
+    split = Split(run.split.name, run.split.sets, groups)
+    leaking = EvaluatedRun(**{**vars_of(run), "split": split})
+    share = float((run.patients == patient).mean())
+    assert (leaking.seen, leaking.of_seen_patients) == (0.0, pytest.approx(share))
+    with pytest.raises(awb.AWBError, match="leak has trained on patients of its test set"):
+        compare_runs(run, leaking, names=("last", "leak"))
+    (row,) = cells_table({"leak": leaking}, 100)
+    assert (row["images seen"], row["of seen patients"]) == ("0.0 %", f"{100 * share:.1f} %")
 
 
 def test_an_evaluation_is_wanted_before_a_comparison(done: Output, tmp_path: Path) -> None:

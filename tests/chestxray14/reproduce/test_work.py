@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -47,6 +48,50 @@ def test_a_cell_that_another_holds_is_left_to_it(tmp_path: Path, source: StudySo
     assert output.state("last", recipe) == ("not begun", "")
     assert work(job(tmp_path, source, [recipe_files[1]])) == 1
     assert output.state("last", recipe) == ("done", "")
+
+
+def test_a_cell_whose_holder_died_while_another_was_done_is_taken_over(
+    tmp_path: Path, source: StudySource, recipe_files: list[str]
+) -> None:
+    """`plain` is another's when this process passes it, and nobody's when this one has done `last`."""
+    one = job(tmp_path, source, recipe_files[:2])
+    held = claim(one.output.claims, "plain")
+    assert held is not None
+
+    def release_once_last_has_begun() -> None:
+        while not one.output.run("last").info.is_file():
+            time.sleep(0.01)
+        held.__exit__(None, None, None)
+
+    thread = threading.Thread(target=release_once_last_has_begun, daemon=True)
+    thread.start()
+    assert work(one) == 2
+    assert [one.output.state(cell, recipe)[0] for cell, recipe in one.cells.items()] == ["done", "done"]
+
+
+def test_a_cell_that_has_failed_elsewhere_meanwhile_is_not_tried_again(
+    tmp_path: Path, source: StudySource, recipe_files: list[str]
+) -> None:
+    """Two processes of one command: what fails, fails once, and again in the next command."""
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(Path(recipe_files[0]).read_text().replace("name: nested", "name: lists"))
+    one = job(tmp_path / "out", source, [str(bad), recipe_files[1]])
+    failure, written = one.output.failure("bad"), set[int]()
+
+    def watch() -> None:
+        while not one.output.run("last").sums.is_file():
+            if failure.is_file():
+                written.add(failure.stat().st_mtime_ns)
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    assert work(one) == 1
+    thread.join()
+    written.add(failure.stat().st_mtime_ns)
+    assert len(written) == 1
+    assert work(one) == 0
+    assert failure.stat().st_mtime_ns not in written
 
 
 def test_a_cell_that_fails_is_written_down_and_the_others_go_on(
