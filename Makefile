@@ -38,7 +38,7 @@ ruff-format: install
 	$(BIN)/ruff format --check .
 
 mypy: install
-	$(BIN)/mypy awb
+	$(BIN)/mypy
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

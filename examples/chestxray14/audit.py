@@ -41,7 +41,8 @@ def print_audit(table: LabelTable, lists: Sequence[Path] | None) -> None:
     """Counts of each split; what its sets share; and the report's leak by finding."""
     chosen = [splits.nested(table), splits.report(table)]
     if lists:
-        chosen.insert(1, splits.official(table, *map(read_list, lists)))
+        train_val, test = map(read_list, lists)
+        chosen.insert(1, splits.official(table, train_val, test))
     for split in chosen:
         sets = split.tables(table)
         print(f"## {split.name}, sha256 {split.checksum[:12]}…\n\n{count_sets(sets)}\n")

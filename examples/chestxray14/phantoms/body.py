@@ -164,4 +164,4 @@ def _leads(scene: Scene, rng: np.random.Generator) -> Grid:
         draw.line(list(zip(px.tolist(), py.tolist(), strict=True)), fill=200, width=max(1, scene.size // 150))
         r = 0.022 * scene.size
         draw.ellipse([px[0] - r, py[0] - r, px[0] + r, py[0] + r], outline=255, width=max(1, scene.size // 100))
-    return np.asarray(canvas, dtype=np.float32) / 255
+    return np.divide(np.asarray(canvas), 255, dtype=np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torchvision
@@ -20,7 +20,7 @@ def measure(costs: Iterable[Cost]) -> tuple[list[Cost], list[str]]:
     """The same lines with our figures, and the notes on what fvcore did not count."""
     measured, notes = [], list[str]()
     for cost in costs:
-        table = awb.profile_placements(lambda cost=cost: _network(cost.backbone), [cost.stages], 224)
+        table = awb.profile_placements(partial(_network, cost.backbone), [cost.stages], 224)
         (profile,) = table
         measured.append(cost._replace(params=profile["params"], gmacs=round(profile["MACs"] / 1e9, 2)))
         notes += [f"{cost.backbone}, {note}" for note in table.notes]
