@@ -19,12 +19,13 @@ _DATA: Mapping[Origin, str] = {
     "own": "A table of images and labels that whoever trained this model has brought.",
 }
 LABEL_NOISE: Mapping[Origin, str] = {
-    "phantoms": "None: the program knows what it drew.",
+    "phantoms": "There is none, since the program knows what it drew.",
     "NIH": "The labels were mined from radiologists' reports by text rules, and are wrong or missing for a share of\n"
     "the images (its authors expect more than 90 % to be right; no radiologist has read them all). An absent label\n"
     "does not mean that a finding is absent. Several findings overlap by definition (Infiltration, Consolidation,\n"
     "Pneumonia). Figures on such a test set measure agreement with the labels, not with the patients' state.",
-    "own": "Not known to this program: say here how the labels came about, and how often they are wrong.",
+    "own": "Not known to this program. Whoever shows its figures should say how the labels came about, and how often\n"
+    "they are wrong.",
 }
 
 

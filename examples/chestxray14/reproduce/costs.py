@@ -35,11 +35,11 @@ def cost_table(recipes: Iterable[Recipe]) -> Table:
     Args:
         recipes: Of the cells.
     """
-    headers = ("network", "blocks", "image", "params", "the report's", "GMACs", "the report's ")
+    headers = ("network", "blocks", "image", "params", "the 2025 report's", "GMACs", "the 2025 report's ")
     ours, found = _table_4()
     notes = [
         "networks with 14 findings, one image in eval mode",
-        "the report's Table 4 calls multiply–accumulates FLOPs",
+        "the 2025 report's Table 4 calls multiply–accumulates FLOPs",
         TYPO,
         *found,
     ]

@@ -73,8 +73,10 @@ def make_maps(
             at = f"{n_boxes:,} boxes of {n_patients:,} test patients, split {split}"
             measured = by_method(results, n_replicates=n_replicates)
             notes = (*measured.notes, *against_baselines(measured))
-            tables[f"How well the maps lie in boxes: {at}"] = Table(measured.headers, measured.rows, notes)
-            tables[f"Differences from {shown[0]}"] = compare_methods(results, shown[0], n_replicates=n_replicates)
+            tables[f"How well the maps lie in boxes, {title}: {at}"] = Table(measured.headers, measured.rows, notes)
+            tables[f"Differences from {shown[0]}, {title}, split {split}"] = compare_methods(
+                results, shown[0], n_replicates=n_replicates
+            )
         picture = folder / f"maps-{re.sub(r'[^a-z0-9.]+', '-', f'{title} {split}'.lower())}.png"
         _draw(picture, makers, inputs, _one_a_finding(study, loaded.held_out, boxed))
         left_out = f"; left out for want of room: {', '.join(names[COLUMNS:])}" if names[COLUMNS:] else ""

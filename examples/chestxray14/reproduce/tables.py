@@ -42,7 +42,10 @@ def cells_table(runs: Mapping[str, EvaluatedRun], n_replicates: int = 2000) -> T
             run.recipe.training.seed,
         ))  # fmt: skip
         left_out |= dict.fromkeys(run.unsupported)
-    notes = [f"macro: the mean of the findings that at least {FEWEST} test patients have and {FEWEST} have not"]
+    notes = [
+        f"macro: the mean of the findings that at least {FEWEST} test patients have and {FEWEST} have not; of other "
+        "findings, or on another test set, not to be compared"
+    ]
     if left_out:
         notes.append(f"not averaged somewhere for want of patients: {', '.join(left_out)}")
     notes += [

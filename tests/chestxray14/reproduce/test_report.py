@@ -125,8 +125,8 @@ def test_a_run_compared_with_itself_differs_by_nothing(runs: dict[str, Evaluated
 def test_its_table_4_is_the_report_s(runs: dict[str, EvaluatedRun]) -> None:
     rows = list(cost_table(run.recipe for run in runs.values()))
     for row, cost in zip(rows, TABLE_4, strict=False):
-        assert row["params"] == row["the report's"] == cost.params
-        assert row["GMACs"] == row["the report's "] == f"{cost.gmacs:.2f}"
+        assert row["params"] == row["the 2025 report's"] == cost.params
+        assert row["GMACs"] == row["the 2025 report's "] == f"{cost.gmacs:.2f}"
     assert [(row["network"], row["blocks"]) for row in rows[len(TABLE_4) :]] == [
         ("tiny", "none"), ("tiny", "lka, last:2"),
     ]  # fmt: skip
