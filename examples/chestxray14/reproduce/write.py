@@ -38,7 +38,8 @@ _TITLES: Mapping[Origin, str] = {
 _STYLE = """body { font: 15px/1.5 system-ui, sans-serif; max-width: 1400px; margin: 2em auto; padding: 0 1em }
 table { border-collapse: collapse; display: block; overflow-x: auto; font-size: 13px; margin: 1em 0 }
 td, th { border: 1px solid #ccc; padding: 3px 8px; white-space: nowrap }
-th { background: #f3f3f3; white-space: normal } img { max-width: 100% } h2 { margin-top: 2em } summary { cursor: pointer }
+th { background: #f3f3f3; white-space: normal } img { max-width: 100% }
+h2 { margin-top: 2em } summary { cursor: pointer }
 details { margin: .5em 0 } .warning { background: #fff3cd; border: 1px solid #e0c36a; padding: .5em 1em }"""
 
 

@@ -56,5 +56,5 @@ def recipe_files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def done(tmp_path_factory: pytest.TempPathFactory, source: StudySource, recipe_files: list[str]) -> Output:
     """The folder of the three cells."""
     output = Output(tmp_path_factory.mktemp("reproduced"))
-    assert work(Job(output, find_cells(recipe_files), source, TrainerOptions(), 200, 0)) == 3
+    assert work(Job(output, find_cells(recipe_files), source, TrainerOptions(), 200, 1)) == 3
     return output
