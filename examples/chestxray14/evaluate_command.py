@@ -60,8 +60,8 @@ def evaluate_run(folder: RunFolder, study: Study, workers: int = 0, n_replicates
     from examples.chestxray14.model_card import write_model_card
     from examples.chestxray14.predict import write_labels, write_predictions
 
-    folder.sums.unlink(missing_ok=True)  # of an evaluation before
     validation, probs = predict_run(folder, study, workers)
+    folder.sums.unlink(missing_ok=True)  # of an evaluation before, from here on
     out = folder.evaluation
     out.mkdir(exist_ok=True)
     for name, table in (("validation", validation), ("test", study.test)):
@@ -72,7 +72,8 @@ def evaluate_run(folder: RunFolder, study: Study, workers: int = 0, n_replicates
     write_atomically(out / "evaluation.md", f"{study.headline()}\n\n{text}".encode())
     write_model_card(folder, folder.read_recipe(), study, next(iter(tables.values())))
     sources = (folder.recipe, folder.info, folder.split, folder.epochs, folder.weights)
-    write_sums(folder.sums, (*sources, *sorted(out.iterdir())))  # last: it says that all is there
+    written = [path for path in sorted(out.iterdir()) if not path.name.startswith(".")]
+    write_sums(folder.sums, (*sources, *written))  # last: it says that all is there
     return tables
 
 

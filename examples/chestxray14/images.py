@@ -13,13 +13,13 @@ NIH = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
-def read_table(path: str | Path, *, image: str = "path", patient: str = "patient") -> LabelTable:
-    """A plain table of your own: a column of paths, one of patients, and one a label (0, 1 or empty).
+def read_table(path: str | Path) -> LabelTable:
+    """A plain table of your own: columns `path` and `patient`, and one a label (0, 1 or empty).
 
     Raises:
         AWBError: As `awb.study.read_labels` does.
     """
-    return read_labels(path, image=image, group=patient)
+    return read_labels(path, image="path", group="patient")
 
 
 def find_nih_file(folder: str | Path, pattern: str) -> Path:

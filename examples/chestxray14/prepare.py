@@ -28,10 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     labels.add_argument(
         "--data-entry", type=Path, metavar="FILE", help="NIH's Data_Entry_2017*.csv (the one in FOLDER)"
     )
-    labels.add_argument("--table", type=Path, metavar="FILE", help="your own CSV: paths, patients, a column a label")
+    labels.add_argument("--table", type=Path, metavar="FILE", help="your own CSV: path, patient, a column a label")
     labels.add_argument("--synthetic", type=at_least(1), metavar="N", help="draw phantoms of N patients into FOLDER")
-    parser.add_argument("--image-column", default="path", metavar="NAME", help="of --table (default: %(default)s)")
-    parser.add_argument("--patient-column", default="patient", metavar="NAME", help="of --table (default: %(default)s)")
     parser.add_argument(
         "--size", type=at_least(1), default=224, help="side of the stored images (default: %(default)s)"
     )
@@ -64,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _labels(args: argparse.Namespace) -> LabelTable:
     if args.table:
-        return read_table(args.table, image=args.image_column, patient=args.patient_column)
+        return read_table(args.table)
     return read_data_entry(args.data_entry or find_nih_file(args.folder, "Data_Entry_2017*.csv"))
 
 

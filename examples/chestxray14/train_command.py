@@ -36,6 +36,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     # here, so that the other commands start without it
+    from examples.chestxray14.evaluated_run import is_evaluated
     from examples.chestxray14.model_card import write_model_card
     from examples.chestxray14.run_folder import RunFolder
     from examples.chestxray14.trainer import Trainer, TrainerOptions
@@ -47,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
         print(study.headline(), flush=True)
     trainer.run()
     if trainer.accelerator.is_main_process:
-        write_model_card(folder, recipe, study)
+        if not is_evaluated(folder):  # whose card has figures
+            write_model_card(folder, recipe, study)
         print(f"{recipe.name}: weights, logs and model card are in {folder.path}")
     trainer.accelerator.end_training()
     return 0

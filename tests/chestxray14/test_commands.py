@@ -11,6 +11,7 @@ import safetensors.torch
 from awb.cli import main as awb_main
 from awb.study import Split, auroc, macro, read_labels, read_predictions
 from examples.chestxray14.__main__ import main
+from examples.chestxray14.evaluated_run import read_evaluated
 
 TINY = ["data.image_size=32", "data.batch_size=8", "stages.*.epochs=1", "stages.0.frozen.backbone=1"]
 
@@ -136,6 +137,22 @@ def test_predictions_are_those_of_the_weights_on_the_test_images(run: Path, phan
     with torch.no_grad():
         probs = model(torch.from_numpy((grey - mean) / std).float()).double().sigmoid().numpy()
     np.testing.assert_allclose(read_predictions(folder / "predictions-test.csv", labels), probs, atol=1e-5)
+
+
+def test_a_finished_run_that_is_trained_again_keeps_its_weights_figures_and_card(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run"
+    assert train(phantoms, path) == 0
+    assert evaluate(phantoms, path) == 0
+    names = ("weights.safetensors", "epochs.csv", "MODEL_CARD.md", "SHA256SUMS")
+    before = {name: (path / name).read_bytes() for name in names}
+    assert train(phantoms, path) == 0
+    assert {name: (path / name).read_bytes() for name in names} == before
+    read_evaluated(path)
+    # an evaluation that is refused leaves the one before
+    assert main(["evaluate", str(path), "--data", str(phantoms / "data"), "--store", str(tmp_path)]) == 2
+    read_evaluated(path)
 
 
 def test_a_run_is_explained(run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,11 +32,13 @@ def test_a_plain_table_of_ones_own_is_stored(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "x").mkdir()
     for i in range(3):
         Image.fromarray(np.full((40, 60), 50 * i, dtype=np.uint8)).save(tmp_path / "x" / f"{i}.png")
-    (tmp_path / "mine.csv").write_text("file,who,Mass\n" + "".join(f"x/{i}.png,p{i},{i % 2}\n" for i in range(3)))
+    table, rows = tmp_path / "mine.csv", "".join(f"x/{i}.png,p{i},{i % 2}\n" for i in range(3))
+    table.write_text("paths,patient,Mass\n" + rows)
     command = [str(tmp_path), str(tmp_path / "store"), "--table", str(tmp_path / "mine.csv"), "--workers", "1"]
     assert main(command) == 2
-    assert "no column 'path'" in capsys.readouterr().err
-    assert main([*command, "--image-column", "file", "--patient-column", "who"]) == 0
+    assert "no column 'path'; did you mean 'paths'?; it has paths, patient, Mass" in capsys.readouterr().err
+    table.write_text("path,patient,Mass\n" + rows)
+    assert main(command) == 0
     store = ImageStore.open(tmp_path / "store")
     np.testing.assert_array_equal(store["x/2.png"], decode(tmp_path / "x" / "2.png", 224))
 
