@@ -61,7 +61,8 @@ def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table |
         + ("Not evaluated yet: run `evaluate`." if figures is None else figures.to_markdown()),
         "Subgroups": (
             f"`evaluate` gives figures by {', '.join(subgroups)}, in `evaluation/evaluation.md`. A difference may come "
-            "from another mix of cases as well as from the model: AP views are taken at the bedside, of the sicker."
+            "from another mix of cases as well as from the model"
+            + (": AP views are taken at the bedside, of the sicker." if "view" in subgroups else ".")
             if subgroups
             else "The table names none; differences between groups of patients are not known."
         ),
