@@ -15,7 +15,7 @@ from examples.chestxray14.arguments import add_replicates_argument
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.evaluated_run import EvaluatedRun, read_evaluated
 from examples.chestxray14.study_data import synthetic_note
-from examples.chestxray14.support import FEWEST, unsupported_note
+from examples.chestxray14.supported_findings import FEWEST, unsupported_note
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

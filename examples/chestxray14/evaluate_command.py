@@ -23,9 +23,9 @@ from examples.chestxray14.arguments import add_replicates_argument, add_workers_
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.checkpoint import require_same_run
 from examples.chestxray14.run_folder import RunFolder, identity
+from examples.chestxray14.sha256sums import write_sums
 from examples.chestxray14.study_data import SUBGROUPS, Study, add_study_arguments, study_of
-from examples.chestxray14.sums import write_sums
-from examples.chestxray14.support import FEWEST, supported, unsupported_note
+from examples.chestxray14.supported_findings import FEWEST, supported, unsupported_note
 
 AGES = (0, 18, 40, 60, 80)  # of the subgroups; in years
 Floats = npt.NDArray[np.float64]

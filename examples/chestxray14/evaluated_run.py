@@ -15,9 +15,9 @@ from awb.errors import AWBError
 from awb.study import LabelTable, Split, read_labels, read_predictions
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.run_folder import RunFolder
+from examples.chestxray14.sha256sums import changed_files, read_sums
 from examples.chestxray14.study_data import PATIENT, sets_of
-from examples.chestxray14.sums import changed_files, read_sums
-from examples.chestxray14.support import supported
+from examples.chestxray14.supported_findings import supported
 
 LABELS, PREDICTIONS = "labels-test.csv", "predictions-test.csv"
 Floats = npt.NDArray[np.float64]

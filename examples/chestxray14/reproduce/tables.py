@@ -14,7 +14,7 @@ from examples.chestxray14.labels import FINDINGS
 from examples.chestxray14.reproduce.factors import PLAIN, factors_of, split_names
 from examples.chestxray14.reproduce.published import published_auroc
 from examples.chestxray14.study_data import Study
-from examples.chestxray14.support import FEWEST
+from examples.chestxray14.supported_findings import FEWEST
 
 AUROC, AUPRC = interval_header("AUROC", 0.95), interval_header("AUPRC", 0.95)
 

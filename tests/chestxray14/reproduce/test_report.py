@@ -28,7 +28,7 @@ from examples.chestxray14.reproduce.tables import cells_table, time_table
 from examples.chestxray14.reproduce.work import Output
 from examples.chestxray14.reproduce.write import write_report
 from examples.chestxray14.study_data import StudySource
-from examples.chestxray14.support import FEWEST
+from examples.chestxray14.supported_findings import FEWEST
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.chestxray14.sums import changed_files, write_sums
+from examples.chestxray14.sha256sums import changed_files, write_sums
 
 
 @pytest.fixture
