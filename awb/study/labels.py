@@ -7,11 +7,13 @@ import gzip
 import hashlib
 import json
 import math
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -126,7 +128,12 @@ class LabelTable:
 
 
 def read_labels(
-    path: str | Path, *, image: str = "image", group: str | None = None, classes: Sequence[str] | None = None
+    path: str | Path,
+    *,
+    image: str = "image",
+    group: str | None = None,
+    classes: Sequence[str] | None = None,
+    columns: Collection[str] = (),
 ) -> LabelTable:
     """Read a CSV file (or CSV.gz) with a header, one row an image.
 
@@ -139,6 +146,7 @@ def read_labels(
         classes: The columns of labels; by default every other column that holds nothing but labels and is not
             empty throughout. A column that holds more labels than other values is then refused rather than
             left out, since one misprint would make a class disappear.
+        columns: What is no class by default, whatever it holds: a sex of 0 and 1, say.
 
     Raises:
         AWBError: No such file or column; a row of another length; a cell that is no label; a name given twice.
@@ -151,7 +159,7 @@ def read_labels(
             raise AWBError(f"{path} has no column {name!r}{did_you_mean(name, header)}; it has {shortlist(header, 20)}")
     others = [name for name in header if name not in special]
     if classes is None:
-        classes = [name for name in others if _is_class(str(path), name, cells[name])]
+        classes = [name for name in others if name not in columns and _is_class(str(path), name, cells[name])]
         if not classes:
             raise AWBError(f"{path} has no column of labels (0, 1 or empty) among {shortlist(others, 20)}")
     labels = [_parse(str(path), name, cells[name]) for name in classes]
@@ -175,17 +183,25 @@ def require_groups(table: LabelTable, name: str = "the table") -> Strings:
     return table.groups
 
 
-def open_text(path: Path) -> Any:
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
     """Open a text file, or a gzipped one, for reading.
 
     Raises:
-        AWBError: There is no such file.
+        AWBError: There is no such file; or, while it is read, it is damaged or not in UTF-8.
     """
     if not path.is_file():
         raise AWBError(f"no file {path}")
-    # utf-8-sig: spreadsheets put a byte-order mark before the first header
-    opened = gzip.open if path.suffix == ".gz" else open
-    return opened(path, "rt", encoding="utf-8-sig", newline="")
+    try:
+        # utf-8-sig: spreadsheets put a byte-order mark before the first header
+        if path.suffix == ".gz":
+            with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
+                yield file
+        else:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                yield file
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error, csv.Error) as error:
+        raise AWBError(f"{path} is damaged, or not text in UTF-8: {error}") from None
 
 
 def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 
@@ -17,9 +18,14 @@ def run_command(command: Callable[[argparse.Namespace], int], args: argparse.Nam
         stderr.
     """
     try:
-        return command(args)
+        status = command(args)
+        sys.stdout.flush()
+        return status
     except AWBError as error:
         print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:  # whoever reads the output, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         if error.filename is None:  # no file that the user could name otherwise
             raise

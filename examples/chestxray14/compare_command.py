@@ -14,6 +14,7 @@ from awb.table import Table
 from examples.chestxray14.arguments import add_replicates_argument
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.evaluated_run import EvaluatedRun, read_evaluated
+from examples.chestxray14.leak import percent
 from examples.chestxray14.study_data import synthetic_note
 from examples.chestxray14.supported_findings import FEWEST, unsupported_note
 
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if len(args.runs) < 2:
         raise AWBError("one run to compare; give two or more")
+    if args.out and not args.out.parent.is_dir():
+        raise AWBError(f"--out {args.out}: there is no folder {args.out.parent}")
     twice = [str(path) for i, path in enumerate(args.runs) if path.resolve() in [p.resolve() for p in args.runs[:i]]]
     if twice:
         raise AWBError(f"{twice[0]} is given twice; a run differs from itself by nothing")
@@ -72,21 +75,29 @@ def require_comparable(a: EvaluatedRun, b: EvaluatedRun, names: tuple[str, str])
     """Refuse two runs whose difference would not be one of the models.
 
     Raises:
-        AWBError: Their test sets or labels are not the same; or one of them has trained on test images, or their
-            patients, and the other has not: the difference would be the leak's.
+        AWBError: Their test sets, labels or patients are not the same; or they have not seen the same part of the test
+            set in training: the difference would be the leak's.
     """
     if a.test.classes != b.test.classes or not np.array_equal(a.test.images, b.test.images):
         raise AWBError(
             f"{names[0]} and {names[1]} have different test sets ({a.split.name}: {len(a.test):,} images; "
             f"{b.split.name}: {len(b.test):,}); only runs on the same test images can be compared"
         )
-    if not np.array_equal(a.test.labels, b.test.labels, equal_nan=True):
-        raise AWBError(f"{names[0]} and {names[1]} have different labels for the same test images")
-    for share, of in (("seen", "images"), ("of_seen_patients", "patients")):
-        both = getattr(a, share), getattr(b, share)
-        if min(both) == 0 < max(both):
-            leaking = names[0] if both[0] else names[1]
-            raise AWBError(f"{leaking} has trained on {of} of its test set, the other has not; they cannot be compared")
+    for what, same in (
+        ("labels", np.array_equal(a.test.labels, b.test.labels, equal_nan=True)),
+        ("patients", np.array_equal(a.patients, b.patients)),
+    ):
+        if not same:
+            raise AWBError(f"{names[0]} and {names[1]} have different {what} for the same test images")
+    for what in ("images", "patients"):
+        seen = getattr(a.leak, what), getattr(b.leak, what)
+        if not np.array_equal(*seen):
+            of = "test images" if what == "images" else "test images by their patients"
+            shares = ", ".join(f"{name} {percent(mask)}" for name, mask in zip(names, seen, strict=True))
+            raise AWBError(
+                f"{names[0]} and {names[1]} have seen different parts of their {of} in training ({shares}), so they "
+                "cannot be compared: the difference would be the leak's"
+            )
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -97,4 +108,5 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _headline(first: EvaluatedRun) -> str:
     test = f"{len(first.test):,} test images of {first.n_patients:,} patients"
-    return f"{synthetic_note(first.synthetic)}split {first.split.name}; {test}"
+    leak = first.leak.note()  # the same in all that can be compared
+    return f"{synthetic_note(first.synthetic)}split {first.split.name}; {test}" + (f"\n\n{leak}" if leak else "")

@@ -22,9 +22,11 @@ from awb.table import Table
 from examples.chestxray14.arguments import add_replicates_argument, add_workers_argument
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.checkpoint import require_same_run
+from examples.chestxray14.labels import SUBGROUPS
+from examples.chestxray14.leak import find_leak
 from examples.chestxray14.run_folder import RunFolder, identity
 from examples.chestxray14.sha256sums import write_sums
-from examples.chestxray14.study_data import SUBGROUPS, Study, add_study_arguments, study_of
+from examples.chestxray14.study_data import Study, add_study_arguments, study_of
 from examples.chestxray14.supported_findings import FEWEST, supported, unsupported_note
 
 AGES = (0, 18, 40, 60, 80)  # of the subgroups; in years
@@ -42,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     folder = RunFolder(args.run)
     study = study_of(args, folder.read_recipe())
+    study.store.verify()
     print(study.headline(), flush=True)
+    if leak := find_leak(folder.read_recipe(), study.split, study.test).note():
+        print(leak)
     for title, result in evaluate_run(folder, study, args.workers, args.replicates).items():
         print(f"\n## {title}\n\n{result}")
     return 0
@@ -69,8 +74,11 @@ def evaluate_run(folder: RunFolder, study: Study, workers: int = 0, n_replicates
         write_labels(out / f"labels-{name}.csv", table)
     tables = dict(evaluation_tables(study.test, probs["test"], validation, probs["validation"], n_replicates))
     text = "".join(f"## {title}\n\n{result.to_markdown()}\n\n" for title, result in tables.items())
-    write_atomically(out / "evaluation.md", f"{study.headline()}\n\n{text}".encode())
-    write_model_card(folder, folder.read_recipe(), study, next(iter(tables.values())))
+    recipe = folder.read_recipe()
+    leak = find_leak(recipe, study.split, study.test).note()
+    head = study.headline() + (f"\n\n**{leak}**" if leak else "")
+    write_atomically(out / "evaluation.md", f"{head}\n\n{text}".encode())
+    write_model_card(folder, recipe, study, next(iter(tables.values())))
     sources = (folder.recipe, folder.info, folder.split, folder.epochs, folder.weights)
     written = [path for path in sorted(out.iterdir()) if not path.name.startswith(".")]
     write_sums(folder.sums, (*sources, *written))  # last: it says that all is there
@@ -92,6 +100,7 @@ def predict_run(folder: RunFolder, study: Study, workers: int) -> tuple[LabelTab
     from examples.chestxray14.trainer import make_accelerator
 
     recipe = folder.read_recipe()
+    folder.read_split()  # that what is signed is the run's own
     ours, trained = identity(recipe, study), folder.read_info()["identity"]
     require_same_run(folder.path, {name: trained.get(name, "missing") for name in ours}, ours)
     accelerator = make_accelerator(recipe)

@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from awb.errors import AWBError
 from awb.study import LabelTable, Split, read_labels, read_predictions
+from examples.chestxray14.leak import Leak, find_leak
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.run_folder import RunFolder
 from examples.chestxray14.sha256sums import changed_files, read_sums
-from examples.chestxray14.study_data import PATIENT, sets_of
+from examples.chestxray14.study_data import PATIENT
 from examples.chestxray14.supported_findings import supported
 
 LABELS, PREDICTIONS = "labels-test.csv", "predictions-test.csv"
@@ -71,28 +72,8 @@ class EvaluatedRun:
         return [name for name, ok in zip(self.test.classes, self.supported, strict=True) if not ok]
 
     @cached_property
-    def seen(self) -> float:
-        """The share of test images that the weights were trained or chosen on."""
-        return float(np.isin(self.test.images, self._used_images).mean())
-
-    @cached_property
-    def of_seen_patients(self) -> float:
-        """The share of test images of whose patients the weights were trained or chosen on any image; `seen` or more.
-
-        A leak also where no image is seen twice: images of one patient are alike.
-        """
-        patients = [self.split.groups[image] for image in self._used_images]
-        return float(np.isin(self.patients, patients).mean())
-
-    @cached_property
-    def _used_images(self) -> list[str]:
-        return sorted({image for name in self.used_sets for image in self.split.sets[name]})
-
-    @property
-    def used_sets(self) -> list[str]:
-        """The sets of the split that its stages train and validate on."""
-        stages = dict.fromkeys(map(sets_of, self.recipe.stages))
-        return [f"{stage}/{part}" for stage in stages for part in ("train", "validation")]
+    def leak(self) -> Leak:
+        return find_leak(self.recipe, self.split, self.test)
 
 
 def read_evaluated(path: str | Path) -> EvaluatedRun:
@@ -120,7 +101,10 @@ def read_evaluated(path: str | Path) -> EvaluatedRun:
             name = row["stage"]
             seconds[name] = seconds.get(name, 0.0) + float(row["seconds"])
             epochs[name] = epochs.get(name, 0) + 1
-    return EvaluatedRun(folder, recipe, info, Split.load(folder.split), test, probs, seconds, epochs)
+    lost = [stage.name for stage in recipe.stages if stage.name not in epochs]
+    if lost:
+        raise AWBError(f"{folder.epochs} has no epoch of {', '.join(lost)}")
+    return EvaluatedRun(folder, recipe, info, folder.read_split(), test, probs, seconds, epochs)
 
 
 def is_evaluated(folder: RunFolder) -> bool:

@@ -48,7 +48,7 @@ def load_runs(folders: Mapping[str, Path]) -> Runs:
         recipe, info = folder.read_recipe(), folder.read_info()
         classes, transform = tuple(info["classes"]), recipe.data.transform(training=False)
         models[name], inputs[name] = load_run(path), (transform, classes)
-        tested.append(held_out(Split.load(folder.split)))
+        tested.append(held_out(folder.read_split()))
     first, *others = inputs
     for name in others:
         if inputs[name] != inputs[first]:

@@ -17,6 +17,7 @@ FINDINGS = (
     "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
 )  # fmt: skip
 NO_FINDING = "No Finding"
+SUBGROUPS = ("view", "sex", "age")  # columns of a table by which figures are given, if it has them; never findings
 # the last two headers, OriginalImage[Width,Height] and OriginalImagePixelSpacing[x,y], hold commas that part them as
 # they part their values: each column is therefore found by name, and none by counting from the end
 _COLUMNS = {

@@ -18,11 +18,12 @@ def load_run(path: str | Path) -> nn.Module:
         path: The folder of a finished run.
 
     Raises:
-        AWBError: This is no run, it has not finished, or its weights are not those of its recipe, split and classes.
+        AWBError: This is no run, it has not finished, or its weights are of another training.
     """
     folder = RunFolder(Path(path))
     recipe, info = folder.read_recipe(), folder.read_info()
     model = build_model(recipe.model, len(info["classes"]), recipe.data.image_size, 0, pretrained=False)
     trained = info["identity"] | {"recipe": recipe.checksum}  # of the recipe as it lies there now
-    load_weights(folder.weights, model, {name: trained[name] for name in ("recipe", "split", "classes")})
+    trained.pop("processes", None)
+    load_weights(folder.weights, model, trained)
     return model.eval()

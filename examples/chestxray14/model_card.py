@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from awb.table import Table
 from examples.chestxray14.atomic import write_atomically
+from examples.chestxray14.labels import SUBGROUPS
+from examples.chestxray14.leak import find_leak
 from examples.chestxray14.origin import Origin
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.run_folder import RunFolder
-from examples.chestxray14.study_data import SUBGROUPS, Study
+from examples.chestxray14.study_data import Study
 
 _DATA: Mapping[Origin, str] = {
     "phantoms": "**Synthetic phantoms**: drawn by a program, of no patient. The model has learnt to see signs that a\n"
@@ -43,6 +45,7 @@ def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table |
     subgroups = [name for name in SUBGROUPS if name in study.table.columns]
     images = ", ".join(f"{name} {count:,}" for name, count in info["images"].items())
     overlap = "; ".join(" with ".join(pair) for pair in recipe.data.split.allow_overlap)
+    leak = find_leak(recipe, study.split, study.test).note()
     sections = {
         f"Model card: {recipe.name}": f"{model.backbone}, {blocks}; {len(study.table.classes)} findings.",
         "Not a medical device": "It is not cleared, validated or meant for diagnosis, triage or any decision about a "
@@ -51,9 +54,8 @@ def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table |
         "frontal chest X-rays, other hospitals without an evaluation there.",
         "Data": _DATA[study.origin],
         "Split": f"`{study.split.name}`, sha256 `{study.split.checksum}`. Images: {images}."
-        + (
-            f"\n\n**Sets share patients, which the recipe allows: {overlap}.** Figures are too high." if overlap else ""
-        ),
+        + (f"\n\n**Sets share patients, which the recipe allows: {overlap}.**" if overlap else "")
+        + (f"\n\n**{leak}**" if leak else ""),
         "Training": f"`recipe.yaml`, sha256 `{recipe.checksum}`; schedule sha256 `{info['schedule']}`.\n\n"
         f"```text\n{recipe.schedule()}\n```\n\n" + ", ".join(f"{k} {v}" for k, v in info["versions"].items()),
         "Label noise": LABEL_NOISE[study.origin],

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from awb.study import LabelTable
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.dataset import XrayDataset
-from examples.chestxray14.study_data import IMAGE, PATIENT, SUBGROUPS
+from examples.chestxray14.labels import SUBGROUPS
+from examples.chestxray14.study_data import IMAGE, PATIENT
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ Triple = tuple[float, float, float]
 
 class _Section(BaseModel):
     # strict: "0.1" in quotes is no number, 1 is no boolean
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ModelSettings(_Section):

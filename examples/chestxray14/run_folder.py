@@ -16,11 +16,13 @@ from typing import Any
 import torch
 
 from awb.errors import AWBError
+from awb.study import Split
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.checkpoint import require_same_run
 from examples.chestxray14.recipe import Recipe, load_recipe
 from examples.chestxray14.study_data import Study
 
+_INFO = {"recipe", "identity", "schedule", "classes", "origin", "images", "versions", "device"}
 _PACKAGES = ("awb", "torch", "torchvision", "timm", "accelerate", "safetensors", "numpy")
 
 
@@ -107,10 +109,23 @@ class RunFolder:
         if not self.info.is_file():
             raise AWBError(f"{self.path} is no folder of a run: it has no {self.info.name}")
         try:
-            info: dict[str, Any] = json.loads(self.info.read_text())
+            info = json.loads(self.info.read_text())
         except ValueError as error:
             raise AWBError(f"{self.info} is damaged: {error}") from None
-        return info
+        lacking = _INFO - info.keys() if isinstance(info, dict) else _INFO
+        if lacking or not isinstance(info["identity"], dict):
+            raise AWBError(f"{self.info} is damaged: it lacks {', '.join(sorted(lacking)) or 'identity'}")
+        return dict(info)
+
+    def read_split(self) -> Split:
+        """The split as it was trained.
+
+        Raises:
+            AWBError: This is no run, or the file is damaged or another split's.
+        """
+        split, trained = Split.load(self.split), self.read_info()["identity"]
+        require_same_run(self.split, {"split": trained.get("split", "missing")}, {"split": split.checksum})
+        return split
 
     def read_recipe(self) -> Recipe:
         """The recipe as it was trained."""

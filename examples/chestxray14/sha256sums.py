@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from awb.errors import AWBError
 from examples.chestxray14.atomic import write_atomically
 
 
@@ -16,8 +17,15 @@ def write_sums(path: Path, files: Iterable[Path]) -> None:
 
 
 def read_sums(path: Path) -> dict[Path, str]:
-    """The files that `write_sums` was given, and their sums."""
-    lines = (line.partition("  ") for line in path.read_text().splitlines())
+    """The files that `write_sums` was given, and their sums.
+
+    Raises:
+        AWBError: It is damaged.
+    """
+    try:
+        lines = [line.partition("  ") for line in path.read_text().splitlines()]
+    except UnicodeDecodeError as error:
+        raise AWBError(f"{path} is damaged: {error}") from None
     return {path.parent / name: recorded for recorded, _, name in lines}
 
 

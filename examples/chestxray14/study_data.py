@@ -15,14 +15,13 @@ from awb.errors import AWBError
 from awb.study import LabelTable, Split, TrainingStage, require_disjoint
 from examples.chestxray14 import splits
 from examples.chestxray14.images import find_nih_file, read_table
-from examples.chestxray14.labels import read_data_entry, read_list
+from examples.chestxray14.labels import FINDINGS, read_data_entry, read_list
 from examples.chestxray14.origin import Origin, origin_of
 from examples.chestxray14.phantoms.write import SIGNATURE
 from examples.chestxray14.recipe import Recipe, SplitSettings, StageSettings
 from examples.chestxray14.store import ImageStore
 
 IMAGE, PATIENT = "image", "patient"  # columns of the labels that `evaluate` writes
-SUBGROUPS = ("view", "sex", "age")  # of the table's columns, if it has them
 
 
 def synthetic_note(synthetic: bool) -> str:
@@ -89,13 +88,13 @@ class Study:
         )
 
     def headline(self) -> str:
-        """Which split and test set, and that phantoms are phantoms: the first line of any output with figures."""
+        """Which split, test set and findings of one's own, and that phantoms are phantoms: the first line of output."""
         assert self.test.groups is not None
         patients = len(np.unique(self.test.groups))
         return (
             f"{synthetic_note(self.synthetic)}split {self.split.name}, sha256 {self.split.checksum[:12]}…; "
             f"test set {self.test_name}: {len(self.test):,} images of {patients:,} patients"
-        )
+        ) + ("" if self.table.classes == FINDINGS else f"; findings {', '.join(self.table.classes)}")
 
 
 def load_study(
@@ -153,12 +152,13 @@ class StudySource:
     lists: tuple[Path, ...] | None = None
 
     def require(self) -> None:
-        """Refuse what is missing whatever the recipe, before any begins.
+        """Refuse what is missing or damaged whatever the recipe, before any begins.
 
         Raises:
-            AWBError: As `read_labelled_images`.
+            AWBError: As `read_labelled_images`, or pixels of the store are not those that were decoded.
         """
-        read_labelled_images(self.folder, self.store, self.table)
+        _, images = read_labelled_images(self.folder, self.store, self.table)
+        images.verify()
 
     def study(self, recipe: Recipe) -> Study:
         """The study of a recipe; those of one split are read once. Three lists are used by the split `lists` alone."""

@@ -112,8 +112,7 @@ class Trainer:
                 self._train(epoch, log)
                 self._end_epoch(epoch, log, started)
             if main:
-                metadata = {name: self.identity[name] for name in ("recipe", "split", "classes")}
-                save_weights(self.folder.weights, self.model.state_dict(), metadata)
+                save_weights(self.folder.weights, self.model.state_dict(), identity(self.recipe, self.study))
             self.accelerator.wait_for_everyone()
         return self.model
 
@@ -214,7 +213,7 @@ class Trainer:
         self._save()
 
     def _validate(self, model: nn.Module, stage: TrainingStage) -> tuple[float, float]:
-        """The stage's loss on its validation images, and the macro AUROC of the classes that have both labels."""
+        """The stage's loss on its validation images, and the macro AUROC of the classes with both labels, or NaN."""
         if self.accelerator.num_processes > 1:
             for buffer in model.buffers():  # each process has counted its own batches; a checkpoint has the first's
                 torch.distributed.broadcast(buffer, 0)
@@ -224,7 +223,9 @@ class Trainer:
             self.accelerator, model, dataset, self.recipe.data.batch_size, self.options.workers
         ).double()
         total, known = stage.loss.total(logits, torch.from_numpy(table.labels))  # type: ignore[attr-defined]
-        return float(total / known), float(macro(auroc(table.labels, logits.numpy(), undefined="skip")))
+        both = (table.labels == 1).any(axis=0) & (table.labels == 0).any(axis=0)
+        area = float(macro(auroc(table.labels[:, both], logits.numpy()[:, both]))) if both.any() else float("nan")
+        return float(total / known), area
 
     def _find_lr(self, stage: TrainingStage, dataset: XrayDataset, micro: Iterable[list[int]]) -> float:
         """Each process does the same, on the first micro-batch of each step; the first one's result counts."""

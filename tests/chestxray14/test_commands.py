@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ from awb.cli import main as awb_main
 from awb.study import Split, auroc, macro, read_labels, read_predictions
 from examples.chestxray14.__main__ import main
 from examples.chestxray14.evaluated_run import read_evaluated
+from examples.chestxray14.recipe import SplitSettings
+from examples.chestxray14.study_data import load_study
 
 TINY = ["data.image_size=32", "data.batch_size=8", "stages.*.epochs=1", "stages.0.frozen.backbone=1"]
 
@@ -269,3 +273,40 @@ def test_a_recipe_that_is_not_there_is_answered_with_the_nearest(
     data = ["--data", str(phantoms / "data"), "--store", str(phantoms / "store")]
     assert main(["train", "densenet121-last-lka-bce-focal", str(tmp_path / "run"), *data]) == 2
     assert "did you mean 'densenet121-last-lka-bce_focal'" in capsys.readouterr().err
+
+
+def test_a_validation_set_of_one_label_does_not_end_a_training(phantoms: Path, tmp_path: Path) -> None:
+    (labels,) = (phantoms / "data").glob("Data_Entry*")
+    names = [line.split(",")[0] for line in labels.read_text().splitlines()[1:]]
+    rows = (f"{name},{name[10:16]},{int(i < 70)}" for i, name in enumerate(names))
+    (tmp_path / "own.csv").write_text("path,patient,Mass\n" + "\n".join(rows))
+    for name, images in (("train", [*names[:50], *names[70:]]), ("validation", names[50:60]), ("test", names[60:70])):
+        (tmp_path / name).write_text("\n".join(images))
+    lists = [str(tmp_path / name) for name in ("train", "validation", "test")]
+    pairs = [[f"{stage}/train", held] for stage in ("stage1", "stage2")
+             for held in ("stage1/validation", "stage2/validation", "test")]  # fmt: skip
+    words = ["--table", str(tmp_path / "own.csv"), "--lists", *lists, "--set", "data.split.name=lists",
+             "--set", f"data.split.allow_overlap={pairs}".replace("'", "")]  # fmt: skip
+    assert train(phantoms, tmp_path / "run", *words) == 0
+    assert ",nan," in (tmp_path / "run" / "epochs.csv").read_text()
+
+
+def test_a_reader_that_has_had_enough_is_no_error(run: Path, phantoms: Path) -> None:
+    command = [sys.executable, "-m", "examples.chestxray14", "audit"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 1
+
+
+def test_own_findings_are_named_in_the_first_line(phantoms: Path, tmp_path: Path) -> None:
+    table = tmp_path / "own.csv"
+    (labels,) = (phantoms / "data").glob("Data_Entry*")
+    names = [line.split(",")[0] for line in labels.read_text().splitlines()[1:]]
+    table.write_text(
+        "path,patient,sex,Mass,Scar\n" + "".join(f"{n},{n},{i % 2},0,{i % 2}\n" for i, n in enumerate(names))
+    )
+    split = SplitSettings(name="nested", seed=0, allow_overlap=())
+    assert load_study(tmp_path, phantoms / "store", split, table=table).headline().endswith("; findings Mass, Scar")

@@ -71,3 +71,17 @@ def test_a_plain_table_names_paths_patients_and_labels(tmp_path: Path) -> None:
     assert table.classes == ("Mass", "Nodule")
     assert table.groups is not None
     assert table.groups.tolist() == ["p1", "p1"]
+
+
+@pytest.mark.parametrize("capitalised", [False, True])
+def test_a_sex_of_0_and_1_is_no_finding(tmp_path: Path, capitalised: bool) -> None:
+    names = [name.title() if capitalised else name for name in ("sex", "age", "view")]
+    table = tmp_path / "mine.csv"
+    table.write_text(f"path,patient,{','.join(names)},Mass\na.png,1,0,0,PA,1\nb.png,2,1,1,AP,0\nc.png,3,1,2,,\n")
+    read = read_table(table)
+    assert read.classes == ("Mass",)
+    columns = {name: values.tolist() for name, values in read.columns.items()}
+    assert columns == {"sex": ["0", "1", "1"], "age": ["0", "1", "2"], "view": ["PA", "AP", ""]}
+    table.write_text("path,patient,sex,Sex,Mass\na.png,1,0,0,1\n")
+    with pytest.raises(AWBError, match="has columns sex, Sex; expected each of view, sex, age once"):
+        read_table(table)

@@ -134,3 +134,16 @@ def test_a_checksum_is_of_images_groups_classes_and_labels_in_order() -> None:
     )  # fmt: skip
     assert len({one.checksum for one in (table(), *other)}) == 1 + len(other)
     assert table(columns={"age": ["1", "2", "3"]}).checksum == table().checksum
+
+
+def test_what_is_no_text_in_utf_8_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_bytes(TEXT.replace("a.png", "Müller.png").encode("latin-1"))
+    with pytest.raises(AWBError, match="not text in UTF-8"):
+        read_labels(path)
+
+
+def test_a_column_that_is_said_to_be_no_class_is_none_whatever_it_holds(tmp_path: Path) -> None:
+    table = read_labels(write(tmp_path), group="patient", columns=["Mass"])
+    assert table.classes == ("Effusion",)
+    assert table.columns["Mass"].tolist() == ["1", "1.0", "0.0"]

@@ -138,7 +138,11 @@ def test_a_file_that_was_changed_is_refused(tmp_path: Path) -> None:
     path.write_text("image,patient\na,1\n")
     with pytest.raises(AWBError, match="no split"):
         Split.load(path)
-    path.write_bytes(gzip.compress(b""))
+    whole = gzip.compress(text.encode())
+    for damaged in (whole[: len(whole) // 2], whole[:-4] + b"0000", b"no gzip"):
+        (tmp_path / "split.csv.gz").write_bytes(damaged)
+        with pytest.raises(AWBError, match=r"split\.csv\.gz is damaged"):
+            Split.load(tmp_path / "split.csv.gz")
     with pytest.raises(AWBError, match="no file"):
         Split.load(tmp_path / "nothing.csv")
 

@@ -11,6 +11,7 @@ from typing import Any
 import awb
 from awb.errors import AWBError, did_you_mean, shortlist
 from awb.table import Table
+from examples.chestxray14.batches import count_steps
 from examples.chestxray14.models import build_model
 from examples.chestxray14.recipe import Recipe, load_recipe, shipped_recipes
 from examples.chestxray14.study_data import Study, sets_of
@@ -29,8 +30,8 @@ def find_cells(patterns: Sequence[str] = (), overrides: Mapping[str, Any] | None
         overrides: As `load_recipe` takes them, for all.
 
     Raises:
-        AWBError: A pattern names none, two files have one name or one that is no name of a folder, or as
-            `load_recipe`.
+        AWBError: A pattern names none, two files have one name or one that is no name of a folder, two are one
+            training, or as `load_recipe`.
     """
     files = shipped_recipes()
     chosen: dict[str, Path] = {}
@@ -48,7 +49,13 @@ def find_cells(patterns: Sequence[str] = (), overrides: Mapping[str, Any] | None
                 raise AWBError(f"{path}: a cell is called as its file is; expected letters, digits and . _ + = - only")
             if chosen.setdefault(name, path) != path:
                 raise AWBError(f"two recipes are called {name}: {chosen[name]} and {path}")
-    return {name: load_recipe(path, overrides) for name, path in chosen.items()}
+    cells = {name: load_recipe(path, overrides) for name, path in chosen.items()}
+    first: dict[str, str] = {}
+    for name, recipe in cells.items():
+        other = first.setdefault(recipe.model_copy(update={"name": ""}).checksum, name)
+        if other != name:
+            raise AWBError(f"{other} and {name} are the same training under two names; give one of them")
+    return cells
 
 
 def estimate(cells: Mapping[str, Recipe], studies: Iterable[Study], tflops: float) -> Table:
@@ -70,11 +77,15 @@ def estimate(cells: Mapping[str, Recipe], studies: Iterable[Study], tflops: floa
             (profile,) = profile_network(recipe)
             macs[key] = profile["MACs"]
         images = [len(study.sets[f"{sets_of(stage)}/train"]) for stage in recipe.stages]
+        an_epoch = [count_steps(n, recipe.data.batch_size) for n in images]  # what does not fill a step is left out
         checked = [len(study.sets[f"{sets_of(stage)}/validation"]) for stage in recipe.stages]
         epochs = [stage.epochs for stage in recipe.stages]
-        passes = sum(e * ((1 + _BACKWARD) * n + v) for e, n, v in zip(epochs, images, checked, strict=True))
+        passes = sum(
+            e * ((1 + _BACKWARD) * steps * recipe.data.batch_size + v)
+            for e, steps, v in zip(epochs, an_epoch, checked, strict=True)
+        )
         operations = 2 * macs[key] * (passes + checked[-1] + len(study.test))
-        steps = sum(e * -(-n // recipe.data.batch_size) for e, n in zip(epochs, images, strict=True))
+        steps = sum(e * n for e, n in zip(epochs, an_epoch, strict=True))
         rows.append((
             name, study.split.name, " + ".join(f"{n:,}" for n in images), " + ".join(map(str, epochs)), steps,
             operations / 1e15, operations / (tflops * 1e12) / 3600,

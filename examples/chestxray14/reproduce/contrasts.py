@@ -36,7 +36,9 @@ class Question:
 
 QUESTIONS = {
     "Do blocks help? Each placement against none": Question(("placement", "attention", "init"), {"placement": PLAIN}),
-    "Does the schedule help? Each against one stage of BCE": Question(("losses", "stages"), {"losses": "bce"}),
+    "Does the schedule help? Each against one stage of BCE": Question(
+        ("losses", "samples", "stages"), {"losses": "bce", "samples": "all"}
+    ),
     "Does focal loss help in the second stage?": Question(
         ("losses",), {"losses": "bce → bce"}, {"losses": "bce → focal.*"}
     ),
@@ -85,15 +87,17 @@ def contrasts(runs: Mapping[str, EvaluatedRun], n_replicates: int = 2000) -> dic
 
 
 def pairs(factors: Mapping[str, Factors], question: str) -> Iterator[tuple[str, str]]:
-    """The cells A and B that answer one of `QUESTIONS`."""
+    """The cells A and B that answer one of `QUESTIONS`. What can be an A is no B: two of them do not ask it."""
     asked = QUESTIONS[question]
-    for a, ours in factors.items():
-        if any(getattr(ours, name) != value for name, value in asked.a.items()):
-            continue
+    references = [
+        name for name, one in factors.items() if all(getattr(one, key) == value for key, value in asked.a.items())
+    ]
+    for a in references:
+        ours = factors[a]
         for b, theirs in factors.items():
             same = dataclasses.replace(theirs, **{name: getattr(ours, name) for name in asked.varies}) == ours
             is_b = all(re.fullmatch(pattern, getattr(theirs, name)) for name, pattern in asked.b.items())
-            if theirs != ours and same and is_b:
+            if b not in references and same and is_b:
                 yield a, b
 
 

@@ -23,7 +23,8 @@ class Factors:
         attention: Their kind, `none` as well.
         init: How they begin, `none` as well.
         losses: Of the stages, such as `bce → focal`; settings that are not the study's are named.
-        stages: All else of the stages: epochs, samples, optimisers.
+        samples: Of the stages, such as `abnormal → all`.
+        stages: All else of the stages: epochs, frozen parts, optimisers.
         split: Its name.
         rest: All else of the recipe but its name, so that two cells that agree in all of these are one.
     """
@@ -33,6 +34,7 @@ class Factors:
     attention: str
     init: str
     losses: str
+    samples: str
     stages: str
     split: str
     rest: str
@@ -52,7 +54,8 @@ def factors_of(recipe: Recipe) -> Factors:
         attention=model.attention or PLAIN,
         init=model.init or PLAIN,
         losses=" → ".join(_describe(stage.loss) for stage in recipe.stages),
-        stages=str([stage.model_dump(exclude={"loss"}) for stage in recipe.stages]),
+        samples=" → ".join(stage.samples for stage in recipe.stages),
+        stages=str([stage.model_dump(exclude={"loss", "samples"}) for stage in recipe.stages]),
         split=data.split.name,
         rest=str(kept),
     )

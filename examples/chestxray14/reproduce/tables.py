@@ -11,6 +11,7 @@ from awb.table import Table
 from examples.chestxray14.audit import count_sets
 from examples.chestxray14.evaluated_run import EvaluatedRun
 from examples.chestxray14.labels import FINDINGS
+from examples.chestxray14.leak import percent
 from examples.chestxray14.reproduce.factors import PLAIN, factors_of, split_names
 from examples.chestxray14.reproduce.published import published_auroc
 from examples.chestxray14.study_data import Study
@@ -28,18 +29,19 @@ def cells_table(runs: Mapping[str, EvaluatedRun], n_replicates: int = 2000) -> T
     """
     headers = (
         "cell", "split", "images seen", "of seen patients", "macro AUROC", "95 %", "macro AUPRC", "95 % ",
-        "the 2025 report's AUROC", "findings", "test images", "patients", "network", "blocks", "losses", "seed",
+        "the 2025 report's AUROC", "findings", "test images", "patients", "network", "blocks", "losses",
+        "stages' images", "epochs", "seed",
     )  # fmt: skip
     rows, left_out, splits = [], dict[str, None](), split_names(runs)
     for name, run in runs.items():
         factors, overall = factors_of(run.recipe), overall_figures(run, n_replicates)
         blocks = PLAIN if factors.attention == PLAIN else f"{factors.attention}, {factors.placement}, {factors.init}"
         rows.append((
-            name, splits[run.split.checksum], _percent(run.seen), _percent(run.of_seen_patients),
+            name, splits[run.split.checksum], percent(run.leak.images), percent(run.leak.patients),
             overall["AUROC"], overall[AUROC], overall["AUPRC"], overall[AUPRC],
             published_auroc(run.recipe) if _is_the_report_s_task(run) else None,
             int(run.supported.sum()), len(run.test), run.n_patients, factors.network, blocks, factors.losses,
-            run.recipe.training.seed,
+            factors.samples, " → ".join(str(stage.epochs) for stage in run.recipe.stages), run.recipe.training.seed,
         ))  # fmt: skip
         left_out |= dict.fromkeys(run.unsupported)
     notes = [
@@ -50,7 +52,8 @@ def cells_table(runs: Mapping[str, EvaluatedRun], n_replicates: int = 2000) -> T
         notes.append(f"not averaged somewhere for want of patients: {', '.join(left_out)}")
     notes += [
         "seen: trained on, or weights chosen on; of seen patients: test images whose patient has any such image",
-        "intervals: percentile bootstrap of patients, 95 %; one training each, so the seed's part is not in them",
+        f"intervals: percentile bootstrap of patients, 95 %, {n_replicates:,} replicates; one training each, so the "
+        "seed's part is not in them",
         "the 2025 report's AUROC: beside the same training only, and of its own split, where the first stage had "
         "trained on images of the test set",
     ]
@@ -60,10 +63,6 @@ def cells_table(runs: Mapping[str, EvaluatedRun], n_replicates: int = 2000) -> T
 def _is_the_report_s_task(run: EvaluatedRun) -> bool:
     """NIH's images, and the mean of its 14 findings; the report's figure says nothing beside any other."""
     return run.info["origin"] == "NIH" and run.test.classes == FINDINGS and bool(run.supported.all())
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def overall_figures(run: EvaluatedRun, n_replicates: int = 2000) -> dict[str, Any]:

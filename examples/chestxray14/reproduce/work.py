@@ -49,12 +49,13 @@ class Output:
         """Where a cell stands, and whatever there is to say of it."""
         run = self.run(cell)
         try:
-            other = run.info.is_file() and run.read_info()["identity"]["recipe"] != recipe.checksum
+            other = run.info.is_file() and run.read_info()["identity"].get("recipe") != recipe.checksum
+            done = is_evaluated(run)
         except AWBError as error:
             return "unreadable", str(error)
         if other:
             return "of another recipe", f"{run.path} was begun with other settings: give a new folder, or those"
-        if is_evaluated(run):
+        if done:
             return "done", ""
         if (host := holder(self.claims, cell)) is not None:
             return "in progress", f"on {host}"

@@ -10,12 +10,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from awb.errors import AWBError, shortlist
 from awb.table import Table
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.boxes import Boxes, read_boxes
 from examples.chestxray14.checkpoint import require_same_run
 from examples.chestxray14.evaluated_run import EvaluatedRun, read_evaluated
+from examples.chestxray14.labels import SUBGROUPS
 from examples.chestxray14.model_card import LABEL_NOISE
 from examples.chestxray14.origin import Origin
 from examples.chestxray14.recipe import Recipe
@@ -97,9 +100,9 @@ def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySourc
         *_leak(runs),
         "## Contrasts",
         "The cells of a pair differ in what its question asks of, and in nothing else: blocks are placement, kind and "
-        "start together, a schedule is the losses, epochs and learning rates of all its stages. Test patients are the "
-        "same. A difference whose interval holds 0 is none that this study has shown. `compare` prints the findings "
-        "of a pair.",
+        "start together, a schedule is all that the recipe says of its stages (losses, images, epochs, frozen parts, "
+        "optimisers). Test patients are the same. A difference whose interval holds 0 is none that this study has "
+        "shown. `compare` prints the findings of a pair.",
         *_titled(contrasts(runs, n_replicates)),
         "## Parameters and multiply–accumulates", cost_table(run.recipe for run in runs.values()),
         "## Time", time_table(runs),
@@ -134,6 +137,7 @@ def read_material(output: Output, cells: Mapping[str, Recipe], source: StudySour
                 ours = identity(recipe, study)
                 trained = {name: run.info["identity"].get(name, "missing") for name in ours}
                 require_same_run(run.folder.path, trained, ours)
+                _require_same_subgroups(run, study)
             except AWBError as error:
                 state, why = "unreadable", str(error)
             else:
@@ -141,6 +145,20 @@ def read_material(output: Output, cells: Mapping[str, Recipe], source: StudySour
                 material.studies[study.split.checksum] = study
         material.states[cell] = (state, why)
     return material
+
+
+def _require_same_subgroups(run: EvaluatedRun, study: Study) -> None:
+    """Refuse figures by a view, sex or age that was corrected since; a training does not depend on them."""
+    changed = [
+        name
+        for name in SUBGROUPS
+        if not np.array_equal(run.test.columns.get(name, ()), study.test.columns.get(name, ()))
+    ]
+    if changed:
+        raise AWBError(
+            f"{run.folder.path}: {', '.join(changed)} changed in the labels since the evaluation; "
+            f"run `evaluate {run.folder.path} …`"
+        )
 
 
 def to_html(text: str) -> str:
@@ -188,7 +206,7 @@ def _head(
 
 
 def _leak(runs: Mapping[str, EvaluatedRun]) -> Iterable[str]:
-    leaking = [name for name, run in runs.items() if run.of_seen_patients]
+    leaking = [name for name, run in runs.items() if run.leak.any]
     if leaking:
         yield (
             f'<p class="warning"><b>{", ".join(leaking)}: trained on part of its own test set, or on other images of '

@@ -15,8 +15,12 @@ from examples.chestxray14.reproduce.contrasts import QUESTIONS, pairs
 from examples.chestxray14.reproduce.factors import factors_of
 from examples.chestxray14.reproduce.maps import group_cells
 from examples.chestxray14.reproduce.published import TABLE_4, published_auroc
+from examples.chestxray14.run_folder import RunFolder
 from examples.chestxray14.study_data import StudySource
+from examples.chestxray14.trainer import Trainer
 from tests.chestxray14.training import tiny_recipe
+
+_SCHEDULE = "Does the schedule help? Each against one stage of BCE"
 
 
 def test_by_default_all_recipes_but_those_for_phantoms_are_cells() -> None:
@@ -94,6 +98,25 @@ def test_focal_loss_in_the_second_stage_is_asked_of_no_other_change() -> None:
     assert factors["bce_focal3"].losses == "bce → focal (gamma 3.0)"
 
 
+def test_two_cells_of_one_stage_of_bce_are_no_schedule_against_another() -> None:
+    bce = {"kind": "bce", "alpha": None}
+    (last,) = tiny_recipe(stages__1__loss=bce).stages[1:]
+    one = tiny_recipe().model_copy(update={"stages": (last,)})
+    longer = one.model_copy(update={"stages": (last.model_copy(update={"epochs": 7}),)})
+    abnormal = one.model_copy(update={"stages": (last.model_copy(update={"samples": "abnormal"}),)})
+    cells = {"one": one, "longer": longer, "abnormal": abnormal, "two": tiny_recipe()}
+    found = list(pairs({name: factors_of(recipe) for name, recipe in cells.items()}, _SCHEDULE))
+    # `abnormal` is trained on other images: it is a schedule, and no reference
+    assert found == [(a, b) for a in ("one", "longer") for b in ("abnormal", "two")]
+
+
+def test_one_training_under_two_names_is_refused(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.yaml"
+    copy.write_text((RECIPES / "tiny.yaml").read_text().replace("name: tiny", "name: copy"))
+    with pytest.raises(awb.AWBError, match="tiny and copy are the same training under two names"):
+        find_cells(["tiny", str(copy)])
+
+
 @pytest.mark.parametrize("name", ["a|b", "a<b>", "a b", ".hidden"])
 def test_a_file_whose_name_is_none_for_a_cell_is_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.yaml"
@@ -140,14 +163,15 @@ def test_the_report_s_recipes_have_the_parameters_of_its_table_4() -> None:
         assert sum(p.numel() for p in model.parameters()) == cost.params, name
 
 
-def test_an_estimate_counts_every_pass(source: StudySource) -> None:
+def test_an_estimate_counts_every_pass(source: StudySource, tmp_path: Path) -> None:
     recipe = tiny_recipe()
     study = source.study(recipe)
     table = estimate({"one": recipe, "two": recipe}, [study, study], tflops=1.0)
     one, two, both = table
     # two epochs of each stage: forward and twice as much backward, and validation forward; then the evaluation
     n = {name: len(rows) for name, rows in study.sets.items()}
-    passes = 2 * (3 * n["stage1/train"] + n["stage1/validation"] + 3 * n["stage2/train"] + n["stage2/validation"])
+    whole = {name: n[name] // 8 * 8 for name in ("stage1/train", "stage2/train")}  # batches of 8
+    passes = 2 * (3 * sum(whole.values()) + n["stage1/validation"] + n["stage2/validation"])
     passes += n["stage2/validation"] + n["test"]
     (profile,) = awb.profile_placements(
         lambda: build_model(recipe.model, 14, 32, 0).eval(), {"": None}, 32
@@ -155,7 +179,8 @@ def test_an_estimate_counts_every_pass(source: StudySource) -> None:
     assert one["10¹⁵ operations"] == pytest.approx(2 * profile["MACs"] * passes / 1e15)
     assert one["hours"] == pytest.approx(2 * profile["MACs"] * passes / 1e12 / 3600)
     assert both["hours"] == pytest.approx(one["hours"] + two["hours"])
-    assert one["steps"] == 2 * sum(-(-n[f"{stage}/train"] // 8) for stage in ("stage1", "stage2"))
+    Trainer(recipe, study, RunFolder(tmp_path)).run()
+    assert one["steps"] == (tmp_path / "steps.csv").read_text().count("\n") - 1
 
 
 def test_cells_seen_side_by_side_have_one_schedule_and_kind_and_none_comes_first() -> None:

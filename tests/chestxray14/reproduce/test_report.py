@@ -1,6 +1,7 @@
 """The report's figures are those of the runs, and it says what is not to be compared."""
 
 import dataclasses
+import json
 import re
 import shutil
 from pathlib import Path
@@ -18,6 +19,7 @@ from examples.chestxray14.compare_command import compare_runs
 from examples.chestxray14.evaluate_command import evaluation_tables
 from examples.chestxray14.evaluated_run import EvaluatedRun, read_evaluated
 from examples.chestxray14.images import find_images
+from examples.chestxray14.load_run import load_run
 from examples.chestxray14.reproduce.cells import find_cells
 from examples.chestxray14.reproduce.contrasts import contrasts
 from examples.chestxray14.reproduce.costs import cost_table
@@ -27,6 +29,7 @@ from examples.chestxray14.reproduce.published import TABLE_4
 from examples.chestxray14.reproduce.tables import cells_table, time_table
 from examples.chestxray14.reproduce.work import Output
 from examples.chestxray14.reproduce.write import write_report
+from examples.chestxray14.sha256sums import read_sums, write_sums
 from examples.chestxray14.study_data import StudySource
 from examples.chestxray14.supported_findings import FEWEST
 
@@ -101,7 +104,7 @@ def test_a_run_that_trained_on_its_test_images_is_not_compared_with_one_that_did
     same = EvaluatedRun(**{**vars_of(runs["plain"]), "split": runs["leaking"].split})
     used = set(same.split.sets["stage2/train"]) & set(same.test.images.tolist())
     assert used  # the other split's training images are test images of this one
-    with pytest.raises(awb.AWBError, match="leak has trained on images of its test set"):
+    with pytest.raises(awb.AWBError, match=r"different parts of their test images in training \(last 0\.0 %, leak"):
         compare_runs(runs["last"], same, names=("last", "leak"))
 
 
@@ -286,11 +289,105 @@ def test_patients_that_are_shared_are_a_leak_without_a_shared_image(runs: dict[s
     split = Split(run.split.name, run.split.sets, groups)
     leaking = EvaluatedRun(**{**vars_of(run), "split": split})
     share = float((run.patients == patient).mean())
-    assert (leaking.seen, leaking.of_seen_patients) == (0.0, pytest.approx(share))
-    with pytest.raises(awb.AWBError, match="leak has trained on patients of its test set"):
+    assert (leaking.leak.images.mean(), leaking.leak.patients.mean()) == (0.0, pytest.approx(share))
+    with pytest.raises(awb.AWBError, match="different parts of their test images by their patients"):
         compare_runs(run, leaking, names=("last", "leak"))
     (row,) = cells_table({"leak": leaking}, 100)
     assert (row["images seen"], row["of seen patients"]) == ("0.0 %", f"{100 * share:.1f} %")
+
+
+def test_runs_that_have_seen_other_parts_of_the_test_set_are_not_compared(runs: dict[str, EvaluatedRun]) -> None:
+    run = runs["leaking"]
+    sets = dict(run.split.sets)
+    a_test_image = str(run.test.images[~run.leak.images][0])
+    sets["stage2/train"] = (*sets["stage2/train"], a_test_image)
+    other = EvaluatedRun(**{**vars_of(run), "split": Split(run.split.name, sets, run.split.groups)})
+    with pytest.raises(awb.AWBError, match="different parts of their test images"):
+        compare_runs(run, other, names=("one", "more"))
+    assert all(row["difference"] == 0 for row in compare_runs(run, run, names=("one", "same"), n_replicates=40))
+
+
+def test_runs_whose_images_have_other_patients_are_not_compared(runs: dict[str, EvaluatedRun]) -> None:
+    run = runs["last"]
+    each_its_own = dataclasses.replace(run.test, groups=run.test.images)
+    other = EvaluatedRun(**{**vars_of(run), "test": each_its_own})
+    with pytest.raises(awb.AWBError, match="have different patients for the same test images"):
+        compare_runs(run, other, names=("one", "two"))
+
+
+def test_a_leak_is_said_wherever_figures_are(runs: dict[str, EvaluatedRun]) -> None:
+    run = runs["leaking"]
+    share = np.mean([image in used_images(run) for image in run.test.images.tolist()])
+    for text in ((run.folder.evaluation / "evaluation.md").read_text(), run.folder.card.read_text()):
+        assert f"LEAK: {100 * share:.1f} % of the test images were trained or chosen on" in text
+    assert "LEAK" not in (runs["last"].folder.evaluation / "evaluation.md").read_text()
+
+
+def test_a_split_that_is_not_the_run_s_is_refused(done: Output, source: StudySource, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(done.run("leaking").path, run)
+    shutil.copy(done.run("last").split, run / "split.csv.gz")
+    words = ["--data", str(source.folder), "--store", str(source.store), "--replicates", "40"]
+    assert main(["evaluate", str(run), *words]) == 2
+    (run / "SHA256SUMS").unlink()
+    assert main(["evaluate", str(run), *words]) == 2
+    assert not (run / "SHA256SUMS").exists()
+
+
+def test_weights_of_other_labels_are_refused(done: Output, source: StudySource, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(done.run("last").path, run)
+    info = json.loads((run / "run.json").read_text())
+    info["identity"]["labels"] = "0" * 64
+    (run / "run.json").write_text(json.dumps(info))
+    with pytest.raises(awb.AWBError, match=r"weights\.safetensors is of another run \(labels was"):
+        load_run(run)
+
+
+def test_pixels_that_are_not_those_that_were_decoded_are_refused(
+    done: Output, source: StudySource, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(source.store, tmp_path / "store")
+    pixels = np.memmap(tmp_path / "store" / "pixels.u8", np.uint8, "r+")
+    pixels[:] = pixels[::-1].copy()
+    pixels.flush()
+    words = ["--data", str(source.folder), "--store", str(tmp_path / "store")]
+    for command in (["evaluate", str(done.run("last").path)], ["reproduce", str(done.path), "--cells", "tiny"]):
+        assert main([*command, *words]) == 2
+        assert "is damaged: the pixels of" in capsys.readouterr().err
+    read_evaluated(done.run("last").path)
+
+
+def test_corrected_sexes_are_not_reported_with_the_old_figures(
+    done: Output, source: StudySource, recipe_files: list[str], tmp_path: Path
+) -> None:
+    (labels,) = source.folder.glob("Data_Entry*")
+    (tmp_path / labels.name).write_text(labels.read_text().replace(",M,", ",X,").replace(",F,", ",M,"))
+    corrected = StudySource(tmp_path, source.store)
+    with pytest.raises(awb.AWBError, match="sex changed in the labels since the evaluation"):
+        write_report(done, find_cells(recipe_files), corrected, 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("run.json", b"{}"), ("run.json", b"null"), ("run.json", b"{"), ("SHA256SUMS", bytes(range(128, 256))),
+        ("split.csv.gz", None), ("epochs.csv", b""),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_ends_no_report(
+    done: Output, source: StudySource, recipe_files: list[str], tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    shutil.copytree(done.path / "runs", tmp_path / "runs")
+    output = Output(tmp_path)
+    damaged = output.run("last").path / name
+    damaged.write_bytes(damaged.read_bytes()[:300] if content is None else content)
+    if name in ("split.csv.gz", "epochs.csv"):  # as if it had been signed so
+        run = output.run("last")
+        write_sums(run.sums, read_sums(run.sums))
+    states = write_report(output, find_cells(recipe_files), source, 100).states
+    assert states == {"plain": "done", "last": "unreadable", "leaking": "done"}
+    assert name in (tmp_path / "report.md").read_text()
 
 
 def test_an_evaluation_is_wanted_before_a_comparison(done: Output, tmp_path: Path) -> None:
@@ -300,6 +397,10 @@ def test_an_evaluation_is_wanted_before_a_comparison(done: Output, tmp_path: Pat
         (run / name).write_bytes((done.run("last").path / name).read_bytes())
     with pytest.raises(awb.AWBError, match="was not evaluated yet"):
         read_evaluated(run)
+
+
+def used_images(run: EvaluatedRun) -> set[str]:
+    return {image for name, images in run.split.sets.items() if not name.endswith("test") for image in images}
 
 
 def set_of_test(run: EvaluatedRun) -> str:
