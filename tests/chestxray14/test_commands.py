@@ -291,14 +291,14 @@ def test_a_validation_set_of_one_label_does_not_end_a_training(phantoms: Path, t
     assert ",nan," in (tmp_path / "run" / "epochs.csv").read_text()
 
 
-def test_a_reader_that_has_had_enough_is_no_error(run: Path, phantoms: Path) -> None:
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
     command = [sys.executable, "-m", "examples.chestxray14", "audit"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    assert process.wait() == 1
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
 def test_own_findings_are_named_in_the_first_line(phantoms: Path, tmp_path: Path) -> None:
