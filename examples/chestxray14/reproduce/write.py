@@ -211,7 +211,7 @@ def _leak(runs: Mapping[str, EvaluatedRun]) -> Iterable[str]:
         yield (
             f'<p class="warning"><b>{", ".join(leaking)}: trained on part of its own test set, or on other images of '
             "its patients</b> (columns “images seen” and “of seen patients”), as the 2025 report's first stage did. "
-            "Its AUROC is too high, and it is compared with no cell that has not.</p>"
+            "Its AUROC is too high, and it is compared only with cells that have seen the same.</p>"
         )
 
 
