@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -37,6 +37,10 @@ class Table:
         lines.insert(1, "  ".join("-" * w for w in widths))
         return "\n".join([line.rstrip() for line in lines] + list(self.notes))
 
+    def with_notes(self, *notes: str) -> Table:
+        """The same table with more notes after its own."""
+        return replace(self, notes=(*self.notes, *notes))
+
     def to_markdown(self) -> str:
         """The table as GitHub-flavoured Markdown."""
         header, *body = self._cells()
@@ -54,7 +58,7 @@ class Table:
 
 def _in_markdown(text: str) -> str:
     """A cell's text where `|` ends no cell, and `<a` begins no tag."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split("\n")).replace("|", "\\|"))
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text.replace("\n", " ").replace("|", "\\|"))
 
 
 def _pad(text: str, width: int, right: bool) -> str:

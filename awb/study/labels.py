@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -192,14 +192,11 @@ def open_text(path: Path) -> Iterator[TextIO]:
     """
     if not path.is_file():
         raise AWBError(f"no file {path}")
+    opened: Any = gzip.open if path.suffix == ".gz" else open
     try:
         # utf-8-sig: spreadsheets put a byte-order mark before the first header
-        if path.suffix == ".gz":
-            with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
-                yield file
-        else:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                yield file
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+            yield file
     except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error, csv.Error) as error:
         raise AWBError(f"{path} is damaged, or not text in UTF-8: {error}") from None
 

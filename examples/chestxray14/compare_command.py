@@ -31,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
         raise AWBError("one run to compare; give two or more")
     if args.out and not args.out.parent.is_dir():
         raise AWBError(f"--out {args.out}: there is no folder {args.out.parent}")
-    twice = [str(path) for i, path in enumerate(args.runs) if path.resolve() in [p.resolve() for p in args.runs[:i]]]
+    resolved = [path.resolve() for path in args.runs]
+    twice = [str(path) for i, path in enumerate(args.runs) if resolved[i] in resolved[:i]]
     if twice:
         raise AWBError(f"{twice[0]} is given twice; a run differs from itself by nothing")
     runs = [read_evaluated(path) for path in args.runs]
@@ -68,7 +69,7 @@ def compare_runs(
         metric=metric,  # type: ignore[arg-type]
         classes=np.array(a.test.classes)[use].tolist(), n_replicates=n_replicates,
     )  # fmt: skip
-    return Table(table.headers, table.rows, (*table.notes, *unsupported_note(a.test)))
+    return table.with_notes(*unsupported_note(a.test))
 
 
 def require_comparable(a: EvaluatedRun, b: EvaluatedRun, names: tuple[str, str]) -> None:

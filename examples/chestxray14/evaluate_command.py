@@ -21,7 +21,6 @@ from awb.study.metrics.table_columns import interval_header
 from awb.table import Table
 from examples.chestxray14.arguments import add_replicates_argument, add_workers_argument
 from examples.chestxray14.atomic import write_atomically
-from examples.chestxray14.checkpoint import require_same_run
 from examples.chestxray14.labels import SUBGROUPS
 from examples.chestxray14.leak import find_leak
 from examples.chestxray14.run_folder import RunFolder, identity
@@ -43,10 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     folder = RunFolder(args.run)
-    study = study_of(args, folder.read_recipe())
+    recipe = folder.read_recipe()
+    study = study_of(args, recipe)
     study.store.verify()
     print(study.headline(), flush=True)
-    if leak := find_leak(folder.read_recipe(), study.split, study.test).note():
+    if leak := find_leak(recipe, study.split, study.test).note():
         print(leak)
     for title, result in evaluate_run(folder, study, args.workers, args.replicates).items():
         print(f"\n## {title}\n\n{result}")
@@ -101,8 +101,7 @@ def predict_run(folder: RunFolder, study: Study, workers: int) -> tuple[LabelTab
 
     recipe = folder.read_recipe()
     folder.read_split()  # that what is signed is the run's own
-    ours, trained = identity(recipe, study), folder.read_info()["identity"]
-    require_same_run(folder.path, {name: trained.get(name, "missing") for name in ours}, ours)
+    folder.require(identity(recipe, study))
     accelerator = make_accelerator(recipe)
     model = load_run(folder.path).to(accelerator.device)
     validation = study.validation(recipe.schedule().stages[-1])
@@ -128,7 +127,7 @@ def evaluation_tables(
     test, probs = _of_findings(test, use), probs[:, use]
     validation, validation_probs = _of_findings(validation, use), validation_probs[:, use]
     ranking = evaluate(test.labels, probs, test.groups, classes=test.classes, n_replicates=n_replicates)  # type: ignore[arg-type]
-    yield "AUROC and AUPRC", Table(ranking.headers, ranking.rows, (*ranking.notes, *note))
+    yield "AUROC and AUPRC", ranking.with_notes(*note)
     yield (
         "Decisions at thresholds chosen on validation (Youden's)",
         _decisions(test, probs, validation, validation_probs),
@@ -145,7 +144,7 @@ def _of_findings(table: LabelTable, use: npt.NDArray[np.bool_]) -> LabelTable:
 
 def _decisions(test: LabelTable, probs: Floats, validation: LabelTable, validation_probs: Floats) -> Table:
     """Youden's thresholds; classes with one label only in validation have none, and are named."""
-    usable = np.asarray((validation.labels == 1).any(axis=0) & (validation.labels == 0).any(axis=0))
+    usable = supported(validation, 1)
     left_out = [name for name, ok in zip(test.classes, usable, strict=True) if not ok]
     notes = (f"no threshold, since validation has one label only: {', '.join(left_out)}",) if left_out else ()
     if not usable.any():
@@ -153,7 +152,7 @@ def _decisions(test: LabelTable, probs: Floats, validation: LabelTable, validati
     classes = [name for name in test.classes if name not in left_out]
     thresholds = choose_thresholds(validation.labels[:, usable], validation_probs[:, usable], classes=classes)
     table = operating_points(test.labels[:, usable], probs[:, usable], thresholds, classes=classes)
-    return Table(table.headers, table.rows, (*table.notes, *notes))
+    return table.with_notes(*notes)
 
 
 def _macro_by(subgroups: npt.NDArray[np.str_], test: LabelTable, probs: Floats, n_replicates: int) -> Table:

@@ -18,7 +18,7 @@ from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.run_folder import RunFolder
 from examples.chestxray14.sha256sums import changed_files, read_sums
 from examples.chestxray14.study_data import PATIENT
-from examples.chestxray14.supported_findings import supported
+from examples.chestxray14.supported_findings import supported, unsupported
 
 LABELS, PREDICTIONS = "labels-test.csv", "predictions-test.csv"
 Floats = npt.NDArray[np.float64]
@@ -69,7 +69,7 @@ class EvaluatedRun:
 
     @property
     def unsupported(self) -> list[str]:
-        return [name for name, ok in zip(self.test.classes, self.supported, strict=True) if not ok]
+        return unsupported(self.test)
 
     @cached_property
     def leak(self) -> Leak:

@@ -26,7 +26,7 @@ from examples.chestxray14.labels import FINDINGS, read_data_entry
 from examples.chestxray14.localisation import Case, Localisation, Rules, find_cases
 from examples.chestxray14.localisation_table import Over, by_finding, by_method, compare_methods
 from examples.chestxray14.origin import origin_of
-from examples.chestxray14.overlay import sheet
+from examples.chestxray14.overlay import save_picture, sheet
 from examples.chestxray14.store import ImageStore
 from examples.chestxray14.transforms import Transform
 
@@ -131,11 +131,11 @@ def write_overlays(folder: Path, makers: Sequence[Explained], inputs: Inputs, ca
     for case, pictures in zip(cases, overlays(makers, inputs, cases), strict=True):
         row = (case.finding, pictures)
         name = case.image.removesuffix(".png").replace("/", "_")
-        sheet([row], columns).save(folder / f"{name}, {case.finding}.png")
+        save_picture(sheet([row], columns), folder / f"{name}, {case.finding}.png")
         if len(rows) < _SHEET_ROWS:
             rows.append(row)
     if rows:
-        sheet(rows, columns).save(folder / SHEET)
+        save_picture(sheet(rows, columns), folder / SHEET)
 
 
 def _labels(args: argparse.Namespace) -> LabelTable | None:

@@ -43,10 +43,10 @@ def run(args: argparse.Namespace) -> int:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise AWBError("reproduce is not for a launcher: start one process for each GPU, without it; they share cells")
     cells, source = find_cells(args.cells, read_overrides(args.set)), source_of(args)
-    source.require()
     if args.dry_run:
         print(estimate(cells, map(source.study, cells.values()), args.tflops))
         return 0
+    source.require()
     return _reproduce(args, cells, source)
 
 

@@ -123,9 +123,22 @@ class RunFolder:
         Raises:
             AWBError: This is no run, or the file is damaged or another split's.
         """
-        split, trained = Split.load(self.split), self.read_info()["identity"]
-        require_same_run(self.split, {"split": trained.get("split", "missing")}, {"split": split.checksum})
+        split = Split.load(self.split)
+        self.require({"split": split.checksum}, self.split)
         return split
+
+    def require(self, identity: Mapping[str, str], where: Path | None = None) -> None:
+        """Refuse what the run was not trained on.
+
+        Args:
+            identity: Of what is given, or a part of it.
+            where: The file that it is of; by default the folder.
+
+        Raises:
+            AWBError: Names what differs; or this is no run.
+        """
+        trained = self.read_info()["identity"]
+        require_same_run(where or self.path, {name: trained.get(name, "missing") for name in identity}, identity)
 
     def read_recipe(self) -> Recipe:
         """The recipe as it was trained."""

@@ -37,6 +37,7 @@ from examples.chestxray14.predict import predict_logits
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.run_folder import RunFolder, identity
 from examples.chestxray14.study_data import Study
+from examples.chestxray14.supported_findings import supported
 from examples.chestxray14.training_log import TrainingLog
 
 _CONTENT = {"model", "ema", "best", "optimizer", "scheduler", "schedule", "position", "loss_sum", "steps", "epochs"}
@@ -223,7 +224,7 @@ class Trainer:
             self.accelerator, model, dataset, self.recipe.data.batch_size, self.options.workers
         ).double()
         total, known = stage.loss.total(logits, torch.from_numpy(table.labels))  # type: ignore[attr-defined]
-        both = (table.labels == 1).any(axis=0) & (table.labels == 0).any(axis=0)
+        both = supported(table, 1)
         area = float(macro(auroc(table.labels[:, both], logits.numpy()[:, both]))) if both.any() else float("nan")
         return float(total / known), area
 

@@ -80,12 +80,10 @@ def estimate(cells: Mapping[str, Recipe], studies: Iterable[Study], tflops: floa
         an_epoch = [count_steps(n, recipe.data.batch_size) for n in images]  # what does not fill a step is left out
         checked = [len(study.sets[f"{sets_of(stage)}/validation"]) for stage in recipe.stages]
         epochs = [stage.epochs for stage in recipe.stages]
-        passes = sum(
-            e * ((1 + _BACKWARD) * steps * recipe.data.batch_size + v)
-            for e, steps, v in zip(epochs, an_epoch, checked, strict=True)
-        )
-        operations = 2 * macs[key] * (passes + checked[-1] + len(study.test))
         steps = sum(e * n for e, n in zip(epochs, an_epoch, strict=True))
+        validated = sum(e * n for e, n in zip(epochs, checked, strict=True))
+        passes = (1 + _BACKWARD) * steps * recipe.data.batch_size + validated
+        operations = 2 * macs[key] * (passes + checked[-1] + len(study.test))
         rows.append((
             name, study.split.name, " + ".join(f"{n:,}" for n in images), " + ".join(map(str, epochs)), steps,
             operations / 1e15, operations / (tflops * 1e12) / 3600,

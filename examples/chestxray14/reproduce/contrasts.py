@@ -72,17 +72,17 @@ def contrasts(runs: Mapping[str, EvaluatedRun], n_replicates: int = 2000) -> dic
         n_replicates: Of the bootstrap.
     """
     factors = {name: factors_of(run.recipe) for name, run in runs.items()}
-    refused = {(a, b): _refusal(runs, a, b) for question in QUESTIONS for a, b in pairs(factors, question)}
+    asked = {question: list(pairs(factors, question)) for question in QUESTIONS}
+    refused = {(a, b): _refusal(runs, a, b) for both in asked.values() for a, b in both}
     used = dict.fromkeys(name for pair, why in refused.items() if not why for name in pair)
     areas = {name: _areas(runs[name], n_replicates) for name in used}
     found = {}
-    for question in QUESTIONS:
-        both = list(pairs(factors, question))
+    for question, both in asked.items():
         if both:
             why = [refused[pair] for pair in both if refused[pair]]
-            table = _table(runs, areas, [pair for pair in both if not refused[pair]])
             notes = (f"{len(why)} not compared: {shortlist(why, 4)}",) if why else ()
-            found[question] = Table(table.headers, table.rows, notes)
+            table = _table(runs, areas, [pair for pair in both if not refused[pair]])
+            found[question] = table.with_notes(*notes)
     return found
 
 

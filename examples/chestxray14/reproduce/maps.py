@@ -72,8 +72,7 @@ def make_maps(
             n_boxes, n_patients = sum(len(case.boxes) for case in boxed), len({case.patient for case in boxed})
             at = f"{n_boxes:,} boxes of {n_patients:,} test patients, split {split}"
             measured = by_method(results, n_replicates=n_replicates)
-            notes = (*measured.notes, *against_baselines(measured))
-            tables[f"How well the maps lie in boxes, {title}: {at}"] = Table(measured.headers, measured.rows, notes)
+            tables[f"How well the maps lie in boxes, {title}: {at}"] = measured.with_notes(*against_baselines(measured))
             tables[f"Differences from {shown[0]}, {title}, split {split}"] = compare_methods(
                 results, shown[0], n_replicates=n_replicates
             )

@@ -97,7 +97,7 @@ def work(job: Job) -> int:
     """
     if job.threads:
         torch.set_num_threads(job.threads)
-    failures = {cell: _changed(job.output.failure(cell)) for cell in job.cells}  # of earlier commands: tried again
+    failures = {cell: _written(job.output.failure(cell)) for cell in job.cells}  # of earlier commands: tried again
     done = 0
     while tried := list(_pass(job, failures)):
         done += sum(tried)
@@ -113,13 +113,13 @@ def _pass(job: Job, failures: dict[str, int | None]) -> Iterator[bool]:
         if held is None:
             continue
         with held:
-            failed = _changed(job.output.failure(cell)) not in (None, failures[cell])
+            failed = _written(job.output.failure(cell)) not in (None, failures[cell])
             if failed or is_evaluated(job.output.run(cell)):  # by the one who has just given it up
                 continue
             yield _do(cell, recipe, job)
 
 
-def _changed(path: Path) -> int | None:
+def _written(path: Path) -> int | None:
     """When a file was written; None if it is not there."""
     return path.stat().st_mtime_ns if path.is_file() else None
 

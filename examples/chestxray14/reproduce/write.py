@@ -16,7 +16,6 @@ from awb.errors import AWBError, shortlist
 from awb.table import Table
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.boxes import Boxes, read_boxes
-from examples.chestxray14.checkpoint import require_same_run
 from examples.chestxray14.evaluated_run import EvaluatedRun, read_evaluated
 from examples.chestxray14.labels import SUBGROUPS
 from examples.chestxray14.model_card import LABEL_NOISE
@@ -134,9 +133,7 @@ def read_material(output: Output, cells: Mapping[str, Recipe], source: StudySour
         if state == "done":
             try:
                 run, study = read_evaluated(output.run(cell).path), source.study(recipe)
-                ours = identity(recipe, study)
-                trained = {name: run.info["identity"].get(name, "missing") for name in ours}
-                require_same_run(run.folder.path, trained, ours)
+                run.folder.require(identity(recipe, study))
                 _require_same_subgroups(run, study)
             except AWBError as error:
                 state, why = "unreadable", str(error)
