@@ -9,12 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from awb.block import AWB, BlockHook, GridHook, HookGuard
-from awb.errors import AWBError, require_module
+from awb.block import AWB
+from awb.context import switched_off
+from awb.errors import AWBError, LostBlockError, require_module
+from awb.guard import add_guards, check_guards, forget_lost, guard_of, remove_guards
+from awb.hosts import NoteGrid, RunBlock, add_step, check_host, hook_of, remove_steps, require_removable, steps_in
 from awb.plan import AttachmentPlan, Stages, backbone_name, plan_awb
 from awb.planned import CHILD, Init, PlannedBlock
+from awb.relocate import attached_root, placed_blocks, present_plan, relocated, site_path
 from awb.stages.inputs import Size
 from awb.table import Table
+from awb.token_grid import TokenGrid
+from awb.wrappers import follow, innermost, named_active_modules
 
 
 def attach_awb(
@@ -84,100 +90,128 @@ def build_blocks(model: nn.Module, plan: AttachmentPlan) -> list[AWB]:
 
 
 def place_blocks(model: nn.Module, blocks: list[AWB]) -> None:
-    """Put blocks and their hooks on the model; decides nothing, so that it cannot fail half-way."""
+    """Put blocks on the model, and let them run.
+
+    Raises:
+        AWBError: Nothing can run after a module; the model is then as it was.
+    """
+    _check_hosts(model, blocks)
     for block in blocks:
-        home = model.get_submodule(block.planned.home)
-        if block.planned.site.element is None:
+        planned = block.planned
+        home = model.get_submodule(planned.home)
+        if planned.site.element is None:
             home.add_module(CHILD, block)
         else:
             if CHILD not in home._modules:
                 home.add_module(CHILD, nn.ModuleDict())
-            home.get_submodule(CHILD).add_module(str(block.planned.site.element), block)
-        _hook(model, block)
+            home.get_submodule(CHILD).add_module(str(planned.site.element), block)
+        _connect(model, planned, planned.path)
 
 
 def detach_awb(model: nn.Module) -> nn.Module:
-    """Remove all blocks and their hooks; the model is exactly what it was before `attach_awb`.
+    """Remove all blocks and what runs them; the model is exactly what it was before `attach_awb`.
 
     Freezing has its own inverse, `unfreeze_backbone`.
 
     Raises:
-        AWBError: The model has no blocks, or is wrapped in DistributedDataParallel.
+        AWBError: The model has no blocks, or they are baked in; it is wrapped in DistributedDataParallel; or another
+            tool has put a class of its own over a module that a block follows.
     """
-    blocks = awb_blocks(model)
-    if type(model).__name__ == "DistributedDataParallel":
+    require_module(model)
+    if isinstance(model, nn.parallel.DistributedDataParallel):
         raise AWBError("DistributedDataParallel goes on waiting for the blocks' gradients: detach, then wrap anew")
-    guards = _guards(model)
-    if not blocks and not guards:
+    placed = placed_blocks(model)
+    if not placed and all(guard_of(module) is None for module in model.modules()):
         raise AWBError(_no_blocks(model))
-    guarded = {id(block) for root, guard in guards for block in awb_blocks(root).values() if guard.planned}
-    for path, block in blocks.items():
-        if id(block) not in guarded:
-            raise AWBError(f"block {path} was attached to a model around this {type(model).__name__}: detach it there")
-    ours = {id(block) for block in blocks.values()}
+    for p in placed:
+        if p.site is None:
+            site_path(p)  # it is lost, or follows a module around the model
+    hosts = {id(host): host for _, host, _ in steps_in(model)}
+    for host in hosts.values():
+        require_removable(host)
+    for host in hosts.values():
+        remove_steps(host)
     for module in list(model.modules()):
-        child = module._modules.get(CHILD)
-        if child is not None and ours.intersection(map(id, (child, *child.children()))):
-            delattr(module, CHILD)
-        for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            for key in [k for k, hook in hooks.items() if isinstance(hook, BlockHook | GridHook | HookGuard)]:
-                del hooks[key]
-                module._forward_pre_hooks_with_kwargs.pop(key, None)
+        for name, child in list(module.named_children()):
+            if name == CHILD and any(isinstance(m, AWB) for m in child.modules()):
+                delattr(module, name)
+    remove_guards(model)
     return model
 
 
-def rehook_awb(model: nn.Module) -> nn.Module:
-    """Hook the blocks again after a conversion replaced the modules that they follow.
+def rehook_awb(model: nn.Module, *, forget: bool = False) -> nn.Module:
+    """Let blocks run again after a conversion replaced the modules that they follow.
+
+    Args:
+        model: The model that holds the blocks.
+        forget: Go on without the blocks that are gone, rather than raise.
+
+    Returns:
+        The model.
 
     Raises:
         LostBlockError: A block itself is gone.
     """
     require_module(model)
-    for root, guard in _guards(model):
-        blocks = awb_blocks(root)
-        for path in guard.lost(root):
-            if path in blocks:
-                _hook(root, blocks[path])
-        guard.check(root)
+    placed = placed_blocks(model)
+    root = attached_root(model, [p.block for p in placed])
+    for p in placed:
+        planned = p.block.planned if root is not None else relocated(model, p)
+        _connect(root or model, planned, p.block.planned.path)
+    if forget:
+        forget_lost(model)
+    check_guards(model)
     return model
 
 
 @contextmanager
 def awb_disabled(model: nn.Module) -> Iterator[nn.Module]:
-    """Run the model without its blocks inside the context; may be nested.
+    """Run the model without its blocks inside the context, in this thread; may be nested.
 
     Raises:
-        AWBError: The model has no blocks.
+        AWBError: The model has no blocks, or runs them in threads of its own (`nn.DataParallel` on several devices).
     """
-    before = [(block, block.enabled) for block in attached_blocks(model).values()]
-    try:
-        for block, _ in before:
-            block.enabled = False
+    blocks = attached_blocks(model).values()
+    require_own_thread(model)
+    with switched_off(block.key for block in blocks):
         yield model
-    finally:
-        for block, enabled in before:
-            block.enabled = enabled
+
+
+def require_own_thread(model: nn.Module) -> None:
+    """Refuse a model whose forward pass leaves the caller's thread, in which alone a request to blocks holds.
+
+    Raises:
+        AWBError: It is in `nn.DataParallel` on several devices.
+    """
+    if any(isinstance(m, nn.DataParallel) and len(m.device_ids) > 1 for m in model.modules()):
+        raise AWBError("nn.DataParallel runs blocks in threads of its own: run the model inside it (its .module)")
 
 
 def awb_blocks(model: nn.Module) -> dict[str, AWB]:
     """The blocks in a model by their path; empty if there are none."""
     require_module(model)
-    return {name: module for name, module in model.named_modules() if isinstance(module, AWB)}
+    return {name: module for name, module in named_active_modules(model) if isinstance(module, AWB)}
 
 
 def attached_blocks(model: nn.Module) -> dict[str, AWB]:
     """`awb_blocks`, made sure that there are some and that all of them run.
 
     Raises:
-        AWBError: There are none.
-        LostBlockError: One has lost its hook.
+        AWBError: There are none, or one follows a module around the model.
+        LostBlockError: One no longer runs.
     """
-    blocks = awb_blocks(model)
-    for root, guard in _guards(model):
-        guard.check(root)
-    if not blocks:
+    require_module(model)
+    check_guards(model)
+    placed = placed_blocks(model)
+    if not placed:
         raise AWBError(_no_blocks(model))
-    return blocks
+    lost = [p for p in placed if p.site is None]
+    for p in lost:
+        site_path(p)
+    if lost:
+        names = ", ".join(p.path for p in lost)
+        raise LostBlockError(f"block {names} no longer runs: nothing is left of what ran it; call awb.rehook_awb(model)")
+    return {p.path: p.block for p in placed}
 
 
 def summary(model: nn.Module) -> Table:
@@ -193,9 +227,10 @@ def summary(model: nn.Module) -> Table:
 
 
 def attached_plan(model: nn.Module) -> AttachmentPlan:
-    """The plan by which the model's blocks were attached."""
-    blocks = attached_blocks(model).values()
-    return AttachmentPlan(backbone_name(model), tuple(block.planned for block in blocks))
+    """The plan of the model's blocks, in terms of the model attached to if it is still whole, or else of `model`."""
+    attached_blocks(model)
+    root, _, planned = present_plan(model)
+    return AttachmentPlan(backbone_name(root), planned)
 
 
 def _build(model: nn.Module, planned: PlannedBlock) -> AWB:
@@ -219,33 +254,49 @@ def _nearest_parameter(model: nn.Module, name: str) -> Tensor | None:
     return nearest
 
 
-def _hook(root: nn.Module, block: AWB) -> None:
-    """Register what is missing of the block's hooks: on its site, on its grid's source, and on the root."""
-    planned = block.planned
-    site = root.get_submodule(planned.site.module)
-    hook = BlockHook(planned.path_below_site, planned.site.element)
-    if not any(isinstance(h, BlockHook) and h.path == hook.path for h in site._forward_hooks.values()):
-        # first, so that hooks that collect features see what the block returns
-        site.register_forward_hook(hook, prepend=True)
-    if planned.grid_source is not None:
-        name, element = planned.grid_source
-        source = root.get_submodule(name)
-        grid_hooks = (h for h in source._forward_hooks.values() if isinstance(h, GridHook) and h.element == element)
-        grid_hook = next(grid_hooks, None)
-        if grid_hook is None:
-            grid_hook = GridHook(block.grid, element)
-            source.register_forward_hook(grid_hook)
-        block.grid = grid_hook.grid
-    guard = next((h for h in root._forward_pre_hooks.values() if isinstance(h, HookGuard)), None)
-    if guard is None:
-        guard = HookGuard({})
-        root.register_forward_pre_hook(guard, with_kwargs=True)
-    guard.planned[planned.path] = planned
+def _check_hosts(model: nn.Module, blocks: list[AWB]) -> None:
+    """Whether something can run after each module: nothing may fail half-way later."""
+    names = {b.planned.site.module for b in blocks} | {b.planned.grid_source[0] for b in blocks if b.planned.grid_source}
+    for name in names:
+        check_host(model.get_submodule(name))
 
 
-def _guards(model: nn.Module) -> list[tuple[nn.Module, HookGuard]]:
-    """The modules that were attached to, with their guards."""
-    return [(m, h) for m in model.modules() for h in m._forward_pre_hooks.values() if isinstance(h, HookGuard)]
+def _connect(root: nn.Module, planned: PlannedBlock, name: str) -> None:
+    """Add what is missing of all that runs a block: at its site, at its grid's source, and before modules around it.
+
+    Args:
+        root: The model.
+        planned: The block's plan in terms of the model.
+        name: The name that it got when it was attached.
+    """
+    site = follow(root, planned.site.module)
+    if site is None:
+        raise LostBlockError(f"there is no module {planned.site.module!r}, after which block {name} was attached")
+    site = innermost(site)
+    grid = None if planned.grid_source is None else _noted_grid(root, planned)
+    steps = hook.steps if (hook := hook_of(site)) is not None else []
+    step = next((s for s in steps if isinstance(s, RunBlock) and s.name == name), None)
+    if step is None:
+        step = RunBlock(name, planned.path_below_site, planned.site.element, grid, planned.site.num_prefix_tokens)
+        add_step(site, step)
+    step.grid = grid
+    add_guards(root, planned, name)
+
+
+def _noted_grid(root: nn.Module, planned: PlannedBlock) -> TokenGrid:
+    assert planned.grid_source is not None
+    name, element = planned.grid_source
+    found = follow(root, name)
+    if found is None:
+        raise LostBlockError(f"there is no module {name!r}, which shows the token grid of block {planned.path}")
+    source = innermost(found)
+    steps = hook.steps if (hook := hook_of(source)) is not None else []
+    for step in steps:
+        if isinstance(step, NoteGrid) and step.element == element:
+            return step.grid
+    grid = TokenGrid(planned.site.grid, name)
+    add_step(source, NoteGrid(grid, element))
+    return grid
 
 
 def _no_blocks(model: nn.Module) -> str:

@@ -1,13 +1,10 @@
-"""The block that is attached, and the hooks that run it.
-
-Hooks are objects holding plain data, never closures: a deepcopy of the model then runs its own blocks, and
-pickling works. A hook finds its block by path below the module it sits on.
-"""
+"""The block that is attached."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,15 +12,17 @@ from torch import Tensor, nn
 
 from awb.attention.lka import finite
 from awb.attention.registry import create_attention
-from awb.errors import AWBError, LostBlockError
+from awb.context import capture_list, is_off
+from awb.errors import AWBError
 from awb.layout import from_nchw, to_nchw
 from awb.planned import PlannedBlock
 from awb.stages.types import Site
-from awb.token_grid import TokenGrid
 
 # FX cannot trace their checks of shapes and strides
 torch.fx.wrap("to_nchw")
 torch.fx.wrap("from_nchw")
+
+_KEYS = itertools.count()
 
 
 class AWB(nn.Module):
@@ -39,16 +38,13 @@ class AWB(nn.Module):
     def __init__(self, planned: PlannedBlock) -> None:
         super().__init__()
         self.planned = planned
-        self.grid = TokenGrid(planned.site.grid)
         self.enabled = True
-        self.captured: list[Tensor] | None = None
+        self.key = next(_KEYS)  # by which a caller asks for something, see context.py
+        self._asked = False  # whether transformers has asked for its values
+        self.unset = False  # whether it was made without values, on the meta device, and has not been given any yet
         self.attention: Any = create_attention(planned.attention, self.channels, **planned.attention_kwargs)
         self.gamma: nn.Parameter | None = None
-        order = torch.tensor(planned.site.order) if planned.site.order else None
-        self.order: Tensor | None
-        self.raster: Tensor | None
-        self.register_buffer("order", order, persistent=False)
-        self.register_buffer("raster", None if order is None else order.argsort(), persistent=False)
+        self._orders: dict[torch.device, tuple[Tensor, Tensor]] = {}
         if planned.init == "identity":
             reset = getattr(self.attention, "reset_identity", None)
             if reset is not None:
@@ -61,23 +57,36 @@ class AWB(nn.Module):
         """Number of channels of the map."""
         return self.planned.site.channels
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map the site's tensor, in its own layout and dtype, to a new one of the same shape."""
-        if not self.enabled:
+    @property
+    def captured(self) -> list[Tensor] | None:
+        """Where this thread's `capture_attention` wants the map; None outside of it."""
+        return capture_list(self.key)
+
+    def forward(self, x: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+        """Map the site's tensor, in its own layout and dtype, to a new one of the same shape.
+
+        Args:
+            x: The site's output.
+            grid: Height and width of the grid of its tokens; by default the traced ones.
+        """
+        if not self.enabled or is_off(self.key):
             return x
+        if self.unset:
+            self._require_values(x)
         site = self.planned.site
-        if site.order and self.grid.size != site.grid:
-            given, present = ("×".join(map(str, grid)) for grid in (site.grid, self.grid.size))
+        grid = grid or site.grid
+        if site.order and grid != site.grid:
+            given, present = ("×".join(map(str, g)) for g in (site.grid, grid))
             raise AWBError(
                 f"the order of tokens was given for a {given} grid, not {present}: attach at the size run at"
             )
-        nchw = to_nchw(x, site.layout, self.grid.size, site.num_prefix_tokens, self.raster, self.grid.earlier)
-        if self.captured is not None:
-            self.captured[:] = [_map_in_eval_mode(self.attention, nchw)]
+        order, raster = self._order(x) if site.order else (None, None)
+        nchw = to_nchw(x, site.layout, grid, site.num_prefix_tokens, raster)
+        captured = self.captured
+        if captured is not None:
+            captured[:] = [_map_in_eval_mode(self.attention, nchw)]
         y = self._scaled(nchw).to(x.dtype)
-        if site.layout == "NLC":
-            self.grid.keep(y)
-        return from_nchw(y, x, site.layout, site.num_prefix_tokens, self.order)
+        return from_nchw(y, x, site.layout, site.num_prefix_tokens, order)
 
     def _scaled(self, x: Tensor) -> Tensor:
         y: Tensor = self.attention(x)
@@ -86,9 +95,69 @@ class AWB(nn.Module):
         # in float16 an overflow in f(x) − x would make 0 · inf = NaN
         return x + self.gamma.to(x.dtype).view(-1, 1, 1) * finite(y.to(x.dtype) - x)
 
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Start again as planned: the identity, or the kind's own initialisation."""
+        self._reset(lambda target: True)
+
+    def _reset(self, wanted: Callable[[Tensor], bool]) -> None:
+        with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
+            fresh = AWB(self.planned).state_dict()
+            for name, target in self.state_dict(keep_vars=True).items():
+                if not target.is_meta and wanted(target):
+                    target.copy_(fresh[name])
+        self.unset = any(p.is_meta for p in self.parameters())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AWB:
+        """Move or convert; what `to_empty` leaves without values starts as planned."""
+        super()._apply(fn, recurse)
+        probe = torch.tensor([0.0, 1.0, 1.0, 0.0] * 16, device="cpu", dtype=torch.float32)  # the same in every dtype
+        moved = fn(probe)
+        if any(p.is_meta for p in self.parameters()):
+            self.unset = True
+        elif moved.is_meta or not torch.equal(moved.to(probe), probe):
+            self.reset_parameters()
+        return self
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
+        if self.unset and all(prefix + name in state_dict for name in self.state_dict()):
+            self.unset = False
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    @property
+    def _is_hf_initialized(self) -> bool:
+        """What transformers asks a module after loading, and after giving missing parameters values of its own rule."""
+        if not self._asked:
+            self._reset(lambda target: not getattr(target, "_is_hf_initialized", False))
+        self._asked = True
+        return True
+
+    @_is_hf_initialized.setter
+    def _is_hf_initialized(self, value: bool) -> None:
+        pass
+
+    def _require_values(self, x: Tensor) -> None:
+        if x.is_meta:  # shapes are all that is asked for
+            return
+        raise AWBError(
+            f"block {self.planned.path} was made on the meta device, and nothing has given it values that awb can see: "
+            "call its reset_parameters(), or load_state_dict with its keys; if its values were set otherwise, set "
+            "block.unset = False"
+        )
+
+    def _order(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """For each token its position in raster order, and the inverse, as indices on the device of the tokens."""
+        if x.device in self._orders:
+            return self._orders[x.device]
+        order = torch.tensor(self.planned.site.order, device=x.device)
+        pair = order, order.argsort()
+        if not torch.compiler.is_compiling():
+            self._orders[x.device] = pair
+        return pair
+
     def __getstate__(self) -> dict[str, Any]:
-        """A copy taken inside `awb_disabled` or `capture_attention` is not inside it."""
-        return {**self.__dict__, "enabled": True, "captured": None}
+        """A copy does not do what the block was asked to do for a while."""
+        return {**self.__dict__, "key": next(_KEYS), "_orders": {}}
 
     def extra_repr(self) -> str:
         return f"site={self.planned.site}, layout={self.planned.site.layout}"
@@ -112,133 +181,3 @@ def _map_in_eval_mode(attention: Any, x: Tensor) -> Tensor:
     for module, mode in modes:
         module.training = mode
     return attention_map
-
-
-class Hook:
-    """What torch.jit.script says of a hook: it compiles functions only, by their name."""
-
-    @property
-    def __name__(self) -> str:
-        raise AttributeError(
-            "torch.jit.script is deprecated and cannot compile awb's hooks: use torch.export or torch.jit.trace"
-        )
-
-
-class BlockHook(Hook):
-    """Forward hook: pass the module's output, or one element of it, through a block below the module.
-
-    Args:
-        path: Path of the block relative to the hooked module.
-        element: Index or key of the tensor in the output; None if the output is a tensor.
-    """
-
-    def __init__(self, path: str, element: int | str | None) -> None:
-        self.path = path
-        self.element = element
-
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
-        block = module.get_submodule(self.path)
-        if self.element is None:
-            return block(output)
-        return replace_element(output, self.element, block(output[self.element]))
-
-
-class GridHook(Hook):
-    """Forward hook on the module whose N×C×H×W output becomes the tokens: note the grid for the blocks.
-
-    Args:
-        grid: Where the blocks read it.
-        element: Index or key of the map in the output; None if the output is the map.
-    """
-
-    def __init__(self, grid: TokenGrid, element: int | str | None = None) -> None:
-        self.grid = grid
-        self.element = element
-
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        self.grid.update(output if self.element is None else output[self.element])
-
-
-class HookGuard(Hook):
-    """Forward pre-hook on the root: refuse to run if a block has lost its hook, or its fixed grid is not the image's.
-
-    Replacing a module (`SyncBatchNorm.convert_sync_batchnorm`, timm's `freeze_batch_norm_2d`) moves the block
-    to the new module but not the hook; the block would stay in the state dict and never run.
-
-    Args:
-        planned: The attached blocks by their path in the root.
-    """
-
-    def __init__(self, planned: dict[str, PlannedBlock]) -> None:
-        self.planned = planned
-
-    def __call__(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
-        for planned in self.planned.values():
-            if not is_hooked(module, planned):
-                self.check(module)
-            if planned.input_size is not None:
-                _check_aspect(planned, planned.input_size, (args, kwargs))
-
-    def lost(self, root: nn.Module) -> list[str]:
-        """Paths of the blocks that no longer run."""
-        return [path for path, planned in self.planned.items() if not is_hooked(root, planned)]
-
-    def check(self, root: nn.Module) -> None:
-        """Raise `LostBlockError` if a block no longer runs, naming it and what to do."""
-        lost = self.lost(root)
-        if not lost:
-            return
-        modules = dict(root.named_modules())
-        gone = [path for path in lost if path not in modules]
-        remedy = (
-            f"{', '.join(gone)} went with it: detach_awb(model) and attach again"
-            if gone
-            else "call awb.rehook_awb(model)"
-        )
-        raise LostBlockError(
-            f"block {', '.join(lost)} no longer runs: a module was replaced after attaching (SyncBatchNorm conversion "
-            f"and freeze_batch_norm_2d do that). Convert before attaching; now, {remedy}"
-        )
-
-
-def _check_aspect(planned: PlannedBlock, traced: tuple[int, int], inputs: Any) -> None:
-    """Another aspect ratio may have as many tokens, in another grid."""
-    images = (t for t in torch.utils._pytree.tree_leaves(inputs) if isinstance(t, Tensor) and t.ndim >= 4)
-    height, width = next((tuple(image.shape[-2:]) for image in images), traced)
-    if height * traced[1] != width * traced[0]:
-        raise AWBError(
-            f"no module shows the token grid of {planned.site}, so it is that of {traced[0]}×{traced[1]} images, and "
-            f"this one is {height}×{width}: attach at the input_size that the model runs at"
-        )
-
-
-def is_hooked(root: nn.Module, planned: PlannedBlock) -> bool:
-    """Whether the block exists and everything that runs it is in place."""
-    try:
-        root.get_submodule(planned.path)
-        hooks = root.get_submodule(planned.site.module)._forward_hooks
-        source = root.get_submodule(planned.grid_source[0])._forward_hooks if planned.grid_source else None
-    except AttributeError:
-        return False
-    runs = False
-    for hook in hooks.values():
-        runs = runs or (isinstance(hook, BlockHook) and hook.path == planned.path_below_site)
-    reads_grid = source is None
-    for hook in source.values() if source else ():
-        reads_grid = reads_grid or isinstance(hook, GridHook)
-    return runs and reads_grid
-
-
-def replace_element(output: Any, element: int | str, value: Tensor) -> Any:
-    """A copy of a tuple, named tuple, list or mapping with one element replaced."""
-    if isinstance(output, Mapping):
-        changed = copy.copy(output)
-        changed[element] = value  # type: ignore[index]
-        return changed
-    if isinstance(output, tuple | list) and isinstance(element, int):
-        items = [*output]
-        items[element] = value
-        if hasattr(output, "_make"):
-            return output._make(items)
-        return type(output)(items)
-    raise AWBError(f"cannot replace element {element!r} of a {type(output).__name__}")

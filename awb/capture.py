@@ -8,9 +8,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from awb.attach import attached_blocks
+from awb.attach import attached_blocks, require_own_thread
 from awb.attention.registry import find_factory, list_attention
 from awb.block import AWB
+from awb.context import captured_into
 from awb.errors import AWBError
 
 Reduce = Literal["mean", "abs_mean", "norm"]
@@ -38,7 +39,7 @@ class AttentionMaps(Mapping[int | str, Tensor]):
 
 @contextmanager
 def capture_attention(model: nn.Module, reduce: Reduce | None = None) -> Iterator[AttentionMaps]:
-    """Keep each block's attention map while the context is open.
+    """Keep each block's attention map while the context is open, in this thread.
 
     Args:
         model: A model with blocks.
@@ -69,15 +70,11 @@ def capture_attention(model: nn.Module, reduce: Reduce | None = None) -> Iterato
             raise AWBError(
                 f"attention {block.planned.attention!r} at {path} has no attention_map; those that have: {offer}"
             )
-    before = [(block, block.captured) for block in blocks.values()]
-    captured: dict[int | str, list[Tensor]] = {}
-    for key, block in zip(_keys(blocks), blocks.values(), strict=True):
-        captured[key] = block.captured = []
-    try:
+    require_own_thread(model)
+    captured: dict[int | str, list[Tensor]] = {key: [] for key in _keys(blocks)}
+    lists = {block.key: maps for block, maps in zip(blocks.values(), captured.values(), strict=True)}
+    with captured_into(lists):
         yield AttentionMaps(captured, reduce)
-    finally:
-        for block, outer in before:
-            block.captured = outer
 
 
 def _keys(blocks: dict[str, AWB]) -> list[int | str]:

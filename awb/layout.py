@@ -23,7 +23,6 @@ def to_nchw(
     grid: tuple[int, int],
     num_prefix_tokens: int = 0,
     raster: Tensor | None = None,
-    earlier: tuple[tuple[int, int], ...] = (),
 ) -> Tensor:
     """View a stage's output as an N×C×H×W map.
 
@@ -33,39 +32,24 @@ def to_nchw(
         grid: Height and width of the token grid; read for `"NLC"` only.
         num_prefix_tokens: Tokens in front of the grid, left out of the map.
         raster: For each position in raster order, the index of its token, if tokens come in another order.
-        earlier: Grids of earlier forwards. Gradient checkpointing runs blocks again after a forward of another
-            size, and the number of tokens then tells the grid.
 
     Raises:
-        AWBError: The number of tokens is not `num_prefix_tokens` + H·W of any of the grids, or of several of
-            them during a backward pass.
+        AWBError: The number of tokens is not `num_prefix_tokens` + H·W.
     """
     if layout == "NCHW":
         return x
     if layout == "NHWC":
         return x.permute(0, 3, 1, 2)
-    height, width = _fitting_grid(x.shape[1] - num_prefix_tokens, grid, earlier)
+    height, width = grid
+    if height * width != x.shape[1] - num_prefix_tokens:
+        raise AWBError(
+            f"{x.shape[1] - num_prefix_tokens} tokens do not make a {height}×{width} grid: attach with the input_size "
+            "that the model runs at, and without token dropping"
+        )
     patches = x[:, num_prefix_tokens:]
     if raster is not None:
         patches = patches[:, raster]
     return patches.transpose(1, 2).reshape(x.shape[0], -1, height, width)
-
-
-def _fitting_grid(tokens: int, grid: tuple[int, int], earlier: tuple[tuple[int, int], ...]) -> tuple[int, int]:
-    fits = {g for g in (grid, *earlier) if g[0] * g[1] == tokens}
-    if not fits:
-        raise AWBError(
-            f"{tokens} tokens do not make a {grid[0]}×{grid[1]} grid: attach with the input_size that the model runs "
-            "at, and without token dropping"
-        )
-    if len(fits) == 1:
-        return fits.pop()
-    if torch._C._current_graph_task_id() != -1:  # a checkpointed block runs again inside a backward pass
-        raise AWBError(
-            f"{tokens} tokens may be any of the grids {sorted(fits)}: under gradient checkpointing, run the backward "
-            "pass of one size, and let go of its loss, before the forward pass of another"
-        )
-    return grid
 
 
 def from_nchw(

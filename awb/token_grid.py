@@ -1,55 +1,116 @@
-"""The grid in which tokens stand: that of the forward in progress, and of those whose backward may yet come."""
+"""The grid in which tokens stand, noted anew in each forward pass."""
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from awb.errors import AWBError
+
+Grid = tuple[int, int]
+
 
 class TokenGrid:
-    """Height and width of the token grid of the forward in progress, and of those whose backward may yet come.
+    """Height and width of the token grid, as the module that shows it has shown it in this thread's forward pass.
 
-    A copy starts from the traced grid, since the present one may hold a compiler's symbols.
+    A checkpointed block runs again in the backward pass, maybe in another thread and after a forward pass of another
+    size: then the number of tokens tells which of the grids it is that backward passes are still to come for.
+    A copy knows the traced grid only.
+
+    Args:
+        traced: The grid at the traced input size.
+        source: Name of the module that shows the grid, for messages; empty if none does, and the grid is fixed.
     """
 
-    def __init__(self, traced: tuple[int, int]) -> None:
+    def __init__(self, traced: Grid, source: str = "") -> None:
         self.traced = traced
-        self.size = traced
-        self._begun = True  # the graph of the forward in progress, if it is to have one
-        self._graphs: list[tuple[tuple[int, int], weakref.ref[_Mark]]] = []
-        self._untold: set[tuple[int, int]] = set()  # grids of forwards without a graph to tell by
+        self.source = source
+        self._here = _Here()
+        self._lock = threading.Lock()
+        self._graphs: list[tuple[Grid, weakref.ref[_Mark]]] = []
+        self._untold: set[Grid] = set()  # grids of forwards without a graph to tell by
 
-    def __reduce__(self) -> tuple[type[TokenGrid], tuple[tuple[int, int]]]:
-        return TokenGrid, (self.traced,)
+    def __reduce__(self) -> tuple[type[TokenGrid], tuple[Grid, str]]:
+        return TokenGrid, (self.traced, self.source)
 
-    @property
-    def earlier(self) -> tuple[tuple[int, int], ...]:
-        """Grids of forwards whose graph is still there: a checkpointed block may run again on them."""
-        if torch.compiler.is_compiling():
-            return ()
-        return (*self._untold, *(size for size, graph in self._graphs if graph()))
-
-    def update(self, source: Tensor) -> None:
+    def note(self, source: Tensor) -> None:
         """Note the grid of a new forward, from the N×C×H×W map that becomes the tokens."""
-        self.size = (source.shape[2], source.shape[3])
+        self._here.size = size = (source.shape[2], source.shape[3])
         if not _is_tracked(source):
             return
-        self._graphs = [(size, graph) for size, graph in self._graphs if graph()]
-        self._begun = source.grad_fn is not None or not torch.is_grad_enabled()
-        if source.grad_fn is not None:
-            self._graphs.append((self.size, _lifetime(source.grad_fn)))
+        self._here.read_by = set()
+        self._here.begun = source.grad_fn is not None or not torch.is_grad_enabled()
+        with self._lock:
+            self._graphs = [(size, graph) for size, graph in self._graphs if graph()]
+            if source.grad_fn is not None:
+                self._graphs.append((size, _lifetime(source.grad_fn)))
+
+    def of(self, tokens: Tensor, num_prefix_tokens: int, reader: object) -> Grid:
+        """The grid of the tokens that a block is given.
+
+        Args:
+            tokens: N×L×C.
+            num_prefix_tokens: Those in front of the grid.
+            reader: The block's place; it reads each noted grid once.
+
+        Raises:
+            AWBError: The module that shows the grid has not run since the last reading, or, in a backward pass, several
+                grids have as many tokens.
+        """
+        if not self.source:
+            return self.traced
+        here = self._here
+        if not _is_tracked(tokens):
+            return self.traced if here.size is None else here.size
+        if _in_backward():
+            return self._of_graphs(tokens.shape[1] - num_prefix_tokens)
+        if here.size is None or reader in here.read_by:
+            raise AWBError(
+                f"{reader}: {self.source}, which shows the grid of its tokens, has not run before it in this forward "
+                "pass (a part of a model was cut out, or the module replaced): run them together; after a "
+                "replacement, call awb.rehook_awb(model); to use a part, attach to that part"
+            )
+        here.read_by.add(reader)
+        return here.size
 
     def keep(self, output: Tensor) -> None:
         """Tie the forward in progress to a block's output, if its graph had not begun at the map: frozen layers."""
-        if not _is_tracked(output) or self._begun or torch._C._current_graph_task_id() != -1:  # in a backward pass
+        here = self._here
+        if not self.source or not _is_tracked(output) or here.begun or _in_backward() or here.size is None:
             return
-        if output.grad_fn is None:
-            self._untold.add(self.size)
-        else:
-            self._graphs.append((self.size, _lifetime(output.grad_fn)))
+        with self._lock:
+            if output.grad_fn is None:
+                self._untold.add(here.size)
+            else:
+                self._graphs.append((here.size, _lifetime(output.grad_fn)))
+
+    def _of_graphs(self, tokens: int) -> Grid:
+        with self._lock:
+            known = {*self._untold, *(size for size, graph in self._graphs if graph())}
+        fits = {grid for grid in known if grid[0] * grid[1] == tokens}
+        if len(fits) > 1:
+            raise AWBError(
+                f"{tokens} tokens may be any of the grids {sorted(fits)}: under gradient checkpointing, run the "
+                "backward pass of one size, and let go of its loss, before the forward pass of another"
+            )
+        return fits.pop() if fits else self._here.size or self.traced
+
+
+class _Here(threading.local):
+    """What the forward pass of this thread has shown."""
+
+    def __init__(self) -> None:
+        self.size: Grid | None = None
+        self.read_by: set[object] = set()
+        self.begun = True  # the graph of the forward in progress, if it is to have one
+
+
+def _in_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1
 
 
 def _is_tracked(tensor: object) -> bool:

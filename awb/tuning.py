@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from awb.attach import awb_blocks
-from awb.block import Hook
+from awb.hosts import Hook
 from awb.classifier import find_head
 from awb.errors import AWBError
 

@@ -16,7 +16,7 @@ from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
 
 import awb
-from awb.block import replace_element
+from awb.hosts import replace_element
 from tests.helpers import assert_same, gradients, perturb, snapshot
 
 
@@ -304,9 +304,9 @@ def test_a_replaced_block_raises(images: Tensor) -> None:
     model.layer4 = nn.Sequential(*resnet().layer4)
     with pytest.raises(awb.LostBlockError):
         model(images)
-    with pytest.raises(awb.LostBlockError, match=r"layer4.0.awb went with it: detach_awb\(model\) and attach again"):
+    with pytest.raises(awb.LostBlockError, match=r"layer4.0.awb went with it: put that module back"):
         awb.rehook_awb(model)
-    awb.detach_awb(model)
+    awb.rehook_awb(model, forget=True)
     model(images)
 
 

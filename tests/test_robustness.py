@@ -189,7 +189,7 @@ def test_a_grid_that_no_module_shows_is_that_of_one_aspect_ratio() -> None:
     assert model(torch.zeros(1, 3, 32, 128)).shape == (1, 16)
 
 
-def test_detaching_a_part_of_what_was_attached_to_is_refused() -> None:
+def test_detaching_from_a_part_leaves_the_whole_to_say_so() -> None:
     class Around(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -199,9 +199,11 @@ def test_detaching_a_part_of_what_was_attached_to_is_refused() -> None:
             return self.backbone(x)
 
     outer = awb.attach_awb(Around(), ["backbone.layer4"], input_size=64)
-    with pytest.raises(awb.AWBError, match="attached to a model around this ResNet"):
-        awb.detach_awb(outer.backbone)
-    awb.detach_awb(outer)
+    before = resnet().state_dict().keys()
+    assert awb.detach_awb(outer.backbone).state_dict().keys() == before
+    with pytest.raises(awb.LostBlockError, match="rehook_awb"):
+        outer(torch.randn(1, 3, 64, 64))
+    awb.detach_awb(outer)(torch.randn(1, 3, 64, 64))
 
 
 def test_attaching_leaves_cuda_seeds_alone(monkeypatch: pytest.MonkeyPatch) -> None:

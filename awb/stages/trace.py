@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from awb.errors import AWBError
+from awb.hosts import remove_steps
 
 TensorMap = Callable[[Tensor], Tensor]
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # they run a child that is added to them
@@ -53,6 +54,7 @@ def copy_structure(model: nn.Module, tensor_map: TensorMap) -> nn.Module:
     except (TypeError, SystemError) as error:  # a lock, a file, a random generator
         raise AWBError(f"{type(model).__name__} cannot be copied for tracing ({error})") from error
     for module in duplicate.modules():
+        remove_steps(module)
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for key in [key for key, hook in hooks.items() if not _collects_features(hook)]:
                 del hooks[key]
