@@ -1,6 +1,6 @@
 """Attention-Wise Blocks: attention after chosen stages of any vision backbone, exact and reversible.
 
-Attach      attach_awb, detach_awb, awb_disabled, rehook_awb, awb_blocks
+Attach      attach_awb, detach_awb, awb_disabled, rehook_awb, awb_blocks, bake
 Plan        find_stages, plan_awb, summary, profile_placements
 Attention   list_attention, create_attention, register_attention, receptive_field, capture_attention
 Train       replace_head, freeze_backbone, unfreeze_backbone, param_groups, awb_parameters, diagnose
@@ -16,6 +16,7 @@ from awb.attention import (
     receptive_field,
     register_attention,
 )
+from awb.bake import bake
 from awb.block import AWB
 from awb.capture import capture_attention
 from awb.checkpoint import awb_state_dict, load_awb, save_awb
@@ -48,6 +49,7 @@ __all__ = [
     "awb_disabled",
     "awb_parameters",
     "awb_state_dict",
+    "bake",
     "capture_attention",
     "create_attention",
     "detach_awb",

@@ -40,7 +40,6 @@ class AWB(nn.Module):
         self.planned = planned
         self.enabled = True
         self.key = next(_KEYS)  # by which a caller asks for something, see context.py
-        self._asked = False  # whether transformers has asked for its values
         self.unset = False  # whether it was made without values, on the meta device, and has not been given any yet
         self.attention: Any = create_attention(planned.attention, self.channels, **planned.attention_kwargs)
         self.gamma: nn.Parameter | None = None
@@ -126,15 +125,13 @@ class AWB(nn.Module):
 
     @property
     def _is_hf_initialized(self) -> bool:
-        """What transformers asks a module after loading, and after giving missing parameters values of its own rule."""
-        if not self._asked:
-            self._reset(lambda target: not getattr(target, "_is_hf_initialized", False))
-        self._asked = True
-        return True
+        """What transformers asks of a module, and sets when it has given missing parameters values by its own rule."""
+        return False
 
     @_is_hf_initialized.setter
     def _is_hf_initialized(self, value: bool) -> None:
-        pass
+        # the rule knows no blocks: what was not in the checkpoint starts as planned
+        self._reset(lambda target: not getattr(target, "_is_hf_initialized", False))
 
     def _require_values(self, x: Tensor) -> None:
         if x.is_meta:  # shapes are all that is asked for

@@ -1,0 +1,128 @@
+"""Blocks as ordinary layers of the module tree, for deployment and for every tool that walks it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from awb.attach import attached_blocks
+from awb.errors import AWBError
+from awb.guard import remove_guards
+from awb.hosts import After, RunBlock, hook_of, remove_steps, require_removable, steps_in
+from awb.plan import check_unwrapped
+from awb.planned import CHILD
+from awb.wrappers import follow, innermost
+
+# what a tool has hung behind a layer goes behind the blocks, as it did before
+_BEHIND = (
+    "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_backward_hooks",
+    "_backward_pre_hooks", "_is_full_backward_hook",
+)  # fmt: skip
+
+
+class Baked(nn.Module):
+    """A layer and the blocks after it.
+
+    Attributes of the layer are found here too, since its parent may read them.
+
+    Args:
+        layer: The backbone's own module.
+        blocks: The blocks, by the names that they get here.
+        steps: What runs after the layer, in order.
+    """
+
+    def __init__(self, layer: nn.Module, blocks: dict[str, nn.Module], steps: list[After]) -> None:
+        super().__init__()
+        self.layer = layer
+        for name, block in blocks.items():
+            self.add_module(name, block)
+        self.steps = steps
+        self.training = layer.training
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        output = self.layer(*args, **kwargs)
+        for step in self.steps:
+            output = step(self, output)
+        return output
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("layer"), name)
+
+
+def bake(model: nn.Module) -> nn.Module:
+    """Make the blocks ordinary layers, in place and for good: no hooks are left, and the outputs are equal to the bit.
+
+    For deployment (`torch.export`, ONNX, TorchScript tracing) and for tools that replace or walk layers (FX fusion
+    and quantisation, pruning). Save the blocks before: afterwards there are `state_dict()` and `torch.save(model)`.
+
+    A layer that blocks follow becomes `Baked(layer, awb)`. Keys of the state dict change below it alone: `<site>.…`
+    becomes `<site>.layer.…`, and `<home>.awb.…` becomes `<site>.awb.…`; so do those of the layer that shows a
+    transformer its token grid.
+
+    Args:
+        model: A model with blocks.
+
+    Returns:
+        The model.
+
+    Raises:
+        AWBError: It has no blocks, is wrapped or compiled (bake before), or is baked already.
+        LostBlockError: A block no longer runs.
+
+    Examples:
+        >>> import torch, torchvision, awb
+        >>> model = awb.attach_awb(torchvision.models.resnet18(), stages=[4]).eval()
+        >>> images = torch.randn(1, 3, 64, 64)
+        >>> before = model(images)
+        >>> torch.equal(awb.bake(model)(images), before)
+        True
+        >>> [name for name, _ in model.layer4[1].named_children()]
+        ['layer', 'awb']
+    """
+    if any(isinstance(m, Baked) for m in model.modules()):
+        raise AWBError(f"the blocks of this {type(model).__name__} are baked in already")
+    attached_blocks(model)
+    check_unwrapped(model)
+    hosts = {id(host): (path, host) for path, host, _ in steps_in(model)}
+    for path, host in hosts.values():
+        require_removable(host)
+        if host is model:
+            raise AWBError(f"a block runs after this {type(model).__name__} itself: bake the model around it")
+    replaced = {key: _baked(host) for key, (_, host) in hosts.items()}
+    for module in list(model.modules()):
+        for name, child in module._modules.items():
+            if id(child) in replaced and not isinstance(module, Baked):
+                module._modules[name] = replaced[id(child)]
+    remove_guards(model)
+    return model
+
+
+def _baked(host: nn.Module) -> Baked:
+    hook = hook_of(host)
+    assert hook is not None
+    steps = list(hook.steps)
+    remove_steps(host)
+    blocks: dict[str, nn.Module] = {}
+    for step in steps:
+        if isinstance(step, RunBlock):
+            home, name, path = _split(host, step.path)
+            child = home._modules.pop(name, None)  # blocks after several elements share one
+            blocks |= {} if child is None else {name: child}
+            step.path = path
+    baked = Baked(host, blocks, steps)
+    for name in _BEHIND:
+        baked.__dict__[name], host.__dict__[name] = host.__dict__[name], baked.__dict__[name]
+    return baked
+
+
+def _split(host: nn.Module, path: str) -> tuple[nn.Module, str, str]:
+    """The home of a block, the name of the child that holds it, and the path from there on."""
+    names = path.split(".")
+    at = max(i for i, name in enumerate(names) if name.startswith(CHILD))
+    home = follow(host, ".".join(names[:at]))
+    assert home is not None
+    return innermost(home), names[at], ".".join(names[at:])
