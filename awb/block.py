@@ -96,8 +96,11 @@ class AWB(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Start again as planned: the identity, or the kind's own initialisation."""
-        self._reset(lambda target: True)
+        """Start again as planned: the identity, or the kind's own initialisation; on the CPU if it had no values."""
+        if any(p.is_meta for p in self.parameters()):
+            self._apply(lambda t: torch.empty_like(t, device="cpu"))  # which ends here
+        else:
+            self._reset(lambda target: True)
 
     def _reset(self, wanted: Callable[[Tensor], bool]) -> None:
         with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):

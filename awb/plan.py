@@ -180,7 +180,7 @@ def _check_free(model: nn.Module, blocks: tuple[PlannedBlock, ...], replace: boo
 def _check_shape(block: PlannedBlock) -> None:
     site = block.site
     shape = (2, site.channels, *site.grid)
-    x = torch.empty(shape, device="meta")
+    x = torch.empty(shape, dtype=torch.float32, device="meta")  # as the copy below, whatever the default
     version = x._version
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("cpu"):

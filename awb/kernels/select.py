@@ -14,6 +14,7 @@ BACKENDS: tuple[str, ...] = get_args(Backend)
 _CPU = torch.backends.cpu.get_cpu_capability() if torch.backends.mkldnn.is_available() else ""
 # measured by benchmarks/lka.py; without AVX-512, bfloat16 was slower on both sides, and elsewhere nobody measured
 _FASTER = {"AVX2": (torch.float32,), "AVX512": (torch.float32, torch.bfloat16)}.get(_CPU, ())
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _FEWEST_CHANNELS, _SMALLEST_MAP = 16, 12_000  # less, and the calls cost more than is gained
 
 
@@ -54,9 +55,14 @@ def _is_plain(x: Tensor) -> bool:
 
 
 def _is_plain_conv(module: nn.Module) -> bool:
-    """Not a subclass or parametrisation, and without hooks."""
-    return type(module) is nn.Conv2d and not any(
-        (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    """Whether calling it computes F.conv2d of its weight, padded with zeros, and nothing else sees the call."""
+    return (
+        type(module) is nn.Conv2d
+        and module.padding_mode == "zeros"
+        and type(module.weight) in (Tensor, nn.Parameter)  # no quantised or distributed one
+        and "forward" not in vars(module)  # replaced, as accelerate's offloading does
+        and not any(getattr(module, hooks) for hooks in _HOOKS)
+        and not torch.nn.modules.module._has_any_global_hook()
     )
 
 
