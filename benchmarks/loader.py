@@ -30,7 +30,7 @@ from awb.study import LabelTable
 from benchmarks.environment import environment
 from examples.chestxray14.build_store import build_store
 from examples.chestxray14.dataset import XrayDataset
-from examples.chestxray14.decode import decode
+from examples.chestxray14.decode import FORMATS, decode
 from examples.chestxray14.phantoms import draw_phantoms
 from examples.chestxray14.store import ImageStore
 from examples.chestxray14.transforms import Augmentation, Transform
@@ -53,7 +53,7 @@ class Decoded(ImageStore):
 
 def decode_by_pil(path: Path) -> np.ndarray:
     """What most code does."""
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         return np.asarray(image.convert("L").resize((SIZE, SIZE), Image.Resampling.BILINEAR))
 
 

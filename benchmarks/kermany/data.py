@@ -64,7 +64,7 @@ def read_images(folder: Path, table: LabelTable, size: int) -> Tensor:
     """All images in the order of the table: grey, resized to a square, N×3×size×size in [−1, 1]."""
     pixels = np.empty((len(table), size, size), dtype=np.uint8)
     for i, name in enumerate(table.images):
-        with Image.open(folder / str(name)) as image:
+        with Image.open(folder / str(name), formats=["JPEG"]) as image:
             pixels[i] = np.asarray(image.convert("L").resize((size, size), Image.Resampling.BICUBIC))
     # the mean and deviation, 0.5, that the weights were trained with
     return (torch.from_numpy(pixels)[:, None].float() / 127.5 - 1).expand(-1, 3, -1, -1)
