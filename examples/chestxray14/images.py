@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,34 +52,93 @@ def find_nih_file(folder: str | Path, pattern: str) -> Path:
 def find_images(root: str | Path, names: Iterable[str]) -> dict[str, Path]:
     """The file of each name, in the order of the names.
 
-    A name is a path below `root`, or else the name of a file anywhere below it, whatever its image format:
-    `00000001_000.png` is also found as `images_001/images/00000001_000.png` or `00000001_000.jpg`.
+    A name is the path of a file below `root`. One without a folder, as NIH's are, is else the name of the only such
+    file anywhere below, or of that file in another image format: `00000001_000.png` is also found as
+    `images_001/images/00000001_000.png` or `00000001_000.jpg`. No file is given to two names.
 
     Raises:
-        AWBError: No such folder; some images are in none of its folders, or in two: all are counted and the
-            first named.
+        AWBError: No such folder; some names have no file, or one of several, or one that is another's: all are counted
+            and the first named.
     """
     root, names = Path(root), [str(name) for name in names]
     if not root.is_dir():
         raise AWBError(f"no folder {root}")
     found = {name: root / name for name in names if (root / name).is_file()}
+    _require_own(found)
     if len(found) < len(names):
         files = _files_below(root)
-        found |= {name: _only(name, files[_stem(name)]) for name in names if name not in found and _stem(name) in files}
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise AWBError(
-            f"{len(missing):,} of {len(names):,} images are not below {root}: {shortlist(missing, 4)}. If they are "
-            f"NIH's, it offers them at {NIH} (images_001.tar.gz to images_012.tar.gz); else check the folder and the "
-            "table's names"
-        )
+        for other_format in (False, True):
+            left = [name for name in names if name not in found and len(Path(name).parts) == 1]
+            found |= _search(files, left, found.values(), other_format)
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise AWBError(
+                f"{len(missing):,} of {len(names):,} images are not below {root}: {shortlist(missing, 4)}. "
+                f"{_lookalike(missing, files)}If they are NIH's, it offers them at {NIH} (images_001.tar.gz to "
+                "images_012.tar.gz); else check the folder and the table's names"
+            )
     return {name: found[name] for name in names}
 
 
+def _require_own(found: Mapping[str, Path]) -> None:
+    """Refuse two names of one path, such as `a/1.png` and `a/./1.png`, or `a/1.PNG` where the disk ignores case.
+
+    Links are files of their own: whoever made them meant them.
+    """
+    owners: dict[tuple[str, int, int], str] = {}
+    for name, path in found.items():
+        status = path.stat()
+        other = owners.setdefault((os.path.normpath(path).casefold(), status.st_dev, status.st_ino), name)
+        if other != name:
+            raise AWBError(f"images {other!r} and {name!r} are one file, {path}; keep one of them in the table")
+
+
+def _search(
+    files: Mapping[str, Sequence[Path]], names: Iterable[str], taken: Iterable[Path], other_format: bool
+) -> dict[str, Path]:
+    """The only file of each name, unless it is another name's as well."""
+    there = {
+        name: _different(path for path in files.get(_stem(name), ()) if other_format or path.name == Path(name).name)
+        for name in names
+    }
+    twice = {name: paths for name, paths in there.items() if len(paths) > 1}
+    if twice:
+        name, paths = next(iter(twice.items()))
+        raise AWBError(
+            f"{len(twice):,} images are there more than once, {name!r} as {shortlist(map(str, paths), 3)}; keep one, "
+            "or give its path in the table"
+        )
+    users = Counter(Path(os.path.normpath(path)) for path in taken) + Counter(
+        p for paths in there.values() for p in paths
+    )
+    return {name: paths[0] for name, paths in there.items() if paths and users[paths[0]] == 1}
+
+
+def _different(paths: Iterable[Path]) -> list[Path]:
+    """Those that are files, each once, by whatever links it is found."""
+    there = {(path.stat().st_dev, path.stat().st_ino): path for path in paths if path.is_file()}
+    return list(there.values())
+
+
+def _lookalike(missing: Iterable[str], files: Mapping[str, Sequence[Path]]) -> str:
+    """Why a file that looks like one that is missing was not taken for it."""
+    for name in missing:
+        for path in files.get(_stem(name), ()):
+            return f"{path} is not taken for {name!r}: it is another row's, or the row names another folder. "
+    return ""
+
+
 def _files_below(root: Path) -> dict[str, list[Path]]:
-    """Image files by their names without suffixes; in folders in order, links to folders followed."""
+    """Image files by their names without suffixes; in folders in order, links to folders followed, each folder once."""
     files: dict[str, list[Path]] = {}
-    for folder, _, entries in os.walk(root, followlinks=True):
+    seen: set[tuple[int, int]] = set()
+    for folder, below, entries in os.walk(os.path.normpath(root), followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:  # a link to a folder above, say
+            below.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        below.sort()
         for entry in entries:
             if entry.lower().endswith(SUFFIXES):
                 files.setdefault(_stem(entry), []).append(Path(folder, entry))
@@ -91,10 +151,3 @@ def _stem(name: str) -> str:
     while stem.lower().endswith(SUFFIXES):
         stem = stem.rpartition(".")[0]
     return stem
-
-
-def _only(name: str, files: list[Path]) -> Path:
-    same = [file for file in files if file.name == Path(name).name] or files
-    if len(same) > 1:
-        raise AWBError(f"image {name!r} is there more than once: {shortlist(map(str, same), 3)}; keep one")
-    return same[0]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from awb import AWBError
 from examples.chestxray14.images import find_images, find_nih_file, read_table
+from examples.chestxray14.prepare import main as prepare
 
 
 def touch(*paths: Path) -> None:
@@ -85,3 +87,73 @@ def test_a_sex_of_0_and_1_is_no_finding(tmp_path: Path, capitalised: bool) -> No
     table.write_text("path,patient,sex,Sex,Mass\na.png,1,0,0,1\n")
     with pytest.raises(AWBError, match="has columns sex, Sex; expected each of view, sex, age once"):
         read_table(table)
+
+
+@pytest.mark.parametrize("missing", ["test/3.png", "3.png", "test/sub/3.png", "./train/../test/3.png"])
+def test_no_row_is_given_the_file_of_another(tmp_path: Path, missing: str) -> None:
+    """A file with the right name in another folder is another row's image, with another row's labels."""
+    touch(*(tmp_path / name for name in ("train/1.png", "train/3.png", "test/1.png")))
+    with pytest.raises(AWBError, match=r"1 of 4 images are not below .*train/3.png is not taken for"):
+        find_images(tmp_path, ["train/1.png", "train/3.png", "test/1.png", missing])
+
+
+@pytest.mark.parametrize("missing", ["a/1.jpg", "1.jpg", "1.png.jpg", "a/1.PNG", "A/1.png"])
+def test_no_row_is_given_the_file_of_another_in_another_format_or_case(tmp_path: Path, missing: str) -> None:
+    touch(tmp_path / "a" / "1.png")
+    for rows in ([missing, "a/1.png"], ["a/1.png", missing], ["1.png", missing]):
+        with pytest.raises(AWBError, match="1 of 2 images are not below"):
+            find_images(tmp_path, rows)
+
+
+def test_two_rows_that_one_file_might_be_are_both_missing(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "1.bmp")
+    with pytest.raises(AWBError, match="2 of 2 images are not below"):
+        find_images(tmp_path, ["1.png", "1.jpg"])
+    assert find_images(tmp_path, ["1.png"])["1.png"] == tmp_path / "a" / "1.bmp"
+
+
+def test_a_row_that_names_a_folder_is_no_file_of_another_folder_or_format(tmp_path: Path) -> None:
+    touch(tmp_path / "b" / "1.png", tmp_path / "a" / "1.jpg")
+    with pytest.raises(AWBError, match=r"1 of 1 images.* the row names another folder"):
+        find_images(tmp_path, ["a/1.png"])
+
+
+def test_two_ways_to_write_one_path_are_two_rows_of_one_file(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "1.png")
+    with pytest.raises(AWBError, match=r"'a/1.png' and 'a/./1.png' are one file"):
+        find_images(tmp_path, ["a/1.png", "a/./1.png"])
+
+
+def test_a_disk_that_ignores_case_gives_two_rows_no_one_file(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "1.png")
+    (tmp_path / "a" / "1.PNG").hardlink_to(tmp_path / "a" / "1.png")  # what such a disk answers
+    with pytest.raises(AWBError, match="are one file"):
+        find_images(tmp_path, ["a/1.png", "a/1.PNG"])
+
+
+def test_links_are_followed_each_once(tmp_path: Path) -> None:
+    touch(tmp_path / "nih" / "images_001" / "1.png", tmp_path / "elsewhere" / "2.png")
+    (tmp_path / "nih" / "again").symlink_to(tmp_path / "nih" / "images_001")
+    (tmp_path / "nih" / "images_001" / "up").symlink_to(tmp_path / "nih")  # for ever
+    (tmp_path / "nih" / "images_002").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "nih" / "images_002" / "same").mkdir()
+    (tmp_path / "nih" / "images_002" / "same" / "2.png").symlink_to(tmp_path / "elsewhere" / "2.png")
+    (tmp_path / "nih" / "3.png").symlink_to(tmp_path / "nowhere")
+    found = find_images(tmp_path / "nih", ["1.png", "2.png"])
+    assert [path.resolve().name for path in found.values()] == ["1.png", "2.png"]
+    # links that rows name are files of their own
+    both = find_images(tmp_path, ["elsewhere/2.png", "nih/images_002/same/2.png"])
+    assert len(set(both.values())) == 2
+    with pytest.raises(AWBError, match="1 of 1 images"):
+        find_images(tmp_path / "nih", ["3.png"])
+
+
+def test_a_store_is_not_built_of_a_borrowed_image(tmp_path: Path) -> None:
+    for shade, name in enumerate(("train/1.png", "train/3.png", "test/1.png")):
+        (tmp_path / "x" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), shade).save(tmp_path / "x" / name)
+    rows = ["train/1.png", "train/3.png", "test/1.png", "test/3.png"]
+    (tmp_path / "mine.csv").write_text("path,patient,Mass\n" + "".join(f"{r},{i},0\n" for i, r in enumerate(rows)))
+    words = [str(tmp_path / "x"), str(tmp_path / "store"), "--table", str(tmp_path / "mine.csv"), "--workers", "1"]
+    assert prepare(words) == 2
+    assert not (tmp_path / "store").exists()
