@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 
 
-def write_atomically(path: Path, data: bytes, *, shared: bool = False) -> None:
+def write_atomically(path: Path, data: bytes | memoryview, *, shared: bool = False) -> None:
     """Write a file so that a crash at any moment leaves the old one or the new one, whole.
 
     Args:

@@ -6,7 +6,7 @@ import io
 import json
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from awb.errors import AWBError, shortlist
 from examples.chestxray14.atomic import write_atomically
+from examples.chestxray14.seal import check_seal, seal
 
 FORMAT = "chestxray14 checkpoint, version 1"
 _METADATA = "run"
 
 
 def save_checkpoint(path: Path, identity: Mapping[str, str], content: Mapping[str, Any]) -> None:
-    """Write a checkpoint. A crash at any moment leaves the old one or the new one, whole.
+    """Write a checkpoint with its checksum. A crash at any moment leaves the old one or the new one, whole.
 
     Args:
         path: The file.
@@ -32,24 +33,41 @@ def save_checkpoint(path: Path, identity: Mapping[str, str], content: Mapping[st
     """
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "identity": dict(identity), **content}, buffer)
-    write_atomically(path, buffer.getvalue())
+    seal(buffer)
+    write_atomically(path, buffer.getbuffer())
 
 
-def load_checkpoint(path: Path, identity: Mapping[str, str], keys: set[str]) -> dict[str, Any]:
-    """Read a checkpoint of this very run.
+def load_checkpoint(
+    path: Path,
+    identity: Mapping[str, str],
+    keys: set[str],
+    optional: Set[str] = frozenset(),
+    *,
+    say: Callable[[str], object] = print,
+) -> dict[str, Any]:
+    """Read a checkpoint of this very run. It is compared with its checksum before anything of it is used.
+
+    Args:
+        path: The file.
+        identity: What the run is a function of.
+        keys: The content that is expected.
+        optional: Content that earlier versions have not written.
+        say: Called with a line if the checkpoint, which is then of an earlier version, has no checksum.
 
     Raises:
         AWBError: It is damaged, of another format or run, or its content is not `keys`; each is named.
     """
     try:
+        if not check_seal(path):
+            say(f"{path} has no checksum, for an earlier version wrote it: it could not be checked as a whole")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
         raise AWBError(f"{path} is damaged or no checkpoint: {_first_line(error)}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise AWBError(f"{path} has format {found!r}; expected {FORMAT!r}")
     require_same_run(path, content["identity"], identity)
-    _require_keys(str(path), content.keys() - {"format", "identity"}, keys)
+    _require_keys(str(path), content.keys() - {"format", "identity"} - optional, keys)
     return content
 
 
@@ -72,10 +90,15 @@ def require_same_run(where: object, old: Mapping[str, str], new: Mapping[str, st
 
 def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a state dict as safetensors, whole or not at all."""
+    write_atomically(path, weights_file(state, metadata))
+
+
+def weights_file(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A state dict as safetensors; the same one is the same bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     # as one text: safetensors writes several in any order, and the same weights would be another file each time
     text = json.dumps(dict(metadata), sort_keys=True)
-    write_atomically(path, safetensors.torch.save(tensors, {_METADATA: text}))
+    return safetensors.torch.save(tensors, {_METADATA: text})
 
 
 def load_weights(path: Path, model: nn.Module, metadata: Mapping[str, str]) -> None:

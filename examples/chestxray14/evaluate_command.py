@@ -44,7 +44,6 @@ def run(args: argparse.Namespace) -> int:
     folder = RunFolder(args.run)
     recipe = folder.read_recipe()
     study = study_of(args, recipe)
-    study.store.verify()
     print(study.headline(), flush=True)
     if leak := find_leak(recipe, study.split, study.test).note():
         print(leak)
@@ -66,7 +65,8 @@ def evaluate_run(folder: RunFolder, study: Study, workers: int = 0, n_replicates
     from examples.chestxray14.predict import write_labels, write_predictions
 
     validation, probs = predict_run(folder, study, workers)
-    folder.sums.unlink(missing_ok=True)  # of an evaluation before, from here on
+    trained = folder.trained_sums()
+    write_sums(folder.sums, (), trained)  # those of an evaluation before no longer hold, from here on
     out = folder.evaluation
     out.mkdir(exist_ok=True)
     for name, table in (("validation", validation), ("test", study.test)):
@@ -79,9 +79,8 @@ def evaluate_run(folder: RunFolder, study: Study, workers: int = 0, n_replicates
     head = study.headline() + (f"\n\n**{leak}**" if leak else "")
     write_atomically(out / "evaluation.md", f"{head}\n\n{text}".encode())
     write_model_card(folder, recipe, study, next(iter(tables.values())))
-    sources = (folder.recipe, folder.info, folder.split, folder.epochs, folder.weights)
     written = [path for path in sorted(out.iterdir()) if not path.name.startswith(".")]
-    write_sums(folder.sums, (*sources, *written))  # last: it says that all is there
+    write_sums(folder.sums, written, trained)  # last: it says that all is there
     return tables
 
 
@@ -92,7 +91,8 @@ def predict_run(folder: RunFolder, study: Study, workers: int) -> tuple[LabelTab
         The validation set, and the probabilities of both, float64 (n, C).
 
     Raises:
-        AWBError: The run has not finished, or was trained on another split, other classes or images.
+        AWBError: The run has not finished, was trained on another split, other classes or images, or what it is read
+            from is not what was written.
     """
     from examples.chestxray14.dataset import XrayDataset
     from examples.chestxray14.load_run import load_run
@@ -102,6 +102,7 @@ def predict_run(folder: RunFolder, study: Study, workers: int) -> tuple[LabelTab
     recipe = folder.read_recipe()
     folder.read_split()  # that what is signed is the run's own
     folder.require(identity(recipe, study))
+    study.store.verify()
     accelerator = make_accelerator(recipe)
     model = load_run(folder.path).to(accelerator.device)
     validation = study.validation(recipe.schedule().stages[-1])

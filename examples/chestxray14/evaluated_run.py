@@ -83,7 +83,7 @@ def read_evaluated(path: str | Path) -> EvaluatedRun:
         AWBError: This is no run, it was not evaluated, or files were changed or lost since then.
     """
     folder = RunFolder(Path(path))
-    recipe, info = folder.read_recipe(), folder.read_info()
+    info = folder.read_info()
     if not is_evaluated(folder):
         raise AWBError(f"{path} was not evaluated yet: run `evaluate {path} …`")
     if changed := changed_files(folder.sums):
@@ -91,6 +91,7 @@ def read_evaluated(path: str | Path) -> EvaluatedRun:
             f"{path}: {', '.join(changed)} changed since the evaluation, whose figures are of other files; "
             f"put them back, or run `evaluate {path} …`"
         )
+    recipe = folder.read_recipe()
     classes = tuple(info["classes"])
     test = read_labels(folder.evaluation / LABELS, group=PATIENT, classes=classes)
     probs = read_predictions(folder.evaluation / PREDICTIONS, test)

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     named([*args.run, *args.model], "NAME=FOLDER or NAME=MODULE:FUNCTION")
     if not args.run and not args.model:
         raise AWBError("no model to explain: give --run NAME=FOLDER or --model NAME=MODULE:FUNCTION")
-    store = ImageStore.open(args.store)
+    store = ImageStore.open(args.store, verify=True)
     table = _labels(args)
     runs = load_runs({name: Path(path) for name, path in named(args.run, "NAME=FOLDER").items()}) if args.run else None
     if runs and args.size not in (None, runs.transform.size):

@@ -18,9 +18,11 @@ def load_run(path: str | Path) -> nn.Module:
         path: The folder of a finished run.
 
     Raises:
-        AWBError: This is no run, it has not finished, or its weights are of another training.
+        AWBError: This is no run, it has not finished, files of it have changed since, or its weights are of another
+            training.
     """
     folder = RunFolder(Path(path))
+    folder.check()
     recipe, info = folder.read_recipe(), folder.read_info()
     model = build_model(recipe.model, len(info["classes"]), recipe.data.image_size, 0, pretrained=False)
     trained = info["identity"] | {"recipe": recipe.checksum}  # of the recipe as it lies there now

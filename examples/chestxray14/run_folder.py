@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,6 +21,9 @@ from awb.study import Split
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.checkpoint import require_same_run
 from examples.chestxray14.recipe import Recipe, load_recipe
+from examples.chestxray14.sha256sums import changed_files, read_sums, write_sums
+from examples.chestxray14.sha256sums import digest as file_digest
+from examples.chestxray14.store import digest
 from examples.chestxray14.study_data import Study
 
 _INFO = {"recipe", "identity", "schedule", "classes", "origin", "images", "versions", "device"}
@@ -66,8 +70,13 @@ class RunFolder:
 
     @property
     def sums(self) -> Path:
-        """Of all that an evaluation is made from and has made: there once it is whole."""
+        """Of what a training has left, since it ended, and an evaluation has made, once it is whole."""
         return self.path / "SHA256SUMS"
+
+    @property
+    def trained(self) -> tuple[Path, ...]:
+        """What a training leaves and figures are made of."""
+        return self.recipe, self.info, self.split, self.epochs, self.weights
 
     @property
     def card(self) -> Path:
@@ -77,10 +86,14 @@ class RunFolder:
         """Write down what the run is made from, or see that it is the same as when it began.
 
         Raises:
-            AWBError: The folder holds another run, or other files.
+            AWBError: The folder holds another run, other files, or damaged ones.
         """
         if self.info.exists():
             require_same_run(self.path, self.read_info()["identity"], identity)
+            self.read_recipe()
+            self.read_split()
+            if self.sums.is_file():  # weights are written again
+                self._require_unchanged([path for path in self.trained if path != self.weights])
             return
         self.path.mkdir(parents=True, exist_ok=True)
         known = {self.recipe.name, self.split.name}  # of a start that was cut short
@@ -98,7 +111,54 @@ class RunFolder:
             "versions": versions(),
             "device": device_name(),
         }
-        write_atomically(self.info, json.dumps(info, indent=2).encode())
+        write_atomically(self.info, json.dumps({"sha256": digest(info), **info}, indent=2).encode())
+
+    def finish(self, weights: bytes) -> None:
+        """Write the weights. The sums come first, so that weights that a training has left always have one.
+
+        Raises:
+            AWBError: What the run was made from is damaged.
+        """
+        self.read_recipe()
+        self.read_split()
+        sums = {path: file_digest(path) for path in self.trained if path != self.weights}
+        sums[self.weights] = hashlib.sha256(weights).hexdigest()
+        before = read_sums(self.sums) if self.sums.is_file() else {}
+        if any(before.get(path) != checksum for path, checksum in sums.items()):  # else an evaluation's are there too
+            write_sums(self.sums, (), sums)
+        write_atomically(self.weights, weights)
+
+    def check(self, say: Callable[[str], object] = print) -> None:
+        """Compare what the training has left with what it has written.
+
+        Args:
+            say: Called with a line if an earlier version has left no sums.
+
+        Raises:
+            AWBError: The run has not finished, or files were changed or lost since.
+        """
+        if not self.weights.is_file():
+            raise AWBError(f"no weights {self.weights}: the training has not finished")
+        if self.sums.is_file():
+            self._require_unchanged(self.trained)
+        else:
+            say(f"{self.weights} has no checksum, since {self.sums.name} is not there: it could not be checked")
+
+    def trained_sums(self) -> dict[Path, str]:
+        """Sums from when the training ended; of a run of an earlier version without any, as it is now."""
+        if self.sums.is_file():
+            return {path: checksum for path, checksum in read_sums(self.sums).items() if path in self.trained}
+        return {path: file_digest(path) for path in self.trained}
+
+    def _require_unchanged(self, files: Sequence[Path]) -> None:
+        if not set(self.trained) <= read_sums(self.sums).keys():
+            raise AWBError(f"{self.sums} is damaged: it lacks some of {', '.join(path.name for path in self.trained)}")
+        if changed := changed_files(self.sums, files):
+            remedy = ", or train again, which writes the weights anew" if self.weights.name in changed else ""
+            raise AWBError(
+                f"{self.path}: {', '.join(changed)} changed since the training, says {self.sums.name}; put back what "
+                f"it has written{remedy}"
+            )
 
     def read_info(self) -> dict[str, Any]:
         """What `begin` wrote.
@@ -115,6 +175,9 @@ class RunFolder:
         lacking = _INFO - info.keys() if isinstance(info, dict) else _INFO
         if lacking or not isinstance(info["identity"], dict):
             raise AWBError(f"{self.info} is damaged: it lacks {', '.join(sorted(lacking)) or 'identity'}")
+        recorded = info.pop("sha256", None)  # earlier versions have none
+        if recorded not in (None, digest(info)):
+            raise AWBError(f"{self.info} is damaged: its SHA-256 is not the recorded one")
         return dict(info)
 
     def read_split(self) -> Split:
@@ -141,9 +204,15 @@ class RunFolder:
         require_same_run(where or self.path, {name: trained.get(name, "missing") for name in identity}, identity)
 
     def read_recipe(self) -> Recipe:
-        """The recipe as it was trained."""
+        """The recipe as it was trained.
+
+        Raises:
+            AWBError: This is no run, or the file is damaged or another recipe's.
+        """
         self.read_info()
-        return load_recipe(self.recipe)
+        recipe = load_recipe(self.recipe)
+        self.require({"recipe": recipe.checksum}, self.recipe)
+        return recipe
 
     @contextmanager
     def alone(self) -> Iterator[None]:

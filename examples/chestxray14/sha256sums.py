@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from awb.errors import AWBError
 from examples.chestxray14.atomic import write_atomically
 
 
-def write_sums(path: Path, files: Iterable[Path]) -> None:
-    """Write the sums of files in or below the folder of `path`."""
-    lines = (f"{_digest(file)}  {file.relative_to(path.parent)}\n" for file in files)
+def write_sums(path: Path, files: Iterable[Path], recorded: Mapping[Path, str] | None = None) -> None:
+    """Write the sums of files in or below the folder of `path`.
+
+    Args:
+        path: The file of sums.
+        files: Summed as they lie there now.
+        recorded: Sums of other files, from when these were written: a file that has changed since keeps its own.
+    """
+    sums = dict(recorded or {}) | {file: digest(file) for file in files}
+    lines = (f"{checksum}  {file.relative_to(path.parent)}\n" for file, checksum in sums.items())
     write_atomically(path, "".join(lines).encode())
 
 
@@ -29,14 +36,25 @@ def read_sums(path: Path) -> dict[Path, str]:
     return {path.parent / name: recorded for recorded, _, name in lines}
 
 
-def changed_files(path: Path) -> list[str]:
-    """Names of the files that are lost, or have another content than when the sums were written."""
+def changed_files(path: Path, among: Iterable[Path] | None = None) -> list[str]:
+    """Names of the files that are lost, or have another content than when the sums were written.
+
+    Args:
+        path: The file of sums.
+        among: Files to compare; by default all that have a sum.
+    """
+    sums = read_sums(path)
     return [
         str(file.relative_to(path.parent))
-        for file, recorded in read_sums(path).items()
-        if not file.is_file() or _digest(file) != recorded
+        for file in (sums if among is None else among)
+        if not file.is_file() or digest(file) != sums[file]
     ]
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    checksum = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            checksum.update(block)
+    return checksum.hexdigest()

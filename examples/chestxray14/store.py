@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from examples.chestxray14.atomic import write_atomically
 FORMAT = "chestxray14 store, version 1"
 CHUNK = 64  # images; what is decoded, hashed and resumed at once
 PIXELS, INDEX = "pixels.u8", "index.json"
+_REMEDY = "delete the store, and prepare it again"
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,11 @@ def read_index(folder: Path) -> Index:
         content = json.loads(path.read_text())
         recorded = content.pop("sha256")
     except (ValueError, KeyError, AttributeError, TypeError):
-        raise AWBError(f"{path} is damaged: no JSON object with a checksum; prepare the store again") from None
+        raise AWBError(f"{path} is damaged: no JSON object with a checksum; {_REMEDY}") from None
     if content.get("format") != FORMAT:
-        raise AWBError(f"{path} has format {content.get('format')!r}; expected {FORMAT!r}: prepare the store again")
+        raise AWBError(f"{path} has format {content.get('format')!r}; expected {FORMAT!r}: {_REMEDY}")
     if digest(content) != recorded:
-        raise AWBError(f"{path} is damaged: its SHA-256 is not the recorded one; prepare the store again")
+        raise AWBError(f"{path} is damaged: its SHA-256 is not the recorded one; {_REMEDY}")
     return Index(content["size"], tuple(content["names"]), tuple(content["chunks"]), tuple(content["sources"]))
 
 
@@ -100,7 +102,7 @@ class ImageStore:
         path, expected = self.folder / PIXELS, len(self.names) * self.size**2
         found = path.stat().st_size if path.is_file() else 0
         if found != expected:
-            raise AWBError(f"{path} has {found:,} bytes; expected {expected:,}: prepare the store again")
+            raise AWBError(f"{path} has {found:,} bytes; expected {expected:,}: {_REMEDY}")
         self._pixels = np.memmap(path, np.uint8, "r", shape=(len(self.names), self.size, self.size))
         if verify:
             self.verify()
@@ -153,16 +155,21 @@ class ImageStore:
         Raises:
             AWBError: Names the images of the chunks that differ.
         """
-        damaged = []
-        for i, recorded in enumerate(self._index.chunks):
-            rows = slice(i * CHUNK, (i + 1) * CHUNK)
-            if hashlib.sha256(self._pixels[rows].tobytes()).hexdigest() != recorded:
-                damaged.append(f"{self.names[rows][0]} to {self.names[rows][-1]}")
+        with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter's lock
+            found = list(pool.map(self._chunk_checksum, range(len(self._index.chunks))))
+        damaged = [
+            f"{self.names[i * CHUNK]} to {self.names[i * CHUNK : (i + 1) * CHUNK][-1]}"
+            for i, recorded in enumerate(self._index.chunks)
+            if found[i] != recorded
+        ]
         if damaged:
             raise AWBError(
                 f"{self.folder / PIXELS} is damaged: the pixels of {shortlist(damaged, 4)} are not those that were "
-                "recorded; prepare the store again"
+                f"recorded; {_REMEDY}"
             )
+
+    def _chunk_checksum(self, chunk: int) -> str:
+        return hashlib.sha256(self._pixels[chunk * CHUNK : (chunk + 1) * CHUNK].reshape(-1)).hexdigest()
 
 
 def digest(content: object) -> str:

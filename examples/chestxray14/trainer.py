@@ -28,7 +28,7 @@ from awb.errors import AWBError
 from awb.study import Epoch, LabelTable, MultiLabelLoss, ScheduleState, TrainingStage, auroc, freeze_parts, macro
 from examples.chestxray14.alive import require_alive
 from examples.chestxray14.batches import EpochBatches, count_steps, epoch_loader
-from examples.chestxray14.checkpoint import load_checkpoint, load_state, save_checkpoint, save_weights
+from examples.chestxray14.checkpoint import load_checkpoint, load_state, save_checkpoint, weights_file
 from examples.chestxray14.dataset import XrayDataset
 from examples.chestxray14.keys import key
 from examples.chestxray14.lr_finder import find_lr
@@ -41,6 +41,7 @@ from examples.chestxray14.supported_findings import supported
 from examples.chestxray14.training_log import TrainingLog
 
 _CONTENT = {"model", "ema", "best", "optimizer", "scheduler", "schedule", "position", "loss_sum", "steps", "epochs"}
+_LOGS = "logs"  # their checksums, which checkpoints of earlier versions lack
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Trainer:
         self.best: dict[str, Tensor] | None = None
         self.position, self.loss_sum = 0, 0.0  # steps done in the epoch that is due, and the sum of their losses
         self.steps = self.epochs = 0  # done in all
+        self.logs: dict[str, str] | None = None  # checksums of their rows up to the checkpoint
 
     def run(self) -> nn.Module:
         """Train to the end, from the beginning or from the checkpoint.
@@ -96,9 +98,11 @@ class Trainer:
             The model with its final weights, which are also in the folder.
 
         Raises:
-            AWBError: The network is dead, the loss is not finite, or the checkpoint is not of this training.
+            AWBError: The network is dead, the loss is not finite, the checkpoint is not of this training, or it, the
+                logs or the store's pixels are not what was written.
         """
         main = self.accelerator.is_main_process
+        self.study.store.verify()
         with ExitStack() as stack:
             if main:
                 stack.enter_context(self.folder.alone())
@@ -106,18 +110,20 @@ class Trainer:
             self.accelerator.wait_for_everyone()
             if self.folder.checkpoint.exists():
                 self._resume()
-            log = stack.enter_context(TrainingLog(self.folder, self.steps, self.epochs, main, self.options.tensorboard))
+            log = stack.enter_context(
+                TrainingLog(self.folder, self.steps, self.epochs, main, self.options.tensorboard, self.logs)
+            )
             for epoch in self.state:
-                self._begin_stage(epoch)
+                self._begin_stage(epoch, log)
                 started = time.monotonic()
                 self._train(epoch, log)
                 self._end_epoch(epoch, log, started)
             if main:
-                save_weights(self.folder.weights, self.model.state_dict(), identity(self.recipe, self.study))
+                self.folder.finish(weights_file(self.model.state_dict(), identity(self.recipe, self.study)))
             self.accelerator.wait_for_everyone()
         return self.model
 
-    def _begin_stage(self, epoch: Epoch) -> None:
+    def _begin_stage(self, epoch: Epoch, log: TrainingLog) -> None:
         """Before the stage's first step: refuse a dead network, find a learning rate, make the optimiser."""
         if self.optimizer is not None:
             return
@@ -132,7 +138,7 @@ class Trainer:
         if epoch.lr is None:
             self.state.set_lr(self._find_lr(stage, dataset, sampler))
             self._set_mode(epoch)
-            self._save()
+            self._save(log)
         self._make_optimizer(stage)
 
     def _make_optimizer(self, stage: TrainingStage) -> None:
@@ -165,7 +171,7 @@ class Trainer:
             log.step(self.steps, stage.name, epoch.index, step, loss, rate)
             bar.set_postfix(loss=f"{loss:.4f}")
             if self.steps % self.options.checkpoint_every == 0 and self.position < sampler.n_steps:
-                self._save()
+                self._save(log)
 
     def _step(self, batches: Iterator[Any], loss: Any) -> float:
         """One optimiser step: gradients of the mean loss over the known labels of all its images, wherever they are."""
@@ -211,7 +217,7 @@ class Trainer:
         seconds, loss, rate = round(time.monotonic() - started, 1), self.loss_sum / self.position, self._lr(epoch)
         self.position, self.loss_sum, self.epochs = 0, 0.0, self.epochs + 1
         log.epoch(self.steps, stage.name, epoch.index, loss, validation, area, rate, seconds)
-        self._save()
+        self._save(log)
 
     def _validate(self, model: nn.Module, stage: TrainingStage) -> tuple[float, float]:
         """The stage's loss on its validation images, and the macro AUROC of the classes with both labels, or NaN."""
@@ -268,7 +274,7 @@ class Trainer:
     def _dataset(self, table: LabelTable, training: bool) -> XrayDataset:
         return XrayDataset(self.study.store, table, self.recipe.data.transform(training), self.recipe.training.seed)
 
-    def _save(self) -> None:
+    def _save(self, log: TrainingLog) -> None:
         if self.accelerator.is_main_process:
             content = {
                 "model": self.model.state_dict(),
@@ -281,19 +287,20 @@ class Trainer:
                 "loss_sum": self.loss_sum,
                 "steps": self.steps,
                 "epochs": self.epochs,
+                _LOGS: log.save(),
             }
             save_checkpoint(self.folder.checkpoint, self.identity, content)
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> None:
         path = self.folder.checkpoint
-        saved = load_checkpoint(path, self.identity, _CONTENT)
+        saved = load_checkpoint(path, self.identity, _CONTENT, {_LOGS}, say=self.accelerator.print)
         load_state(f"{path}, model", self.model, saved["model"])
         if self.ema is not None:
             load_state(f"{path}, ema", self.ema.module, saved["ema"])
         self.state.load_state_dict(saved["schedule"])
         self.best, self.position, self.loss_sum = saved["best"], saved["position"], saved["loss_sum"]
-        self.steps, self.epochs = saved["steps"], saved["epochs"]
+        self.steps, self.epochs, self.logs = saved["steps"], saved["epochs"], saved.get(_LOGS)
         if saved["optimizer"] is not None and self.state.epoch is not None:
             self._make_optimizer(self.state.epoch.stage)
             self.optimizer.load_state_dict(saved["optimizer"])
