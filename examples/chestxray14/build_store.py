@@ -144,8 +144,12 @@ def _begin(folder: Path, names: Sequence[str], size: int) -> None:
     """Write down what is to be decoded, or compare with what was."""
     path = folder / _PLAN
     if path.exists():
-        plan = json.loads(path.read_text())
-        _require_same(folder, Index(plan["size"], tuple(plan["names"]), (), ()), Index(size, tuple(names), (), ()))
+        try:
+            plan = json.loads(path.read_text(encoding="utf-8"))
+            begun = Index(plan["size"], tuple(plan["names"]), (), ())
+        except (ValueError, KeyError, TypeError):
+            raise AWBError(f"{path} is damaged; delete the store, and prepare it again") from None
+        _require_same(folder, begun, Index(size, tuple(names), (), ()))
     else:
         if any(not entry.name.startswith(".") for entry in folder.iterdir()):
             raise AWBError(f"{folder} holds other files and no store; give a new folder")
@@ -178,15 +182,18 @@ def _read_journal(folder: Path, size: int, n_images: int, sources: Sequence[str]
     if not path.exists():
         return done
     with (folder / PIXELS).open("rb") as pixels:
-        for line in path.read_text().splitlines(keepends=True):
-            if not line.endswith("}\n"):  # the power went while it was written
+        for line in path.read_bytes().splitlines():
+            try:
+                entry = json.loads(line)
+                chunk, recorded, source = entry["chunk"], entry["sha256"], entry["source"]
+            except (ValueError, KeyError, TypeError):  # the power went while it was written, or it is damaged
                 continue
-            entry = json.loads(line)
-            chunk = entry["chunk"]
+            if chunk not in range(len(sources)) or source != sources[chunk]:
+                continue
             pixels.seek(chunk * CHUNK * size**2)
             content = pixels.read(min(CHUNK, n_images - chunk * CHUNK) * size**2)
-            if entry["source"] == sources[chunk] and hashlib.sha256(content).hexdigest() == entry["sha256"]:
-                done[chunk] = entry["sha256"]
+            if hashlib.sha256(content).hexdigest() == recorded:
+                done[chunk] = recorded
     return done
 
 

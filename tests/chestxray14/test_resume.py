@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import awb
+from examples.chestxray14.load_run import load_run
 from examples.chestxray14.recipe import Recipe
+from examples.chestxray14.sha256sums import changed_files
 from tests.chestxray14.training import equal, start, tiny_recipe, train_until_killed, weights
 
 # dropout, augmentation, a learning rate that is found, the average of the weights, and two backwards a step
@@ -80,6 +82,19 @@ def test_killed_while_a_checkpoint_is_written_it_goes_on(
     train_until_killed(recipe, phantoms, run)
     require_same(run, unbroken)
     assert not (run / ".checkpoint.pt.tmp").exists()
+
+
+def test_killed_before_its_weights_are_written_it_goes_on(
+    recipe: Recipe, phantoms: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    train_until_killed(recipe, phantoms, run, "kill_before_weights")
+    with pytest.raises(awb.AWBError, match="has not finished"):
+        load_run(run)
+    train_until_killed(recipe, phantoms, run)
+    require_same(run, unbroken)
+    load_run(run)
+    assert changed_files(run / "SHA256SUMS") == []
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,6 +188,30 @@ def test_a_journals_torn_line_and_a_chunk_that_was_lost_are_done_again(images: d
     with (tmp_path / "store" / "journal.jsonl").open("a") as file:
         file.write('{"chunk": 1, "sha2')
     assert build(images, tmp_path / "store").checksum == expected
+
+
+@pytest.mark.parametrize("name", ["plan.json", "journal.jsonl", "pixels.u8"])
+def test_one_flipped_bit_in_what_was_begun_is_noticed_or_mended(
+    images: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    few = dict(list(images.items())[: CHUNK + 3])
+    expected = build(few, tmp_path / "expected").checksum
+    kept = corrupt(images["064.png"])
+    with pytest.raises(AWBError):
+        build(few, tmp_path / "begun")
+    images["064.png"].write_bytes(kept)
+    content = (tmp_path / "begun" / name).read_bytes()
+    for bit in random.Random(0).sample(range(8 * min(len(content), CHUNK * 256)), 20):
+        shutil.copytree(tmp_path / "begun", tmp_path / "flipped")
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "flipped" / name).write_bytes(changed)
+        try:
+            assert build(few, tmp_path / "flipped").checksum == expected
+            ImageStore.open(tmp_path / "flipped", verify=True)
+        except AWBError:
+            assert name == "plan.json"
+        shutil.rmtree(tmp_path / "flipped")
 
 
 def test_two_that_build_one_store_at_once_take_turns(images: dict[str, Path], tmp_path: Path) -> None:

@@ -57,7 +57,11 @@ def make_maps(
         split: Its name in the report, where no other has it.
         boxes: Around findings, if there are any.
         n_replicates: Of the bootstrap.
+
+    Raises:
+        AWBError: Pixels of the store are not those that were decoded.
     """
+    study.store.verify()  # trainings may have taken days since
     for title, names in group_cells(
         {n: r for n, r in runs.items() if r.split.checksum == study.split.checksum}
     ).items():
