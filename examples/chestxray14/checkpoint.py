@@ -62,7 +62,10 @@ def load_checkpoint(
             say(f"{path} has no checksum, for an earlier version wrote it: it could not be checked as a whole")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (ValueError, RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
-        raise AWBError(f"{path} is damaged or no checkpoint: {_first_line(error)}") from None
+        raise AWBError(
+            f"{path} is damaged or no checkpoint: {_first_line(error)}; put it back, or delete it to train from the "
+            "beginning"
+        ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise AWBError(f"{path} has format {found!r}; expected {FORMAT!r}")

@@ -169,7 +169,7 @@ class ImageStore:
             )
 
     def _chunk_checksum(self, chunk: int) -> str:
-        return hashlib.sha256(self._pixels[chunk * CHUNK : (chunk + 1) * CHUNK].reshape(-1)).hexdigest()
+        return hashlib.sha256(self._pixels[chunk * CHUNK : (chunk + 1) * CHUNK].reshape(-1).data).hexdigest()
 
 
 def digest(content: object) -> str:

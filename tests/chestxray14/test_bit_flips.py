@@ -101,6 +101,17 @@ def test_in_a_weight_or_the_optimizer_s_state_of_a_checkpoint(
     assert not (killed / "weights.safetensors").exists()
 
 
+def test_without_a_damaged_checkpoint_a_training_begins_anew(
+    killed: Path, finished: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    """As the error advises."""
+    shutil.copytree(killed, tmp_path / "run")
+    (tmp_path / "run" / "checkpoint.pt").unlink()
+    train(RECIPE, phantoms, tmp_path / "run")
+    for name in ("weights.safetensors", "steps.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
+
+
 def test_in_a_checkpoint_of_an_earlier_version(tmp_path: Path) -> None:
     """It has no checksum, but its parts have CRC-32s: what gets past them changes nothing."""
     with tarfile.open(ARCHIVE) as archive:

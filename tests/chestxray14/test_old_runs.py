@@ -32,9 +32,12 @@ def resume(old: Path, run: str) -> int:
     return main(["train", *words, "--data", str(old / "data"), "--store", str(old / "store")])
 
 
-def test_a_killed_run_goes_on_to_the_weights_of_the_unbroken_one(old: Path) -> None:
+def test_a_killed_run_goes_on_to_the_weights_of_the_unbroken_one(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (old / "killed" / "steps.csv").read_text().splitlines()
     assert resume(old, "killed") == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "could not be checked" in line]
+    assert len(said) == 1
+    assert "checkpoint.pt has no checksum" in said[0]
     found, expected = weights(old / "killed"), weights(old / "finished")
     assert found.keys() == expected.keys()
     for name, tensor in found.items():  # other processors and versions of torch add up in other orders
@@ -50,9 +53,12 @@ def test_a_finished_run_is_left_as_it_is(old: Path) -> None:
     assert (old / "finished" / "weights.safetensors").read_bytes() == before
 
 
-def test_a_finished_run_is_evaluated_again_to_the_same_probabilities(old: Path) -> None:
+def test_a_finished_run_is_evaluated_again_to_the_same_probabilities(
+    old: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = read_evaluated(old / "finished")
     assert command("evaluate", old, "finished", "--replicates", "50") == 0
+    assert "could not be checked" not in capsys.readouterr().out  # its evaluation has left sums
     folder = old / "finished" / "evaluation"
     test = read_labels(folder / "labels-test.csv", group="patient")
     np.testing.assert_allclose(read_predictions(folder / "predictions-test.csv", test), before.probs, atol=1e-4)
