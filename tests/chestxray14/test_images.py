@@ -56,39 +56,6 @@ def test_the_same_image_in_two_formats_is_found_in_its_own(tmp_path: Path) -> No
     assert find_images(tmp_path, ["1.png"])["1.png"] == tmp_path / "a" / "1.png"
 
 
-def test_nihs_label_file_is_found_in_any_release(tmp_path: Path) -> None:
-    with pytest.raises(AWBError, match=r"no Data_Entry_2017\*\.csv in .*NIH offers it at"):
-        find_nih_file(tmp_path, "Data_Entry_2017*.csv")
-    touch(tmp_path / "Data_Entry_2017_v2020.csv.gz")
-    assert find_nih_file(tmp_path, "Data_Entry_2017*.csv").name == "Data_Entry_2017_v2020.csv.gz"
-    touch(tmp_path / "Data_Entry_2017.csv")
-    with pytest.raises(AWBError, match="say which"):
-        find_nih_file(tmp_path, "Data_Entry_2017*.csv")
-
-
-def test_a_plain_table_names_paths_patients_and_labels(tmp_path: Path) -> None:
-    (tmp_path / "mine.csv").write_text("path,patient,Mass,Nodule\na/1.png,p1,1,0\na/2.png,p1,0,\n")
-    table = read_table(tmp_path / "mine.csv")
-    assert table.images.tolist() == ["a/1.png", "a/2.png"]
-    assert table.classes == ("Mass", "Nodule")
-    assert table.groups is not None
-    assert table.groups.tolist() == ["p1", "p1"]
-
-
-@pytest.mark.parametrize("capitalised", [False, True])
-def test_a_sex_of_0_and_1_is_no_finding(tmp_path: Path, capitalised: bool) -> None:
-    names = [name.title() if capitalised else name for name in ("sex", "age", "view")]
-    table = tmp_path / "mine.csv"
-    table.write_text(f"path,patient,{','.join(names)},Mass\na.png,1,0,0,PA,1\nb.png,2,1,1,AP,0\nc.png,3,1,2,,\n")
-    read = read_table(table)
-    assert read.classes == ("Mass",)
-    columns = {name: values.tolist() for name, values in read.columns.items()}
-    assert columns == {"sex": ["0", "1", "1"], "age": ["0", "1", "2"], "view": ["PA", "AP", ""]}
-    table.write_text("path,patient,sex,Sex,Mass\na.png,1,0,0,1\n")
-    with pytest.raises(AWBError, match="has columns sex, Sex; expected each of view, sex, age once"):
-        read_table(table)
-
-
 @pytest.mark.parametrize("missing", ["test/3.png", "3.png", "test/sub/3.png", "./train/../test/3.png"])
 def test_no_row_is_given_the_file_of_another(tmp_path: Path, missing: str) -> None:
     """A file with the right name in another folder is another row's image, with another row's labels."""
@@ -157,3 +124,36 @@ def test_a_store_is_not_built_of_a_borrowed_image(tmp_path: Path) -> None:
     words = [str(tmp_path / "x"), str(tmp_path / "store"), "--table", str(tmp_path / "mine.csv"), "--workers", "1"]
     assert prepare(words) == 2
     assert not (tmp_path / "store").exists()
+
+
+def test_nihs_label_file_is_found_in_any_release(tmp_path: Path) -> None:
+    with pytest.raises(AWBError, match=r"no Data_Entry_2017\*\.csv in .*NIH offers it at"):
+        find_nih_file(tmp_path, "Data_Entry_2017*.csv")
+    touch(tmp_path / "Data_Entry_2017_v2020.csv.gz")
+    assert find_nih_file(tmp_path, "Data_Entry_2017*.csv").name == "Data_Entry_2017_v2020.csv.gz"
+    touch(tmp_path / "Data_Entry_2017.csv")
+    with pytest.raises(AWBError, match="say which"):
+        find_nih_file(tmp_path, "Data_Entry_2017*.csv")
+
+
+def test_a_plain_table_names_paths_patients_and_labels(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("path,patient,Mass,Nodule\na/1.png,p1,1,0\na/2.png,p1,0,\n")
+    table = read_table(tmp_path / "mine.csv")
+    assert table.images.tolist() == ["a/1.png", "a/2.png"]
+    assert table.classes == ("Mass", "Nodule")
+    assert table.groups is not None
+    assert table.groups.tolist() == ["p1", "p1"]
+
+
+@pytest.mark.parametrize("capitalised", [False, True])
+def test_a_sex_of_0_and_1_is_no_finding(tmp_path: Path, capitalised: bool) -> None:
+    names = [name.title() if capitalised else name for name in ("sex", "age", "view")]
+    table = tmp_path / "mine.csv"
+    table.write_text(f"path,patient,{','.join(names)},Mass\na.png,1,0,0,PA,1\nb.png,2,1,1,AP,0\nc.png,3,1,2,,\n")
+    read = read_table(table)
+    assert read.classes == ("Mass",)
+    columns = {name: values.tolist() for name, values in read.columns.items()}
+    assert columns == {"sex": ["0", "1", "1"], "age": ["0", "1", "2"], "view": ["PA", "AP", ""]}
+    table.write_text("path,patient,sex,Sex,Mass\na.png,1,0,0,1\n")
+    with pytest.raises(AWBError, match="has columns sex, Sex; expected each of view, sex, age once"):
+        read_table(table)
