@@ -85,11 +85,10 @@ def _require_own(found: Mapping[str, Path]) -> None:
 
     Links are files of their own: whoever made them meant them.
     """
-    owners: dict[tuple[str, int, int], str] = {}
+    owners: dict[str, str] = {}
     for name, path in found.items():
-        status = path.stat()
-        other = owners.setdefault((os.path.normpath(path).casefold(), status.st_dev, status.st_ino), name)
-        if other != name:
+        other = owners.setdefault(os.path.normpath(path).casefold(), name)
+        if other != name and path.samefile(found[other]):
             raise AWBError(f"images {other!r} and {name!r} are one file, {path}; keep one of them in the table")
 
 
@@ -116,8 +115,8 @@ def _search(
 
 def _different(paths: Iterable[Path]) -> list[Path]:
     """Those that are files, each once, by whatever links it is found."""
-    there = {(path.stat().st_dev, path.stat().st_ino): path for path in paths if path.is_file()}
-    return list(there.values())
+    there = [path for path in paths if path.is_file()]
+    return [path for i, path in enumerate(there) if not any(path.samefile(other) for other in there[:i])]
 
 
 def _lookalike(missing: Iterable[str], files: Mapping[str, Sequence[Path]]) -> str:
