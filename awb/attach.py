@@ -13,7 +13,17 @@ from awb.block import AWB
 from awb.context import switched_off
 from awb.errors import AWBError, LostBlockError, require_module
 from awb.guard import add_guards, check_guards, forget_lost, guard_of, remove_guards
-from awb.hosts import NoteGrid, RunBlock, add_step, check_host, hook_of, remove_steps, require_removable, steps_in
+from awb.hosts import (
+    NoteGrid,
+    RunBlock,
+    add_step,
+    check_host,
+    hook_of,
+    remove_steps,
+    require_removable,
+    require_unbaked,
+    steps_in,
+)
 from awb.plan import AttachmentPlan, Stages, backbone_name, plan_awb
 from awb.planned import CHILD, Init, PlannedBlock
 from awb.relocate import attached_root, placed_blocks, present_plan, relocated, site_path
@@ -120,6 +130,7 @@ def detach_awb(model: nn.Module) -> nn.Module:
     require_module(model)
     if isinstance(model, nn.parallel.DistributedDataParallel):
         raise AWBError("DistributedDataParallel goes on waiting for the blocks' gradients: detach, then wrap anew")
+    require_unbaked(model)
     placed = placed_blocks(model)
     if not placed and all(guard_of(module) is None for module in model.modules()):
         raise AWBError(_no_blocks(model))
@@ -153,6 +164,7 @@ def rehook_awb(model: nn.Module, *, forget: bool = False) -> nn.Module:
         LostBlockError: A block itself is gone.
     """
     require_module(model)
+    require_unbaked(model)
     placed = placed_blocks(model)
     root = attached_root(model, [p.block for p in placed])
     for p in placed:

@@ -9,7 +9,7 @@ from torch import nn
 from awb.attach import attached_blocks
 from awb.errors import AWBError
 from awb.guard import remove_guards
-from awb.hosts import After, RunBlock, hook_of, remove_steps, require_removable, steps_in
+from awb.hosts import After, RunBlock, hook_of, is_baked, remove_steps, require_removable, steps_in
 from awb.plan import check_unwrapped
 from awb.planned import CHILD
 from awb.wrappers import follow, innermost
@@ -37,12 +37,12 @@ class Baked(nn.Module):
         self.layer = layer
         for name, block in blocks.items():
             self.add_module(name, block)
-        self.steps = steps
+        self.baked_steps = steps
         self.training = layer.training
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         output = self.layer(*args, **kwargs)
-        for step in self.steps:
+        for step in self.baked_steps:
             output = step(self, output)
         return output
 
@@ -83,9 +83,9 @@ def bake(model: nn.Module) -> nn.Module:
         >>> [name for name, _ in model.layer4[1].named_children()]
         ['layer', 'awb']
     """
-    if any(isinstance(m, Baked) for m in model.modules()):
-        raise AWBError(f"the blocks of this {type(model).__name__} are baked in already")
     attached_blocks(model)
+    if any(is_baked(m) for m in model.modules()):
+        raise AWBError(f"the blocks of this {type(model).__name__} are baked in already")
     check_unwrapped(model)
     hosts = {id(host): (path, host) for path, host, _ in steps_in(model)}
     for path, host in hosts.values():

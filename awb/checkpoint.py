@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from awb.attach import attached_blocks, attached_plan, awb_blocks, build_blocks, place_blocks
 from awb.errors import AWBError, did_you_mean, shortlist
+from awb.hosts import require_unbaked
 from awb.plan import AttachmentPlan, backbone_name, check_unwrapped, complete_plan
 from awb.planned import PlannedBlock
 from awb.stages.describe import check_site
@@ -30,6 +31,7 @@ def awb_state_dict(model: nn.Module) -> dict[str, Tensor]:
     Raises:
         AWBError: The model has no blocks, or one no longer runs.
     """
+    require_unbaked(model)
     return _state_of(model, attached_blocks(model))
 
 

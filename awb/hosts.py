@@ -117,6 +117,24 @@ def is_host(module: nn.Module) -> bool:
     return hasattr(type(module), _OWN)
 
 
+def is_baked(module: nn.Module) -> bool:
+    """Whether this is a layer made of a host and its blocks, by `bake`."""
+    return "baked_steps" in vars(module)
+
+
+def require_unbaked(model: nn.Module) -> None:
+    """Refuse a model whose blocks are ordinary layers by now.
+
+    Raises:
+        AWBError: They are.
+    """
+    if any(is_baked(module) for module in model.modules()):
+        raise AWBError(
+            f"the blocks of this {type(model).__name__} are baked in, for good: save its state_dict(); save_awb and "
+            "detach_awb come before bake"
+        )
+
+
 def add_step(module: nn.Module, step: After) -> None:
     """Let a step run after the module, behind those that already do.
 
@@ -182,9 +200,10 @@ def remove_steps(module: nn.Module) -> None:
 def steps_in(model: nn.Module) -> Iterator[tuple[str, nn.Module, After]]:
     """(path, host, step) of everything that runs after modules of a model."""
     for path, module in named_active_modules(model):
-        hook = hook_of(module)
-        for step in hook.steps if hook is not None else ():
-            yield path, module, step
+        if is_baked(module):
+            yield from ((path, module, step) for step in module.baked_steps)  # type: ignore[union-attr]
+        elif (hook := hook_of(module)) is not None:
+            yield from ((path, module, step) for step in hook.steps)
 
 
 @cache
