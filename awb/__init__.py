@@ -7,6 +7,7 @@ Train       replace_head, freeze_backbone, unfreeze_backbone, param_groups, awb_
 Save        save_awb, load_awb, awb_state_dict
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from awb.attach import attach_awb, awb_blocks, awb_disabled, detach_awb, rehook_awb, summary
@@ -25,6 +26,7 @@ from awb.checkpoint import awb_state_dict, load_awb, save_awb
 from awb.diagnose import diagnose
 from awb.errors import AWBError, DeadNetworkError, LostBlockError
 from awb.head import replace_head
+from awb.misnamed import mark_helpers, nearest
 from awb.plan import AttachmentPlan, plan_awb
 from awb.planned import PlannedBlock
 from awb.profile import profile_placements
@@ -80,13 +82,12 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of awb'
 
     def __getattr__(name: str) -> Any:
         """Import `awb.study` when it is first used, and name what is nearest to a name that there is not."""
-        from importlib import import_module
-
-        from awb.errors import did_you_mean
-
         if name == "study":
             return import_module("awb.study")
-        raise AttributeError(f"module 'awb' has no attribute {name!r}{did_you_mean(name, [*__all__, 'study'])}")
+        raise AttributeError(f"module 'awb' has no attribute {name!r}{nearest(name, [*__all__, 'study'])}")
+
+
+mark_helpers(globals())
 
 
 def __dir__() -> list[str]:
