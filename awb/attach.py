@@ -286,15 +286,21 @@ def _clear_place(model: nn.Module, planned: PlannedBlock) -> None:
         if hook is None or not isinstance(step, RunBlock) or step.element != planned.site.element:
             continue
         hook.steps.remove(step)
-        path, _, name = step.path.rpartition(".")
-        parent = site.get_submodule(path)
-        delattr(parent, name)
-        if step.element is not None and not parent._modules:
-            path, _, name = path.rpartition(".")
-            delattr(site.get_submodule(path), name)
+        _delete(site, step.path)
         for guard in filter(None, map(guard_of, model.modules())):
             guard.sites.pop(step.name, None)
             guard.aspects.pop(step.name, None)
+
+
+def _delete(module: nn.Module, path: str) -> None:
+    """Delete a block below a module, with the `ModuleDict` that holds it if it was the last there."""
+    above, _, name = path.rpartition(".")
+    holder = follow(module, above)
+    if holder is None or name not in holder._modules:
+        return
+    delattr(holder, name)
+    if isinstance(holder, nn.ModuleDict) and not holder:
+        _delete(module, above)
 
 
 def _connect(root: nn.Module, planned: PlannedBlock, name: str) -> None:

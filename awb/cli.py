@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import difflib
 import json
 import sys
@@ -148,7 +147,7 @@ def _profile(args: argparse.Namespace) -> Table:
         raise AWBError(f"--num-classes {args.num_classes}: expected a positive int")
     model = _build(args.model, args.num_classes)
     return profile_placements(
-        lambda: copy.deepcopy(model),
+        model,
         {"plain": None, **{text: _placement(text) for text in args.placements}},
         default_size(model) if args.input_size is None else _size(args.input_size),
         attention=args.attention,
