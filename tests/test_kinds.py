@@ -198,7 +198,9 @@ SITE = awb.Stage(None, "both", 1, True, (awb.Site("both", 0, 4, "NCHW", (8, 8)),
         (["times", ("add", {"value": 3.0}), "times"], lambda x: 2 * (2 * x + 3)),
     ],
 )
-@pytest.mark.parametrize("how", ["attached", "replaced", "deepcopy", "pickle", "rehooked", "hooks cleared", "loaded"])
+@pytest.mark.parametrize(
+    "how", ["attached", "replaced", "deepcopy", "pickle", "rehooked", "hooks cleared", "loaded", "baked"]
+)
 def test_they_run_in_order(order: Any, function: Any, how: str, tmp_path: Path) -> None:
     model = stem()
     x = torch.randn(2, 3, 8, 8)
@@ -221,8 +223,12 @@ def test_they_run_in_order(order: Any, function: Any, how: str, tmp_path: Path) 
         model = stem()
         model.load_state_dict(state)
         awb.load_awb(model, tmp_path / "blocks.safetensors", input_size=8)
+    elif how == "baked":
+        awb.bake(model)
     assert torch.allclose(model(x), expected, atol=1e-6)
     assert len(awb.awb_blocks(model)) == len(order)
+    if how == "baked":
+        return
     with awb.awb_disabled(model):
         assert not torch.allclose(model(x), expected, atol=1e-6)
 
