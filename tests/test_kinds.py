@@ -159,9 +159,6 @@ class Times(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * self.value
 
-    def attention_map(self, x: Tensor) -> Tensor:
-        return self.value.expand_as(x)
-
 
 @pytest.fixture(autouse=True)
 def _registered(_kinds: None) -> None:
@@ -356,47 +353,3 @@ def test_files_from_before_there_were_several_load(images: Tensor, tmp_path: Pat
     other = resnet()
     other.load_state_dict(model.state_dict(), strict=False)
     assert torch.equal(awb.load_awb(other, path)(images), model(images))
-
-
-# --- maps ------------------------------------------------------------------------------------------------------------
-
-
-def test_maps_of_mixed_kinds_name_the_blocks_without(images: Tensor) -> None:
-    model = awb.attach_awb(resnet(), {1: "van", 3: "cbam", 4: "lka"})
-    with awb.capture_attention(model) as maps:
-        assert 4 in maps
-        assert 3 not in maps
-        model(images)
-    assert list(maps) == [1, 4]
-    assert len(maps) == 2
-    assert maps.without == {3: "cbam"}
-    for key, message in (
-        (3, "attention 'cbam' at 3 has no attention_map; those that have: .*'lka'"),
-        (2, r"no block at 2: there are maps at 1, 4; blocks without a map: \{3: 'cbam'\}"),
-        ("layer4", "no block at 'layer4'"),
-    ):
-        assert maps.get(key) is None
-        with pytest.raises(awb.AWBError, match=f"^{message}"):
-            maps[key]
-        with pytest.raises(KeyError):
-            maps[key]
-
-
-def test_maps_of_several_at_one_place_are_named_by_path(images: Tensor) -> None:
-    model = awb.attach_awb(resnet(), {3: "lka", 4: ["cbam", "lka", "times"]}, init="default")
-    seen: list[Tensor] = []
-    awb.awb_blocks(model)["layer4.0.awb3"].attention.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    with awb.capture_attention(model) as maps:
-        model(images)
-    assert list(maps) == [3, "layer4.0.awb2", "layer4.0.awb3"]
-    assert maps.without == {"layer4.0.awb": "cbam"}
-    assert maps["layer4.0.awb3"].eq(2).all()
-    assert not torch.equal(maps["layer4.0.awb2"], torch.ones_like(seen[0]))
-
-
-def test_maps_of_two_backbones_in_one_model() -> None:
-    first, second = (awb.attach_awb(resnet(), 4) for _ in range(2))
-    with awb.capture_attention(nn.ModuleList([first, second])) as maps:
-        second(torch.randn(1, 3, 64, 64))
-    assert list(maps) == ["0.layer4.0.awb", "1.layer4.0.awb"]
-    assert maps["1.layer4.0.awb"].shape == (1, 96, 2, 2)
