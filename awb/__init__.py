@@ -7,6 +7,9 @@ Train       replace_head, freeze_backbone, unfreeze_backbone, param_groups, awb_
 Save        save_awb, load_awb, awb_state_dict
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from awb.attach import attach_awb, awb_blocks, awb_disabled, detach_awb, rehook_awb, summary
 from awb.attention import (
     LKA,
@@ -23,12 +26,16 @@ from awb.checkpoint import awb_state_dict, load_awb, save_awb
 from awb.diagnose import diagnose
 from awb.errors import AWBError, DeadNetworkError, LostBlockError
 from awb.head import replace_head
+from awb.misnamed import mark_helpers, nearest
 from awb.plan import AttachmentPlan, plan_awb
 from awb.planned import PlannedBlock
 from awb.profile import profile_placements
 from awb.stages import Site, Stage, find_stages
 from awb.table import Table
 from awb.tuning import awb_parameters, freeze_backbone, param_groups, unfreeze_backbone
+
+if TYPE_CHECKING:
+    from awb import study as study
 
 __version__ = "0.1.0"
 
@@ -69,3 +76,20 @@ __all__ = [
     "summary",
     "unfreeze_backbone",
 ]
+
+
+if not TYPE_CHECKING:  # else a type checker would take any name for one of awb's
+
+    def __getattr__(name: str) -> Any:
+        """Import `awb.study` when it is first used, and name what is nearest to a name that there is not."""
+        if name == "study":
+            return import_module("awb.study")
+        raise AttributeError(f"module 'awb' has no attribute {name!r}{nearest(name, [*__all__, 'study'])}")
+
+
+mark_helpers(globals())
+
+
+def __dir__() -> list[str]:
+    """The public names: not the modules that they are imported from."""
+    return sorted([*__all__, "study", *(name for name in globals() if name.startswith("__"))])

@@ -24,7 +24,8 @@ from awb.hosts import (
     require_unbaked,
     steps_in,
 )
-from awb.plan import AttachmentPlan, Stages, backbone_name, plan_awb
+from awb.kinds import DEFAULT, Stages
+from awb.plan import AttachmentPlan, backbone_name, plan_awb
 from awb.planned import CHILD, Init, PlannedBlock
 from awb.relocate import attached_root, placed_blocks, present_plan, relocated, site_path
 from awb.stages.inputs import Size
@@ -37,7 +38,7 @@ def attach_awb(
     model: nn.Module,
     stages: Stages = "last",
     *,
-    attention: str = "lka",
+    attention: str = DEFAULT,
     init: Init = "identity",
     input_size: Size | None = None,
     example_input: Any = None,
@@ -47,8 +48,8 @@ def attach_awb(
 ) -> nn.Module:
     """Attach attention blocks after stages of a backbone, in place.
 
-    The backbone's code and state-dict keys stay as they are; a block's keys are `<site>.awb.…`. Attach before
-    freezing, wrapping (DDP, `torch.compile`) and making the optimiser.
+    The backbone's code and state-dict keys stay as they are; a block's keys are `<site>.awb.…` (a second one's at
+    the same place `<site>.awb2.…`). Attach before freezing, wrapping (DDP, `torch.compile`) and making the optimiser.
 
     Args:
         model: Any torchvision or timm backbone, or any module if `stages` names modules by path.
@@ -56,7 +57,9 @@ def attach_awb(
             `"after"` (the last map before pooling), module paths, globs, `Stage` objects, or a list of these.
             The same int means the same place in torchvision's and timm's version of a network;
             `"after"` need not (timm's DenseNet has the last ReLU inside `norm5`, torchvision's after it).
-        attention: A name from `list_attention()`.
+            Or a mapping from any of these (several as a tuple) to the kind there: a name, `(name, options)`, or a
+            list of these, which run in order.
+        attention: A name from `list_attention()`, if `stages` names no kinds.
         init: `"identity"`: the block returns its input exactly at first, so the logits of a pretrained model
             are bit-identical before and after, and it still learns. `"default"`: the kind's own
             initialisation; a fresh LKA leaves 7–20 % of the activations, which on a frozen pretrained network
@@ -64,8 +67,8 @@ def attach_awb(
         input_size: Side or (height, width) of the input in pixels; by default what the model was built for.
         example_input: A tensor, tuple of arguments or dict, for models that take no single image.
         allow_dead: Accept a stage that the head never reads (class-token heads), for dense features.
-        replace: Replace blocks that already sit there.
-        **attention_kwargs: Options of the attention kind.
+        replace: Replace all blocks that already sit there.
+        **attention_kwargs: Options of `attention`.
 
     Returns:
         The model.
@@ -78,6 +81,13 @@ def attach_awb(
         >>> model = awb.attach_awb(torchvision.models.resnet18(), stages=[3, 4])
         >>> list(awb.awb_blocks(model))
         ['layer3.1.awb', 'layer4.1.awb']
+
+        A kind for each stage, and two at one:
+
+        >>> kinds = {3: ("cbam", {"rd_ratio": 0.125}), 4: ["se", "lka"]}
+        >>> model = awb.attach_awb(torchvision.models.resnet18(), kinds)
+        >>> {path: block.planned.attention for path, block in awb.awb_blocks(model).items()}
+        {'layer3.1.awb': 'cbam', 'layer4.1.awb': 'se', 'layer4.1.awb2': 'lka'}
     """
     plan = plan_awb(
         model, stages, attention=attention, init=init, input_size=input_size, example_input=example_input,
@@ -109,12 +119,14 @@ def place_blocks(model: nn.Module, blocks: list[AWB]) -> None:
     for block in blocks:
         planned = block.planned
         home = model.get_submodule(planned.home)
+        if planned.position == 0:
+            _clear_place(model, planned)
         if planned.site.element is None:
-            home.add_module(CHILD, block)
+            home.add_module(planned.child, block)
         else:
-            if CHILD not in home._modules:
-                home.add_module(CHILD, nn.ModuleDict())
-            home.get_submodule(CHILD).add_module(str(planned.site.element), block)
+            if planned.child not in home._modules:
+                home.add_module(planned.child, nn.ModuleDict())
+            home.get_submodule(planned.child).add_module(str(planned.site.element), block)
         _connect(model, planned, planned.path)
 
 
@@ -142,9 +154,10 @@ def detach_awb(model: nn.Module) -> nn.Module:
         require_removable(host)
     for host in hosts.values():
         remove_steps(host)
+    names = {p.block.planned.child for p in placed} | {CHILD}
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if name == CHILD and any(isinstance(m, AWB) for m in child.modules()):
+            if name in names and any(isinstance(m, AWB) for m in child.modules()):
                 delattr(module, name)
     remove_guards(model)
     return model
@@ -222,7 +235,9 @@ def attached_blocks(model: nn.Module) -> dict[str, AWB]:
         site_path(p)
     if lost:
         names = ", ".join(p.path for p in lost)
-        raise LostBlockError(f"block {names} no longer runs: nothing is left of what ran it; call awb.rehook_awb(model)")
+        raise LostBlockError(
+            f"block {names} no longer runs: nothing is left of what ran it; call awb.rehook_awb(model)"
+        )
     return {p.path: p.block for p in placed}
 
 
@@ -268,9 +283,36 @@ def _nearest_parameter(model: nn.Module, name: str) -> Tensor | None:
 
 def _check_hosts(model: nn.Module, blocks: list[AWB]) -> None:
     """Whether something can run after each module: nothing may fail half-way later."""
-    names = {b.planned.site.module for b in blocks} | {b.planned.grid_source[0] for b in blocks if b.planned.grid_source}
+    names = {b.planned.site.module for b in blocks} | {
+        b.planned.grid_source[0] for b in blocks if b.planned.grid_source
+    }
     for name in names:
         check_host(model.get_submodule(name))
+
+
+def _clear_place(model: nn.Module, planned: PlannedBlock) -> None:
+    """Take off the blocks that sit where a plan's first is to go."""
+    site = innermost(model.get_submodule(planned.site.module))
+    hook = hook_of(site)
+    for step in list(hook.steps) if hook is not None else ():
+        if hook is None or not isinstance(step, RunBlock) or step.element != planned.site.element:
+            continue
+        hook.steps.remove(step)
+        _delete(site, step.path)
+        for guard in filter(None, map(guard_of, model.modules())):
+            guard.sites.pop(step.name, None)
+            guard.aspects.pop(step.name, None)
+
+
+def _delete(module: nn.Module, path: str) -> None:
+    """Delete a block below a module, with the `ModuleDict` that holds it if it was the last there."""
+    above, _, name = path.rpartition(".")
+    holder = follow(module, above)
+    if holder is None or name not in holder._modules:
+        return
+    delattr(holder, name)
+    if isinstance(holder, nn.ModuleDict) and not holder:
+        _delete(module, above)
 
 
 def _connect(root: nn.Module, planned: PlannedBlock, name: str) -> None:

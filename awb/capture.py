@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
@@ -12,23 +13,41 @@ from awb.attach import attached_blocks, require_own_thread
 from awb.attention.registry import find_factory, list_attention
 from awb.block import AWB
 from awb.context import captured_into
-from awb.errors import AWBError
+from awb.errors import AWBError, NoMapError, shortlist
 
 Reduce = Literal["mean", "abs_mean", "norm"]
 
 
 class AttentionMaps(Mapping[int | str, Tensor]):
-    """The maps of the latest forward pass, by stage number (by site where there is none, or several)."""
+    """The maps of the latest forward pass.
 
-    def __init__(self, captured: dict[int | str, list[Tensor]], reduce: Reduce | None) -> None:
+    The keys are stage numbers; sites where a stage has no number or several sites; and paths of blocks where several
+    run after one site.
+
+    Attributes:
+        without: The kind of each block that has no map, by the same keys.
+    """
+
+    def __init__(
+        self, captured: dict[int | str, list[Tensor]], without: dict[int | str, str], reduce: Reduce | None
+    ) -> None:
+        self.without = without
         self._captured = captured
         self._reduce = reduce
 
     def __getitem__(self, key: int | str) -> Tensor:
+        if key in self.without:
+            raise NoMapError(_mapless(self.without[key], key))
+        if key not in self._captured:
+            also = f"; blocks without a map: {self.without}" if self.without else ""
+            raise NoMapError(f"no block at {key!r}: there are maps at {shortlist(map(repr, self._captured))}{also}")
         captured = self._captured[key]
         if not captured:
             raise AWBError(f"no map at {key!r} yet: run the model inside the context, with its blocks enabled")
         return _reduced(captured[-1], self._reduce)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._captured
 
     def __iter__(self) -> Iterator[int | str]:
         return iter(self._captured)
@@ -47,11 +66,12 @@ def capture_attention(model: nn.Module, reduce: Reduce | None = None) -> Iterato
             not bounded, and 1 everywhere while the block is the identity.
 
     Yields:
-        A mapping from stage number to the map of the latest forward pass, made in eval mode and detached:
-        N×C×H×W, or N×H×W when reduced.
+        A mapping from stage number (or site, or a block's path, where that would not say which) to the map of the
+        latest forward pass, made in eval mode and detached: N×C×H×W, or N×H×W when reduced. Its `without` names the
+        blocks whose kind has no `attention_map`.
 
     Raises:
-        AWBError: The model has no blocks, or their kind has no `attention_map`.
+        AWBError: The model has no blocks, or none of their kinds has an `attention_map`.
 
     Examples:
         >>> import torch, torchvision, awb
@@ -63,24 +83,30 @@ def capture_attention(model: nn.Module, reduce: Reduce | None = None) -> Iterato
     """
     if reduce not in (None, "mean", "abs_mean", "norm"):
         raise AWBError(f"reduce={reduce!r}: expected 'mean', 'abs_mean', 'norm' or None")
-    blocks = attached_blocks(model)
-    for path, block in blocks.items():
-        if not hasattr(block.attention, "attention_map"):
-            offer = [name for name in list_attention() if hasattr(find_factory(name), "attention_map")]
-            raise AWBError(
-                f"attention {block.planned.attention!r} at {path} has no attention_map; those that have: {offer}"
-            )
+    blocks = _by_key(attached_blocks(model))
+    without = {
+        key: block.planned.attention for key, block in blocks.items() if not hasattr(block.attention, "attention_map")
+    }
+    if len(without) == len(blocks):
+        first = next(iter(blocks.values())).planned
+        raise AWBError(_mapless(first.attention, first.path))
     require_own_thread(model)
-    captured: dict[int | str, list[Tensor]] = {key: [] for key in _keys(blocks)}
-    lists = {block.key: maps for block, maps in zip(blocks.values(), captured.values(), strict=True)}
-    with captured_into(lists):
-        yield AttentionMaps(captured, reduce)
+    captured: dict[int | str, list[Tensor]] = {key: [] for key in blocks if key not in without}
+    with captured_into({blocks[key].key: maps for key, maps in captured.items()}):
+        yield AttentionMaps(captured, without, reduce)
 
 
-def _keys(blocks: dict[str, AWB]) -> list[int | str]:
-    planned = [block.planned for block in blocks.values()]
-    numbers = [p.stage for p in planned]
-    return [str(p.site) if p.stage is None or numbers.count(p.stage) > 1 else p.stage for p in planned]
+def _by_key(blocks: Mapping[str, AWB]) -> dict[int | str, AWB]:
+    """The blocks by the first of stage number, site and path that no other block has."""
+    names = {path: (block.planned.stage, str(block.planned.site), path) for path, block in blocks.items()}
+    used = Counter(name for all_names in names.values() for name in all_names)
+    keys = {path: next(n for n in names[path] if n is not None and used[n] == 1) for path in blocks}
+    return {keys[path]: block for path, block in blocks.items()}
+
+
+def _mapless(kind: str, place: int | str) -> str:
+    offer = [name for name in list_attention() if hasattr(find_factory(name), "attention_map")]
+    return f"attention {kind!r} at {place} has no attention_map; those that have: {offer}"
 
 
 def _reduced(attention: Tensor, reduce: Reduce | None) -> Tensor:

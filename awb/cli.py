@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import difflib
 import json
 import sys
@@ -13,8 +12,10 @@ from typing import Any, cast
 
 from torch import nn
 
+import awb
 from awb.attention.registry import find_factory, list_attention
-from awb.errors import AWBError
+from awb.errors import AWBError, did_you_mean
+from awb.kinds import DEFAULT, Stages
 from awb.profile import profile_placements
 from awb.stages import find_stages
 from awb.stages.inputs import Size, default_size
@@ -38,8 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0, or 2 if the request was refused; the reason is then on stderr.
+
+    Raises:
+        SystemExit: The words are no command (2), or ask for help or the version (0).
     """
-    args = _parser().parse_args(argv)
+    parser, commands = _parser()
+    words = sys.argv[1:] if argv is None else list(argv)
+    _check_words(parser, commands, words)
+    args = parser.parse_args(words)
     try:
         table = args.command(args)
     except AWBError as error:
@@ -54,10 +61,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+Commands = dict[str, argparse.ArgumentParser]
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, Commands]]:
+    """The parser, and the commands by the words before them."""
     parser = argparse.ArgumentParser(
         prog="awb", description="Attention after chosen stages of any torchvision or timm backbone, and honest studies."
     )
+    parser.add_argument("--version", action="version", version=f"awb {awb.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Any, summary: str, among: Any = commands) -> argparse.ArgumentParser:
@@ -80,9 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument(
         "--placements", nargs="+", required=True, metavar="STAGES",
         help="what attach_awb takes as stages: last, last:2, all, after, a number, a path, a glob, or several "
-        "of these joined by commas (3,4)",
+        "of these joined by commas (3,4); with the kind at each, 3=cbam,4=lka, or several in order, 4=cbam+lka",
     )  # fmt: skip
-    profile.add_argument("--attention", default="lka", metavar="KIND", help="a name from `awb attentions` (lka)")
+    profile.add_argument(
+        "--attention", default=DEFAULT, metavar="KIND",
+        help=f"a name from `awb attentions` ({DEFAULT}), for placements that name none",
+    )  # fmt: skip
     profile.add_argument("--num-classes", type=int, metavar="N", help="outputs of the classifier")
     profile.add_argument(
         "--allow-dead", action="store_true", help="accept stages that the head never reads, for dense features"
@@ -90,8 +105,29 @@ def _parser() -> argparse.ArgumentParser:
     command("attentions", _attentions, "List the attention kinds.")
     summary = "Check data and evaluate predictions, of any model."
     study = commands.add_parser("study", help=summary, description=summary)
-    add_commands(partial(command, among=study.add_subparsers(required=True, metavar="COMMAND")))
-    return parser
+    of_study = study.add_subparsers(required=True, metavar="COMMAND")
+    add_commands(partial(command, among=of_study))
+    return parser, {"": commands.choices, "study": of_study.choices}
+
+
+def _check_words(parser: argparse.ArgumentParser, commands: dict[str, Commands], words: Sequence[str]) -> None:
+    """Show the help where no command is given, and name the nearest where there is none of that name.
+
+    Raises:
+        SystemExit: There is no such command.
+    """
+    group = commands[""]
+    for word in words:
+        if word.startswith("-"):
+            return
+        if word not in group:
+            parser.error(f"no command {word!r}{did_you_mean(word, group)}: there are {', '.join(group)}")
+        parser = group[word]
+        if word not in commands:
+            return
+        group = commands[word]
+    parser.print_help(sys.stderr)
+    raise SystemExit(2)
 
 
 def _stages(args: argparse.Namespace) -> Table:
@@ -111,7 +147,7 @@ def _profile(args: argparse.Namespace) -> Table:
         raise AWBError(f"--num-classes {args.num_classes}: expected a positive int")
     model = _build(args.model, args.num_classes)
     return profile_placements(
-        lambda: copy.deepcopy(model),
+        model,
         {"plain": None, **{text: _placement(text) for text in args.placements}},
         default_size(model) if args.input_size is None else _size(args.input_size),
         attention=args.attention,
@@ -130,12 +166,23 @@ def _size(given: list[int]) -> Size:
     return given[0] if len(given) == 1 else cast("tuple[int, int]", tuple(given))
 
 
-def _placement(text: str) -> int | str | list[int | str]:
-    """The `stages` argument that is meant: ints as ints, and a list where there are commas."""
-    parts = [_selector(part.strip()) for part in text.split(",")]
+def _placement(text: str) -> Stages:
+    """The `stages` argument that is meant: ints as ints, a list where there are commas, a mapping where there are =."""
+    parts = [part.strip() for part in text.split(",")]
     if "" in parts:
         raise AWBError(f"--placements {text!r}: an item between its commas is empty")
-    return parts[0] if len(parts) == 1 else parts
+    if not any("=" in part for part in parts):
+        selectors = [_selector(part) for part in parts]
+        return selectors[0] if len(selectors) == 1 else selectors
+    kinds: dict[int | str, list[str]] = {}
+    for part in parts:
+        selector, _, names = (piece.strip() for piece in part.partition("="))
+        if not selector or not names:
+            raise AWBError(f"--placements {text!r}: {part!r} is not STAGE=KIND, as the other items are")
+        if _selector(selector) in kinds:
+            raise AWBError(f"--placements {text!r}: {selector} is named twice; several kinds are {selector}=cbam+lka")
+        kinds[_selector(selector)] = [name.strip() for name in names.split("+")]
+    return kinds
 
 
 def _selector(text: str) -> int | str:

@@ -18,6 +18,13 @@ class DeadNetworkError(AWBError, RuntimeError):
     """`diagnose` found that no gradient reaches a block or the classifier's weights."""
 
 
+class NoMapError(AWBError, KeyError):
+    """There is no attention map of that name; a KeyError, as a mapping has to raise."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # KeyError's is in quotes
+
+
 def require_module(model: object) -> None:
     """Refuse what is no module.
 

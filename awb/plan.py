@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from awb.attention.registry import attention_options, create_attention, find_factory
+from awb.attention.registry import create_attention
 from awb.block import AWB
 from awb.errors import AWBError, require_module
+from awb.kinds import DEFAULT, Request, Stages, read_requests, refuse_kinds_as_stages
 from awb.macs import count_macs
 from awb.planned import CHILD, Init, PlannedBlock
 from awb.stages.describe import check_site, grid_source
 from awb.stages.inputs import Size, trace_model
-from awb.stages.select import Selector, select_stages
+from awb.stages.select import select_stages
 from awb.stages.trace import Trace, copy_structure, find_homes, to_meta
+from awb.stages.types import Stage
 from awb.table import Table
 
-Stages = Selector | Iterable[Selector]
 _WRAPPERS = {"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "FSDPModule"}
 
 
@@ -68,7 +68,7 @@ def plan_awb(
     model: nn.Module,
     stages: Stages = "last",
     *,
-    attention: str = "lka",
+    attention: str = DEFAULT,
     init: Init = "identity",
     input_size: Size | None = None,
     example_input: Any = None,
@@ -88,17 +88,42 @@ def plan_awb(
         'features.denseblock3.denselayer24.awb'
     """
     check_unwrapped(model)
-    _check_options(attention, init, attention_kwargs)
+    if init not in ("identity", "default"):
+        raise AWBError(f"init={init!r}: expected 'identity' or 'default'")
+    arguments = [p.name for p in inspect.signature(plan_awb).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    requests = read_requests(stages, attention, attention_kwargs, arguments[1:])
+    refuse_kinds_as_stages(model, requests)
     traced = trace_model(model, input_size, example_input)
-    chosen = select_stages(model, traced, stages, allow_dead)
-    blocks = tuple(
-        PlannedBlock(
-            stage.index, stage.name, stage.reduction, site, site.module, None, attention, attention_kwargs, init
-        )
-        for stage in chosen
-        for site in stage.sites
-    )
-    return complete_plan(model, traced, blocks, replace)
+    chosen = select_stages(model, traced, [request.selectors for request in requests], allow_dead)
+    return complete_plan(model, traced, _requested(requests, chosen, init), replace)
+
+
+def _requested(requests: Sequence[Request], chosen: Sequence[Sequence[Stage]], init: Init) -> tuple[PlannedBlock, ...]:
+    """The blocks that are asked for, those at numbered stages first.
+
+    Raises:
+        AWBError: Two requests ask for different kinds at one place.
+    """
+    asked: dict[tuple[str, int | str | None], Request] = {}
+    blocks = []
+    for request, stages in zip(requests, chosen, strict=True):
+        for stage, site in ((s, site) for s in stages for site in s.sites):
+            other = asked.setdefault((site.module, site.element), request)
+            if other.kinds != request.kinds:
+                first, second = ([kind.name for kind in r.kinds] for r in (other, request))
+                raise AWBError(
+                    f"{other.key!r} and {request.key!r} both name the place after {site}, with different kinds: name "
+                    f"it once, for both in order as a list, {{{request.key!r}: {first + second}}}"
+                )
+            if other is not request:
+                continue
+            for position, kind in enumerate(request.kinds):
+                block = PlannedBlock(
+                    stage.index, stage.name, stage.reduction, site, site.module, None, kind.name, kind.options, init,
+                    position=position,
+                )  # fmt: skip
+                blocks.append(block)
+    return tuple(sorted(blocks, key=lambda block: (block.stage is None, block.stage or 0)))
 
 
 def complete_plan(
@@ -142,21 +167,6 @@ def check_unwrapped(model: nn.Module) -> None:
             raise AWBError(f"the model is wrapped in {cls.__name__}, which would not see new parameters: {order}")
 
 
-def _check_options(attention: str, init: str, kwargs: Mapping[str, Any]) -> None:
-    find_factory(attention)
-    if init not in ("identity", "default"):
-        raise AWBError(f"init={init!r}: expected 'identity' or 'default'")
-    own = [p.name for p in inspect.signature(plan_awb).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    options = attention_options(attention)
-    for key in kwargs:
-        if options is None or key in options:
-            continue
-        near = difflib.get_close_matches(key, ["stages", *own, *options], n=1)
-        hint = f"; did you mean {near[0]}=?" if near else ""
-        has = f"its options are {', '.join(options)}" if options else "it has none"
-        raise AWBError(f"neither attach_awb nor attention {attention!r} has an option {key!r}{hint} ({has})")
-
-
 def _check_free(model: nn.Module, blocks: tuple[PlannedBlock, ...], replace: bool) -> None:
     modules = dict(model.named_modules())
     paths: set[str] = set()
@@ -164,16 +174,21 @@ def _check_free(model: nn.Module, blocks: tuple[PlannedBlock, ...], replace: boo
         if block.path in paths:
             raise AWBError(f"two blocks would both live at {block.path}: choose one of the places around {block.site}")
         paths.add(block.path)
-        taken = modules.get(f"{block.home}.{CHILD}")
+        taken = modules.get(f"{block.home}.{block.child}")
         if taken is None:
             continue
-        if not (isinstance(taken, AWB) or any(isinstance(m, AWB) for m in taken.children())):
-            raise AWBError(f"{block.home} already has a child named {CHILD!r} that is not a block")
-        if isinstance(taken, AWB) and taken.planned.site.module != block.site.module:
-            other = taken.planned.site
+        present = [m for m in (taken, *taken.children()) if isinstance(m, AWB)]
+        if not present:
+            raise AWBError(f"{block.home} already has a child named {block.child!r} that is not a block")
+        other = present[0].planned.site
+        if other.module != block.site.module:
             raise AWBError(f"{block.home} already holds the block after {other}: detach_awb(model) first")
-        if not replace:
-            raise AWBError(f"a block already sits after {block.site}; pass replace=True to put a new one there")
+        if not replace and (isinstance(taken, AWB) or block.path in modules):
+            key = repr(block.stage or block.site.module)
+            raise AWBError(
+                f"a block already sits after {block.site}; pass replace=True to put a new one there, whose training "
+                f"starts afresh (several at one place, in order, are named in one call: {{{key}: ['cbam', 'lka']}})"
+            )
 
 
 @torch.inference_mode(False)  # whose tensors do not say whether they were changed

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from awb.stages.types import Site
 
 Init = Literal["identity", "default"]
-CHILD = "awb"  # the name under which a block sits on its home module
+CHILD = "awb"  # the name under which a block sits on its home module; further ones there are awb2, awb3, …
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class PlannedBlock:
         init: How it starts.
         input_size: Height and width of the image that a fixed token grid belongs to; None where a module shows the
             grid, or there is none.
+        position: Its place in the order of the blocks at one place, from 0.
     """
 
     stage: int | None
@@ -42,11 +43,17 @@ class PlannedBlock:
     attention_kwargs: Mapping[str, Any]
     init: Init
     input_size: tuple[int, int] | None = None
+    position: int = 0
+
+    @property
+    def child(self) -> str:
+        """The name of the home's child that is the block, or that holds the blocks of elements."""
+        return CHILD if self.position == 0 else f"{CHILD}{self.position + 1}"
 
     @property
     def path(self) -> str:
         """The block's path in the model, with which its state-dict keys begin."""
-        path = f"{self.home}.{CHILD}"
+        path = f"{self.home}.{self.child}"
         return path if self.site.element is None else f"{path}.{self.site.element}"
 
     @property

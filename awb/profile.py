@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -11,14 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from awb.attach import attach_awb, awb_blocks
+from awb.errors import AWBError
+from awb.kinds import Stages
 from awb.macs import count_macs_by_module
-from awb.plan import Stages
 from awb.stages.inputs import Size, trace_model
+from awb.stages.types import Stage
 from awb.table import Table
+
+_NOT_OF_KINDS = ("init", "example_input", "allow_dead", "replace")  # what attach_awb takes whatever the kinds are
 
 
 def profile_placements(
-    factory: Callable[[], nn.Module],
+    factory: nn.Module | Callable[[], nn.Module],
     placements: Mapping[str, Stages | None] | Iterable[Stages | None],
     input_size: Size | None = None,
     *,
@@ -28,24 +33,33 @@ def profile_placements(
     """Parameters and MACs of a backbone under several placements.
 
     Args:
-        factory: Makes a fresh model, e.g. `lambda: torchvision.models.densenet121(num_classes=14)`.
+        factory: A model, of which copies are taken; or a function that makes a fresh one, e.g.
+            `lambda: torchvision.models.densenet121(num_classes=14)`.
         placements: `stages` arguments of `attach_awb`, or a mapping from a label to one; None for the plain
             backbone.
         input_size: Side or (height, width) of the input in pixels; by default what the model was built for.
         latency: Also time the forward pass of one image on the model's device (median of 5, in ms).
-        **attach_kwargs: Further arguments of `attach_awb`.
+        **attach_kwargs: Further arguments of `attach_awb`; a placement that names its kinds goes without
+            `attention` and its options, which are for the others.
 
     Returns:
         A row a placement: parameters (total, trainable, in blocks) and MACs of one image in eval mode (total,
         backbone, blocks). Operators that fvcore does not count are listed below the table.
+
+    Raises:
+        AWBError: `placements` is a single one, or `attach_awb` refuses one.
     """
-    labelled = placements if isinstance(placements, Mapping) else {_label(p): p for p in placements}
+    make = _maker(factory)
+    labelled = _labelled(placements)
+    for_others = any(p is not None and not isinstance(p, Mapping) for p in labelled.values())
     headers = ["placement", "params", "trainable", "AWB params", "MACs", "backbone MACs", "AWB MACs"]
     rows, missed = [], set()
     for label, stages in labelled.items():
-        model = factory()
+        model = make()
         if stages is not None:
-            attach_awb(model, stages, input_size=input_size, **attach_kwargs)
+            leave_out = isinstance(stages, Mapping) and for_others
+            kwargs = {k: v for k, v in attach_kwargs.items() if not leave_out or k in _NOT_OF_KINDS}
+            attach_awb(model, stages, input_size=input_size, **kwargs)
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         example = trace_model(model, input_size).inputs[0]
         image = torch.zeros(1, *example.shape[1:], device=device)
@@ -63,6 +77,28 @@ def profile_placements(
         headers.append("latency (ms)")
     notes = (f"not counted in MACs: {', '.join(sorted(missed))}",) if missed else ()
     return Table(tuple(headers), tuple(rows), notes)
+
+
+def _maker(factory: nn.Module | Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    if isinstance(factory, nn.Module):
+        return lambda: copy.deepcopy(factory)
+    if not callable(factory):
+        raise AWBError(f"factory is a {type(factory).__name__}; expected a model, or a function that makes one")
+    return factory
+
+
+def _labelled(placements: Mapping[str, Stages | None] | Iterable[Stages | None]) -> Mapping[str, Stages | None]:
+    if isinstance(placements, Mapping):
+        odd = [label for label in placements if not isinstance(label, str)]
+        if odd:
+            raise AWBError(
+                f"placements: {odd[0]!r} is no label; a placement with a kind for each stage is one of a list, "
+                f"[{placements!r}]"
+            )
+        return placements
+    if isinstance(placements, str | Stage) or not isinstance(placements, Iterable):
+        raise AWBError(f"placements={placements!r}: expected a list of placements, [{placements!r}], or a mapping")
+    return {_label(p): p for p in placements}
 
 
 def _label(stages: Stages | None) -> str:

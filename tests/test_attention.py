@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 import torchvision
@@ -124,8 +125,6 @@ def test_captured_maps_are_what_multiplies_the_input() -> None:
 
 
 def test_maps_are_one_at_identity_and_of_the_latest_pass() -> None:
-    import timm
-
     model = awb.attach_awb(timm.create_model("test_vit", pretrained=False).eval(), 2)
     with awb.capture_attention(model) as maps:
         with pytest.raises(awb.AWBError, match="no map at 2 yet"):
@@ -196,3 +195,48 @@ def test_capturing_in_train_mode_moves_nothing() -> None:
     (block,) = awb.awb_blocks(model).values()
     assert block.attention.norm.num_batches_tracked == 2
     assert block.attention.drop.training
+
+
+def small_resnet() -> nn.Module:
+    return timm.create_model("test_resnet", pretrained=False).eval()
+
+
+def test_maps_of_mixed_kinds_name_the_blocks_without() -> None:
+    model = awb.attach_awb(small_resnet(), {1: "van", 3: "cbam", 4: "lka"})
+    with awb.capture_attention(model) as maps:
+        assert 4 in maps
+        assert 3 not in maps
+        model(torch.randn(2, 3, 64, 64))
+    assert list(maps) == [1, 4]
+    assert len(maps) == 2
+    assert maps.without == {3: "cbam"}
+    for key, message in (
+        (3, "attention 'cbam' at 3 has no attention_map; those that have: .*'lka'"),
+        (2, r"no block at 2: there are maps at 1, 4; blocks without a map: \{3: 'cbam'\}"),
+        ("layer4", "no block at 'layer4'"),
+    ):
+        assert maps.get(key) is None
+        with pytest.raises(awb.AWBError, match=f"^{message}"):
+            maps[key]
+        with pytest.raises(KeyError):
+            maps[key]
+
+
+def test_maps_of_several_at_one_place_are_named_by_path() -> None:
+    model = awb.attach_awb(small_resnet(), {3: "lka", 4: ["cbam", "lka", "lka"]})
+    with torch.no_grad():
+        awb.awb_blocks(model)["layer4.0.awb3"].attention.pointwise.bias.fill_(2)
+    with awb.capture_attention(model) as maps:
+        model(torch.randn(2, 3, 64, 64))
+    assert list(maps) == [3, "layer4.0.awb2", "layer4.0.awb3"]
+    assert maps.without == {"layer4.0.awb": "cbam"}
+    assert maps["layer4.0.awb3"].eq(2).all()
+    assert maps["layer4.0.awb2"].eq(1).all()
+
+
+def test_maps_of_two_backbones_in_one_model() -> None:
+    first, second = (awb.attach_awb(small_resnet(), 4) for _ in range(2))
+    with awb.capture_attention(nn.ModuleList([first, second])) as maps:
+        second(torch.randn(1, 3, 64, 64))
+    assert list(maps) == ["0.layer4.0.awb", "1.layer4.0.awb"]
+    assert maps["1.layer4.0.awb"].shape == (1, 96, 2, 2)

@@ -74,10 +74,10 @@ def test_profile_is_profile_placements_with_the_plain_backbone_first(capsys: pyt
         "3,4": [3, 4],
         "-1": -1,
         "after, 1": ["after", 1],
+        "3=cbam,4=lka": {3: "cbam", 4: "lka"},
+        "layer[12] = se, -1 = lka + se": {"layer[12]": "se", -1: ["lka", "se"]},
     }
-    expected = awb.profile_placements(
-        lambda: torchvision.models.resnet18(num_classes=5), placements, (64, 96), attention="eca"
-    )
+    expected = awb.profile_placements(torchvision.models.resnet18(num_classes=5), placements, (64, 96), attention="eca")
     printed = rows(
         capsys, "profile", "torchvision:resnet18", "--placements", *list(placements)[1:],
         "--attention", "eca", "--input-size", "64", "96", "--num-classes", "5",
@@ -166,6 +166,12 @@ def test_unknown_names_are_refused_with_near_matches(
         (["--placements", "9"], "no stage 9"),
         (["--placements", "layer5"], "did you mean 'layer4'"),
         (["--placements", "3,"], "an item between its commas is empty"),
+        (["--placements", "3,4=lka"], "'3' is not STAGE=KIND, as the other items are"),
+        (["--placements", "3="], "'3=' is not STAGE=KIND"),
+        (["--placements", "3=se,3=lka"], "3 is named twice; several kinds are 3=cbam+lka"),
+        (["--placements", "3=lkb"], "did you mean 'lka'"),
+        (["--placements", "4=se+"], "no attention ''"),
+        (["--placements", "4=se", "--attention", "van"], "attention='van' has none to go to"),
         (["--placements", "last", "--attention", "lkb"], "did you mean 'lka'"),
         (["--placements", "last", "--input-size", "0"], "input_size=0"),
         (["--placements", "last", "--input-size", "1", "2", "3"], "input_size=(1, 2, 3)"),
@@ -192,6 +198,33 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str], argv: list
         main(argv)
     assert exit_.value.code == 2
     assert "usage: awb" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], "Count what blocks cost"),  # the help
+        (["study"], "Count the images and patients that sets share"),
+        (["attention"], "no command 'attention'; did you mean 'attentions'?"),
+        (["predict"], "no command 'predict': there are stages, profile, attentions, study"),
+        (["study", "audits"], "no command 'audits'; did you mean 'audit'?: there are audit, evaluate"),
+        (["stages"], "required: MODEL"),
+    ],
+)
+def test_words_that_are_no_command(capsys: pytest.CaptureFixture[str], argv: list[str], said: str) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(argv)
+    assert exit_.value.code == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert out == ""
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"awb {awb.__version__}\n"
 
 
 def test_python_m_awb_is_the_command_line_and_light() -> None:

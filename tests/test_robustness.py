@@ -229,7 +229,7 @@ def test_attaching_under_a_meta_default_device_makes_real_blocks() -> None:
         ({"stages": "3"}, "did you mean the int 3"),
         ({"stages": "LAST"}, "did you mean 'last'"),
         ({"attention": None}, "attention=None: expected a name"),
-        ({"attention": awb.LKA}, "register_attention"),
+        ({"attention": awb.LKA}, "its name is 'lka'"),
         ({"attention": "LKA"}, "did you mean 'lka'"),
         ({"input_size": 224.0}, "expected a positive int"),
         ({"input_size": True}, "expected a positive int"),

@@ -19,26 +19,36 @@ from awb.stages.types import Stage
 
 Selector = int | str | Stage
 _LAST = re.compile(r"last:(\d+)")
+_INT = re.compile(r"\s*-?\d+\s*")
+_RANGE = re.compile(r"\d+\s*-\s*\d+")
+_GLOB = re.compile(r"(\*\*|\*|\?|\[[!^]?[^]!^]+\])")
 _EXPECTED = "an int, a str, a Stage or a list of these"
 
 
 def select_stages(
-    model: nn.Module, traced: Trace, selectors: Selector | Iterable[Selector], allow_dead: bool = False
-) -> list[Stage]:
-    """The stages that the selectors name, each once, numbered ones first.
+    model: nn.Module, traced: Trace, groups: Sequence[Selector | Iterable[Selector]], allow_dead: bool = False
+) -> list[list[Stage]]:
+    """The stages that each group of selectors names, each once, numbered ones first.
 
     Args:
         model: The model.
         traced: Its trace.
-        selectors: 1-based or negative ints, `"all"`, `"last"`, `"last:k"`, `"after"`, module paths, globs
-            (`*` within one path segment, `**` across), `Stage` objects, or a list of these.
+        groups: Selectors: 1-based or negative ints, `"all"`, `"last"`, `"last:k"`, `"after"`, module paths, globs
+            (`*` and `?` within one path segment, `[34]` for one of these characters, `**` across), `Stage`
+            objects, or a list of these.
         allow_dead: Accept stages that the head never reads.
 
     Raises:
         AWBError: A selector matches nothing, or names a dead stage.
     """
-    asked = _as_list(selectors)
-    numbered = _numbered(model, traced, asked)
+    asked = [_as_list(selectors) for selectors in groups]
+    numbered = _numbered(model, traced, [selector for selectors in asked for selector in selectors])
+    return [_selected(model, traced, numbered, selectors, allow_dead) for selectors in asked]
+
+
+def _selected(
+    model: nn.Module, traced: Trace, numbered: Sequence[Stage], asked: list[Selector], allow_dead: bool
+) -> list[Stage]:
     chosen: dict[tuple[object, ...], Stage] = {}
     for selector in asked:
         for stage in _match(model, traced, numbered, selector, allow_dead):
@@ -132,7 +142,7 @@ def _by_path(model: nn.Module, traced: Trace, numbered: Sequence[Stage], pattern
         if aliases.get(pattern):
             raise AWBError(f"{pattern!r} is the same module as {aliases[pattern]!r}: name it so")
         words = ["all", "last", "last:2", "after", *names]
-        hint = f"; did you mean the int {pattern}?" if pattern.isdecimal() else did_you_mean(pattern, words)
+        hint = _spelling(pattern, names) or did_you_mean(pattern, words)
         raise AWBError(f"no module matches {pattern!r}{hint}: {_known(model, numbered)}")
     found = [by_path[name] for name in matches if name in by_path]
     fresh = [make_stage(traced, Entry(name)) for name in matches if name not in by_path]
@@ -140,10 +150,38 @@ def _by_path(model: nn.Module, traced: Trace, numbered: Sequence[Stage], pattern
     return found + mark_dead(model, traced, fresh)
 
 
+def _spelling(pattern: str, names: Sequence[str]) -> str:
+    """A hint for what is no path, but a number, several selectors, or one of several maps; empty if it is none."""
+    if _INT.fullmatch(pattern):
+        return f"; did you mean the int {pattern.strip()}?"
+    if "," in pattern or _RANGE.fullmatch(pattern):
+        first, dash, last = pattern.partition("-")
+        parts = range(int(first), int(last) + 1) if dash and "," not in pattern else pattern.split(",")
+        several = [int(p) if _INT.fullmatch(str(p)) else str(p).strip() for p in parts if str(p).strip()]
+        return f"; did you mean several, {several} (as a key of a mapping, {tuple(several)})?"
+    path, bracket, _ = pattern.partition("[")
+    if bracket and path in names:
+        return f"; if {path!r} returns several maps, pass a Stage that says which one"
+    return ""
+
+
 def _glob(pattern: str) -> re.Pattern[str]:
-    parts = re.split(r"(\*\*|\*|\?)", pattern)
-    meaning = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
-    return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts))
+    return re.compile("".join(_as_regex(part) for part in _GLOB.split(pattern)))
+
+
+def _as_regex(part: str) -> str:
+    """A wildcard, or what lies between two, as a regular expression."""
+    if _GLOB.fullmatch(part) is None:
+        return re.escape(part)
+    if part[0] != "[":
+        return {"**": ".*", "*": "[^.]*", "?": "[^.]"}[part]
+    unlike, members = (part[1] in "!^"), part[1:-1].lstrip("!^")
+    escaped = "".join(c if c == "-" else re.escape(c) for c in members)
+    try:
+        re.compile(f"[{escaped}]")
+    except re.error:  # no range, such as [b-a]
+        return re.escape(part)
+    return f"[^.{escaped}]" if unlike else f"(?!\\.)[{escaped}]"
 
 
 def _known(model: nn.Module, numbered: Sequence[Stage]) -> str:
