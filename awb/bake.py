@@ -87,12 +87,12 @@ def bake(model: nn.Module) -> nn.Module:
     if any(is_baked(m) for m in model.modules()):
         raise AWBError(f"the blocks of this {type(model).__name__} are baked in already")
     check_unwrapped(model)
-    hosts = {id(host): (path, host) for path, host, _ in steps_in(model)}
-    for path, host in hosts.values():
+    hosts = {id(host): host for _, host, _ in steps_in(model)}
+    for host in hosts.values():
         require_removable(host)
         if host is model:
             raise AWBError(f"a block runs after this {type(model).__name__} itself: bake the model around it")
-    replaced = {key: _baked(host) for key, (_, host) in hosts.items()}
+    replaced = {key: _baked(host) for key, host in hosts.items()}
     for module in list(model.modules()):
         for name, child in module._modules.items():
             if id(child) in replaced and not isinstance(module, Baked):

@@ -112,7 +112,7 @@ class AWB(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AWB:
         """Move or convert; what `to_empty` leaves without values starts as planned."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         probe = torch.tensor([0.0, 1.0, 1.0, 0.0] * 16, device="cpu", dtype=torch.float32)  # the same in every dtype
         moved = fn(probe)
         if any(p.is_meta for p in self.parameters()):

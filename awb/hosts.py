@@ -144,7 +144,8 @@ def add_step(module: nn.Module, step: After) -> None:
     hook = hook_of(module)
     if hook is None:
         check_host(module)
-        module.__class__ = host_class(type(module))
+        own: Any = type(module)
+        module.__class__ = host_class(own)
         hook = RunAfter([])
         module.__dict__[_HOOK] = hook
         _put_first(module, hook)
@@ -157,7 +158,7 @@ def check_host(module: nn.Module) -> None:
     Raises:
         AWBError: It cannot.
     """
-    own = type(module)
+    own: Any = type(module)
     if hook_of(module) is not None:
         return
     try:

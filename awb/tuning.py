@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 from awb.attach import awb_blocks
-from awb.hosts import Hook
 from awb.classifier import find_head
 from awb.errors import AWBError
+from awb.hosts import Hook
 
 _FLAGS = "_awb_requires_grad"  # on a frozen model: each backbone parameter's former flag
 

@@ -14,7 +14,7 @@ _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 def unwrapped(module: nn.Module) -> nn.Module | None:
     """The module that a wrapper stands for; None if this is no wrapper."""
     if isinstance(module, _PARALLEL):
-        return module.module
+        return module.get_submodule("module")
     copies = module._modules.get("modules_to_save")
     if isinstance(copies, nn.ModuleDict):  # PEFT's ModulesToSaveWrapper: a copy that is trained, and the original
         names = [name for name in getattr(module, "active_adapters", ()) if name in copies]

@@ -104,7 +104,7 @@ def test_a_part_without_what_shows_its_grid_says_so() -> None:
     model = attached("test_vit", "all")
     tokens = model._pos_embed(model.patch_embed(torch.randn(1, 3, 160, 160)))
     model.blocks(tokens)
-    with pytest.raises(awb.AWBError, match=r"patch_embed\S*, which shows the grid of its tokens, has not run before it"):
+    with pytest.raises(awb.AWBError, match=r"patch_embed\S*, which shows the grid of its tokens, has not run"):
         model.blocks(tokens)
 
 
@@ -241,7 +241,7 @@ def test_a_class_put_over_a_site_afterwards_has_to_go_first(images: Tensor) -> N
     torch.nn.utils.parametrizations.weight_norm(model.layer4[0].conv2)
     model(images)
     awb.summary(model)
-    with pytest.raises(awb.AWBError, match="ParametrizedConv2d.*undo that first"):
+    with pytest.raises(awb.AWBError, match=r"ParametrizedConv2d.*undo that first"):
         awb.detach_awb(model)
 
 
