@@ -78,7 +78,9 @@ def _as_one_of(hints: tuple[Any, ...], value: object, where: str) -> Any:
             raise
         except MalformedError:
             continue
-    raise MalformedError(f"{where} is {_short(value)}, not {' or '.join(getattr(h, '__name__', str(h)) for h in hints)}")
+    raise MalformedError(
+        f"{where} is {_short(value)}, not {' or '.join(getattr(h, '__name__', str(h)) for h in hints)}"
+    )
 
 
 def _short(value: object) -> str:
