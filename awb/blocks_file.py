@@ -8,7 +8,6 @@ import json
 import math
 import os
 import re
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from awb.errors import AWBError
-from awb.files import write_whole
+from awb.files import require_file, write_whole
 from awb.fingerprint import SAMPLES
 from awb.from_json import MalformedError, UnknownFieldError, from_json
 from awb.plan import AttachmentPlan
@@ -101,7 +100,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     Raises:
         AWBError: It is not a blocks file, or one of a later version of awb.
     """
-    _check_is_file(path)
+    require_file(path)
     with _Reading(path) as file:
         metadata = file.metadata() or {}
         shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (no mapping)
@@ -143,17 +142,6 @@ def require_finite(key: str, tensor: Tensor) -> None:
     """
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor.detach()).all()):
         raise AWBError(f"{key} has values that are NaN or infinite")
-
-
-def _check_is_file(path: str | os.PathLike[str]) -> None:
-    """A FIFO would be waited for, and a device read for ever."""
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise AWBError(f"{path} cannot be read: {reason}") from error
-    if not stat.S_ISREG(mode):
-        raise AWBError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}, not a blocks file")
 
 
 class _Reading:
