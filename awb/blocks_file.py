@@ -8,7 +8,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -101,7 +102,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         AWBError: It is not a blocks file, or one of a later version of awb.
     """
     require_file(path)
-    with _Reading(path) as file:
+    with _open(path) as file:
         metadata = file.metadata() or {}
         shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (no mapping)
     found = metadata.get("format")
@@ -130,7 +131,7 @@ def read_tensors(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str
     Raises:
         AWBError: The file has changed or is damaged.
     """
-    with _Reading(path) as file:
+    with _open(path) as file:
         return {name: file.get_tensor(name) for name in names}
 
 
@@ -144,32 +145,16 @@ def require_finite(key: str, tensor: Tensor) -> None:
         raise AWBError(f"{key} has values that are NaN or infinite")
 
 
-class _Reading:
+@contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[Any]:
     """An open safetensors file, whose faults are `AWBError`s."""
+    from safetensors import SafetensorError, safe_open
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = path
-
-    def __enter__(self) -> Any:
-        from safetensors import safe_open
-
-        try:
-            self.file = safe_open(self.path, framework="pt")
-            return self.file.__enter__()
-        except BaseException as error:
-            self._translate(error)
-            raise
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        self.file.__exit__(kind, error, traceback)
-        if error is not None:
-            self._translate(error)
-
-    def _translate(self, error: BaseException) -> None:
-        from safetensors import SafetensorError
-
-        if isinstance(error, SafetensorError | OSError | UnicodeError | OverflowError):
-            raise AWBError(f"{self.path} is not a safetensors file ({error})") from error
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError, UnicodeError, OverflowError) as error:
+        raise AWBError(f"{path} is not a safetensors file ({error})") from error
 
 
 def _json(metadata: Mapping[str, str], name: str) -> object:

@@ -78,7 +78,7 @@ def test_a_changed_block_is_refused(change: Callable[[awb.AWB], None], tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's quantisation
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize_per_tensor")
 def test_a_quantised_block_is_refused(tmp_path: Path) -> None:
     @awb.register_attention("mixes by a linear layer")
     class Mixes(nn.Module):
