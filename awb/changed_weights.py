@@ -8,7 +8,7 @@ known wherever it has gone since, under another path, in a wrapper or in a modul
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -54,6 +54,20 @@ class KnownWeights:
             self.values[name] = fingerprint(loaded if assigned else loaded.to(tensor.dtype))
 
 
+class WeightChanges(NamedTuple):
+    """Names of weights outside the blocks.
+
+    Attributes:
+        changed: Parameters and statistics that are not what they were.
+        added: Those among them that were not there, such as an adapter's.
+        with_blocks: Those that came in a state dict together with blocks.
+    """
+
+    changed: list[str]
+    added: list[str]
+    with_blocks: list[str]
+
+
 def know_weights(model: nn.Module, blocks: list[AWB]) -> None:
     """Take the fingerprints of a model that blocks are about to be placed on; those taken for earlier ones stay."""
     present = [module for module in model.modules() if isinstance(module, AWB)]
@@ -82,35 +96,34 @@ def forget_weights(model: nn.Module) -> None:
             del hooks[key]
 
 
-def changed_weights(model: nn.Module) -> list[str]:
-    """Names of the parameters and statistics outside the blocks that are not what they were.
+def weight_changes(model: nn.Module) -> WeightChanges:
+    """Compare a model that has blocks with what it was.
 
     Where that is not known (the model was on meta, or pickled by an awb that took no fingerprints), parameters that
     require gradients count as changed.
     """
     blocks = [module for module in model.modules() if isinstance(module, AWB)]
     informed = any(hasattr(block, _KNOWN) for block in blocks)
-    by_name = _values(_hooks(model))
-    by_shape: dict[tuple[int, ...], list[Fingerprint]] = {}
+    hooks = _hooks(model)
+    by_name = _values(hooks)
+    by_shape: dict[tuple[int, ...], set[Fingerprint]] = {}
     for value in (v for block in blocks for hook in getattr(block, _KNOWN, ()) for v in hook.values.values()):
-        if value is not None and value not in by_shape.setdefault(value.shape, []):
-            by_shape[value.shape].append(value)
+        if value is not None:
+            by_shape.setdefault(value.shape, set()).add(value)
     changed = []
     for name, tensor in _weights(model):
         now = fingerprint(tensor)
         if not informed or now is None or by_name.get(name, now) is None:
             differs = tensor.requires_grad
         else:
-            candidates = [v for v in (by_name.get(name), *by_shape.get(now.shape, ())) if v is not None]
-            differs = not any(unchanged(value, now, frozen=not tensor.requires_grad) for value in candidates)
+            known = by_shape.get(now.shape, set())
+            frozen = not tensor.requires_grad
+            differs = now not in known and not any(unchanged(value, now, frozen) for value in known)
         if differs:
             changed.append(name)
-    return changed
-
-
-def loaded_with_blocks(model: nn.Module) -> list[str]:
-    """Names of the weights that came in a state dict together with blocks."""
-    return [_join(path, name) for path, hook in _hooks(model).items() for name in hook.with_blocks]
+    added = [name for name in changed if hooks and name not in by_name]
+    with_blocks = [_join(path, name) for path, hook in hooks.items() for name in hook.with_blocks]
+    return WeightChanges(changed, added, with_blocks)
 
 
 def _hooks(model: nn.Module) -> dict[str, KnownWeights]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from awb.attach import attached_blocks, attached_plan, awb_blocks, build_blocks, place_blocks
 from awb.block import AWB
 from awb.blocks_file import Header, SavedWeight, read_header, read_tensors, require_finite, write_blocks_file
-from awb.changed_weights import changed_weights, loaded_with_blocks
+from awb.changed_weights import weight_changes
 from awb.classifier import find_classifier, find_head
 from awb.errors import AWBError, did_you_mean, shortlist
 from awb.file_fits import (
@@ -75,18 +75,18 @@ def save_awb(
     blocks = attached_blocks(model)
     for block in blocks.values():
         check_as_planned(block)
-    changed = changed_weights(model)
+    changes = weight_changes(model)
     head = _head(model)
     if modules_to_save is None:
-        trained = [*changed, *loaded_with_blocks(model)]
+        trained = [*changes.changed, *changes.with_blocks]
         extra = {name: module for name, module in head.items() if any(_is_below(key, [name]) for key in trained)}
     else:
         extra = _named_modules(model, modules_to_save)
     accepted = [*extra, *(head if modules_to_save is not None and not extra else ())]
-    lost = [key for key in changed if not _is_below(key, accepted)]
+    lost = [key for key in changes.changed if not _is_below(key, accepted)]
     if lost and not allow_lost:
         raise AWBError(_would_be_lost(lost))
-    weights = weight_fingerprints(model, [*head.values(), *extra.values()])
+    weights = weight_fingerprints(model, [*head.values(), *extra.values()], changes.added)
     saved = [SavedWeight(k, v.shape, base64.b64encode(v.samples).decode()) for k, v in weights.items()]
     header = Header(attached_plan(model), tuple(extra), tuple(saved))
     write_blocks_file(path, header, _state_of({**blocks, **extra}))
@@ -171,6 +171,8 @@ def _blocks_for(
         check_same_plan(plan, attached_plan(model))
         return blocks, []
     check_unwrapped(model)
+    if len(plan.blocks) > len(list(model.modules())):
+        raise AWBError(f"the file's plan has {len(plan.blocks)} blocks, more than the model has modules")
     check_shapes(saved, {**planned_shapes(plan, saved), **_shapes(_state_of(extra))}, extra)
     with torch.random.fork_rng(devices=[]):  # every value is about to be overwritten
         new = build_blocks(model, fit_plan(plan, model, input_size, example_input))

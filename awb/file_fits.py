@@ -84,10 +84,12 @@ def planned_shapes(plan: AttachmentPlan, saved: Mapping[str, Shape]) -> dict[str
         AWBError: A block cannot be built, or two would be in one place.
     """
     shapes: dict[str, Shape] = {}
+    paths: set[str] = set()
     for block in plan.blocks:
         prefix = f"{block.path}."
-        if any(key.startswith(prefix) for key in shapes):
+        if prefix in paths:
             raise AWBError(f"the file's plan has two blocks at {block.path}")
+        paths.add(prefix)
         attention = _structure(block)
         if attention is None:
             shapes |= {key: shape for key, shape in saved.items() if key.startswith(prefix)}
@@ -162,16 +164,25 @@ def check_weights(saved: Iterable[SavedWeight], model: nn.Module) -> None:
         AWBError: A parameter of that backbone is not in this one.
     """
     saved = list(saved)
-    by_shape: dict[Shape, list[bytes]] = {}
-    for value in weight_fingerprints(model, ()).values():
-        by_shape.setdefault(value.shape, []).append(value.samples)
+    another = f"the file's blocks are of another network than this {type(model).__name__}"
+    parameters = len(list(model.parameters()))
+    if len(saved) > parameters:
+        raise AWBError(f"{another}: that has {len(saved)} parameters, and this {parameters}")
+    by_shape: dict[Shape, set[bytes]] = {}
+    for value in weight_fingerprints(model).values():
+        by_shape.setdefault(value.shape, set()).add(value.samples)
     absent = [weight for weight in saved if weight.shape not in by_shape]
     if absent:
         raise AWBError(
-            f"the file's blocks are of another network than this {type(model).__name__}: it has no parameter of the "
-            f"shape {absent[0].shape} of {absent[0].name} ({len(absent)} of {len(saved)} have no counterpart)"
+            f"{another}: this has no parameter of the shape {absent[0].shape} of {absent[0].name} "
+            f"({len(absent)} of {len(saved)} have no counterpart)"
         )
-    wrong = [w.name for w in saved if not any(same_values(w.values, samples) for samples in by_shape[w.shape])]
+    wrong = [
+        weight.name
+        for weight in saved
+        if weight.values not in by_shape[weight.shape]
+        and not any(same_values(weight.values, samples) for samples in by_shape[weight.shape])
+    ]
     if wrong:
         raise AWBError(
             f"this {type(model).__name__} has other weights than the backbone that the blocks were saved from "
@@ -180,14 +191,23 @@ def check_weights(saved: Iterable[SavedWeight], model: nn.Module) -> None:
         )
 
 
-def weight_fingerprints(model: nn.Module, without: Iterable[nn.Module]) -> dict[str, Fingerprint]:
-    """Fingerprints of the backbone's parameters: all but those of blocks, of the modules given and of positions."""
+def weight_fingerprints(
+    model: nn.Module, without: Iterable[nn.Module] = (), names: Iterable[str] = ()
+) -> dict[str, Fingerprint]:
+    """Fingerprints of the backbone's parameters: all but those of blocks, of positions and of what is given.
+
+    Args:
+        model: The model.
+        without: Modules to leave out, such as the head.
+        names: Parameters to leave out, such as an adapter's.
+    """
+    excluded = set(names)
     blocks = [module for module in model.modules() if isinstance(module, AWB)]
     left_out = {id(p) for module in (*blocks, *without) for p in module.parameters()}
     found = {
         name: fingerprint(parameter)
         for name, parameter in model.named_parameters()
-        if id(parameter) not in left_out and not _POSITIONS.search(name)
+        if id(parameter) not in left_out and name not in excluded and not _POSITIONS.search(name)
     }
     return {name: value for name, value in found.items() if value is not None}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -34,7 +35,7 @@ def from_json(kind: type[T], value: object, where: str) -> T:
     if not isinstance(value, Mapping):
         raise MalformedError(f"{where} is {_short(value)}, not an object with fields")
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    hints = get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     for name in value:
         if name not in fields:
             raise UnknownFieldError(f"{where} has a field {name!r}")
@@ -42,6 +43,11 @@ def from_json(kind: type[T], value: object, where: str) -> T:
         if name not in value and field.default is field.default_factory is dataclasses.MISSING:
             raise MalformedError(f"{where} lacks {name!r}")
     return kind(**{name: _as(hints[name], item, f"{where}.{name}") for name, item in value.items()})
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _as(hint: Any, value: object, where: str) -> Any:

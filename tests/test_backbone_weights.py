@@ -177,6 +177,14 @@ def test_values_are_cast_to_the_models_dtype_if_they_fit(tmp_path: Path) -> None
     assert before["state"].keys() == half.state_dict().keys()
 
 
+def test_an_adapter_that_its_own_library_saves(tmp_path: Path) -> None:
+    """Trained beside the blocks and lost by intent, it is no part of the backbone that the file knows."""
+    path = tmp_path / "blocks.safetensors"
+    model = with_lora(awb.attach_awb(backbone(), "last", input_size=SIZE))
+    awb.save_awb(model, path, allow_lost=True)
+    load(backbone(), path)
+
+
 def test_on_meta_nothing_can_be_loaded(tmp_path: Path) -> None:
     path = saved(tmp_path, backbone())
     without_fingerprint(path)

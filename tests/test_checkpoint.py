@@ -98,7 +98,7 @@ def refused(model: nn.Module, path: Path, message: str) -> None:
 def test_another_backbone_is_refused(path: Path) -> None:
     awb.save_awb(trained(), path)
     refused(torchvision.models.resnet18(weights=None), path, "holds blocks for a timm.ResNet; this model is a torchv")
-    refused(resnet("resnet18"), path, "are of another network than this ResNet: it has no parameter of the shape")
+    refused(resnet("resnet18"), path, "are of another network than this ResNet: this has no parameter of the shape")
 
 
 def test_other_blocks_are_refused(path: Path) -> None:
@@ -142,7 +142,14 @@ def test_files_of_others_are_refused(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("modules", "message"), [(["fcc"], "no module 'fcc'; did you mean 'fc'"), ("fc", "expected a list of module paths")]
+    ("modules", "message"),
+    [
+        (["fcc"], "no module 'fcc'; did you mean 'fc'"),
+        (["classifier"], r"no module 'classifier'; the classifier of this ResNet is \['fc'\]"),
+        (["head"], r"the classifier of this ResNet is \['fc'\]"),
+        ([""], "no module ''"),
+        ("fc", "expected a list of module paths"),
+    ],
 )
 def test_bad_modules_to_save(modules: Any, message: str, path: Path) -> None:
     with pytest.raises(awb.AWBError, match=message):

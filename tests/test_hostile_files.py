@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 import pickle
@@ -176,30 +177,41 @@ def replaced(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
     return tree
 
 
-@pytest.mark.parametrize("kind", ["maps", pytest.param("tokens", marks=pytest.mark.slow)])
-def test_any_field_of_the_plan_may_be_wrong(kind: str, request: pytest.FixtureRequest) -> None:
-    """Each field, each wrong value: refused, or of no effect on what the model answers."""
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [("maps", 5), ("tokens", 17), *(pytest.param(kind, 1, marks=pytest.mark.slow) for kind in ("maps", "tokens"))],
+)
+def test_any_field_of_the_plan_may_be_wrong(kind: str, step: int, request: pytest.FixtureRequest) -> None:
+    """Each field (or some), each wrong value: refused, or of no effect on what the model answers."""
     file: File = request.getfixturevalue(kind)
     loaded = 0
-    for path in fields(file.plan):
-        for value in WRONG:
-            file.path.write_bytes(file.with_plan(replaced(file.plan, path, value)))
-            model = backbone(file.name)
-            state = {key: v.clone() for key, v in model.state_dict().items()}
-            try:
-                awb.load_awb(model, file.path, input_size=SIZE)
-            except awb.AWBError:
-                assert all(torch.equal(v, state[key]) for key, v in model.state_dict().items()), (path, value)
-            else:
-                assert torch.equal(logits(model), file.expected), (path, value)
-                loaded += 1
-    assert loaded < 60
+    for path, value in list(itertools.product(fields(file.plan), WRONG))[::step]:
+        file.path.write_bytes(file.with_plan(replaced(file.plan, path, value)))
+        model = backbone(file.name)
+        state = {key: v.clone() for key, v in model.state_dict().items()}
+        try:
+            awb.load_awb(model, file.path, input_size=SIZE)
+        except awb.AWBError:
+            assert all(torch.equal(v, state[key]) for key, v in model.state_dict().items()), (path, value)
+        else:
+            assert torch.equal(logits(model), file.expected), (path, value)
+            loaded += 1
+    assert loaded < 60  # such as a stage's number, and values that were right
 
 
 def test_blocks_may_be_none_or_many(maps: File) -> None:
     block = maps.plan["blocks"][0]
     assert "unexpected" in maps.refusal(maps.with_plan({**maps.plan, "blocks": []}))
-    assert "two blocks at layer4.0.awb" in maps.refusal(maps.with_plan({**maps.plan, "blocks": [block] * 2000}))
+    assert "two blocks at layer4.0.awb" in maps.refusal(maps.with_plan({**maps.plan, "blocks": [block] * 20}))
+
+
+def test_enormous_numbers_of_blocks_weights_and_modules(maps: File) -> None:
+    block = maps.plan["blocks"][0]
+    many = [{**block, "home": f"layer{i}"} for i in range(10_000)]
+    assert "10000 blocks, more than" in maps.refusal(maps.with_plan({**maps.plan, "blocks": many}))
+    weights = [{"name": "conv1.weight", "shape": [5], "samples": "AAAA" * 4}] * 50_000
+    assert "another network" in maps.refusal(maps.with_metadata(backbone_weights=json.dumps(weights)))
+    maps.load(maps.with_metadata(modules_to_save=json.dumps(["fc"] * 100_000)))
 
 
 @pytest.mark.parametrize("order", [[0], [0, 0, 1, 2], list(range(1, 17)), list(range(17)), list(range(10**6))], ids=len)
@@ -349,14 +361,14 @@ def test_flipped_bits_in_the_header(maps: File) -> None:
     (length,) = struct.unpack("<Q", maps.bytes[:8])
     choose = random.Random(0)
     refusals = 0
-    for _ in range(60):
+    for _ in range(30):
         data = bytearray(maps.bytes)
         data[choose.randrange(8 + length)] ^= 1 << choose.randrange(8)
         try:
             maps.load(bytes(data))
         except awb.AWBError:
             refusals += 1
-    assert refusals > 30
+    assert refusals > 15
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
