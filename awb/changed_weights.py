@@ -121,7 +121,7 @@ def weight_changes(model: nn.Module) -> WeightChanges:
             differs = now not in known and not any(unchanged(value, now, frozen) for value in known)
         if differs:
             changed.append(name)
-    added = [name for name in changed if hooks and name not in by_name]
+    added = [name for name in changed if "" in hooks and name not in by_name]
     with_blocks = [_join(path, name) for path, hook in hooks.items() for name in hook.with_blocks]
     return WeightChanges(changed, added, with_blocks)
 

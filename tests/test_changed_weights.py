@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import awb
+from awb.changed_weights import weight_changes
 from tests.helpers import assert_same, perturb, snapshot
 
 SIZE = 64
@@ -335,6 +336,17 @@ def test_where_no_value_is_known_what_requires_gradients_counts(frozen: bool, pa
     else:
         with pytest.raises(awb.AWBError, match="allow_lost"):
             awb.save_awb(model, path)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_body_cut_out_of_the_model_is_known_by_its_values(trained: bool, images: Tensor) -> None:
+    model = attached()
+    if trained:
+        train(model, images)
+    body = nn.Sequential(*list(model.children())[:-1], nn.Flatten(), nn.Linear(96, 3))
+    changed = weight_changes(body).changed
+    assert {"10.weight", "10.bias"} <= set(changed)  # the new head
+    assert trained == (len(changed) > 2)
 
 
 def test_detaching_leaves_no_note() -> None:

@@ -5,84 +5,20 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-import os
-import pickle
-import random
 import resource
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors import safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 import awb
-from tests.helpers import assert_same, perturb, snapshot
-
-SIZE = 64
-IMAGES = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
-
-
-def backbone(name: str) -> nn.Module:
-    torch.manual_seed(7)
-    size = {"img_size": SIZE} if name == "test_vit" else {}
-    return timm.create_model(name, pretrained=False, num_classes=5, **size).eval()
-
-
-def logits(model: nn.Module) -> Tensor:
-    with torch.no_grad():
-        result: Tensor = model(IMAGES)
-    return result
-
-
-class File:
-    """A right file in parts, to be put together wrongly."""
-
-    def __init__(self, path: Path, name: str = "test_resnet", **kwargs: Any) -> None:
-        self.path, self.name = path, name
-        model = awb.attach_awb(backbone(name), "last", input_size=SIZE, **kwargs)
-        perturb(model)
-        awb.save_awb(model, path, modules_to_save=["fc"] if name == "test_resnet" else ())
-        self.expected = logits(model)
-        self.tensors = {key: t.clone() for key, t in load_file(path).items()}  # they lie in the file, to be overwritten
-        with safe_open(path, "pt") as file:
-            self.metadata: dict[str, str] = file.metadata()
-        self.bytes = path.read_bytes()
-
-    @property
-    def plan(self) -> dict[str, Any]:
-        plan: dict[str, Any] = json.loads(self.metadata["plan"])
-        return plan
-
-    def load(self, data: bytes | None = None) -> nn.Module:
-        if data is not None:
-            self.path.write_bytes(data)
-        return awb.load_awb(backbone(self.name), self.path, input_size=SIZE)
-
-    def refusal(self, data: bytes | None = None) -> str:
-        """The message with which a file is refused; the model is then as it was."""
-        if data is not None:
-            self.path.write_bytes(data)
-        model = backbone(self.name)
-        before = snapshot(model)
-        with pytest.raises(awb.AWBError) as caught:
-            awb.load_awb(model, self.path, input_size=SIZE)
-        assert_same(before, snapshot(model))
-        return str(caught.value)
-
-    def with_metadata(self, **changes: str | None) -> bytes:
-        merged: dict[str, str | None] = {**self.metadata, **changes}
-        return save(self.tensors, {key: value for key, value in merged.items() if value is not None})
-
-    def with_plan(self, plan: Any) -> bytes:
-        return self.with_metadata(plan=json.dumps(plan))
+from tests.damaged import SIZE, File, backbone, logits
 
 
 @pytest.fixture(scope="module")
@@ -207,11 +143,11 @@ def test_blocks_may_be_none_or_many(maps: File) -> None:
 
 def test_enormous_numbers_of_blocks_weights_and_modules(maps: File) -> None:
     block = maps.plan["blocks"][0]
-    many = [{**block, "home": f"layer{i}"} for i in range(10_000)]
-    assert "10000 blocks, more than" in maps.refusal(maps.with_plan({**maps.plan, "blocks": many}))
-    weights = [{"name": "conv1.weight", "shape": [5], "samples": "AAAA" * 4}] * 50_000
+    many = [{**block, "home": f"layer{i}"} for i in range(1_000)]
+    assert "1000 blocks, more than" in maps.refusal(maps.with_plan({**maps.plan, "blocks": many}))
+    weights = [{"name": "conv1.weight", "shape": [5], "samples": "AAAA" * 4}] * 5_000
     assert "another network" in maps.refusal(maps.with_metadata(backbone_weights=json.dumps(weights)))
-    maps.load(maps.with_metadata(modules_to_save=json.dumps(["fc"] * 100_000)))
+    maps.load(maps.with_metadata(modules_to_save=json.dumps(["fc"] * 10_000)))
 
 
 @pytest.mark.parametrize("order", [[0], [0, 0, 1, 2], list(range(1, 17)), list(range(17)), list(range(10**6))], ids=len)
@@ -317,60 +253,6 @@ def test_another_floating_point_dtype_is_cast(dtype: torch.dtype, maps: File) ->
     assert all(torch.equal(state[key], tensor.to(state[key].dtype)) for key, tensor in tensors.items())
 
 
-# --- bytes and paths ------------------------------------------------------------------------------------------------
-
-
-def with_header(header: bytes | str, length: int | None = None, rest: bytes = b"") -> bytes:
-    header = header.encode() if isinstance(header, str) else header
-    return struct.pack("<Q", len(header) if length is None else length) + header + rest
-
-
-RAW = {
-    "nothing": b"",
-    "seven bytes": b"\0" * 7,
-    "zeros": b"\0" * 4096,
-    "text": b"hello, this is no safetensors file",
-    "pickle": pickle.dumps({"fc.weight": [1.0]}),
-    "longest header": with_header("{}", length=2**64 - 1),
-    "header of 100 MB": with_header("{}", length=10**8),
-    "header longer than the file": with_header("{", length=99_999_999),
-    "deep header": with_header("[" * 200_000),
-    "header not UTF-8": with_header(b"\xff\xfe\xfd\xfc"),
-    "header a list": with_header("[]"),
-    "numbers in the metadata": with_header('{"__metadata__": {"format": 3}}'),
-    "a terabyte promised": with_header('{"x":{"dtype":"F32","shape":[250000000000],"data_offsets":[0,1000000000000]}}'),
-    "an overflowing shape": with_header('{"x":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}'),
-    "a negative shape": with_header('{"x":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', rest=b"abcd"),
-    "no dtype that there is": with_header('{"x":{"dtype":"F3","shape":[1],"data_offsets":[0,4]}}', rest=b"abcd"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", RAW)
-def test_what_is_no_safetensors_file(name: str, maps: File) -> None:
-    assert maps.refusal(RAW[name])
-
-
-def test_truncated_files(maps: File) -> None:
-    for length in (1, 8, 9, 100, len(maps.bytes) // 2, len(maps.bytes) - 1):
-        assert maps.refusal(maps.bytes[:length])
-    assert maps.refusal(maps.bytes + b"\0")
-
-
-def test_flipped_bits_in_the_header(maps: File) -> None:
-    """Most are refused; some change a name that nothing depends on, or a value of the plan to another right one."""
-    (length,) = struct.unpack("<Q", maps.bytes[:8])
-    choose = random.Random(0)
-    refusals = 0
-    for _ in range(30):
-        data = bytearray(maps.bytes)
-        data[choose.randrange(8 + length)] ^= 1 << choose.randrange(8)
-        try:
-            maps.load(bytes(data))
-        except awb.AWBError:
-            refusals += 1
-    assert refusals > 15
-
-
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 JSON = st.recursive(SCALARS, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=5), x, max_size=3))
 
@@ -384,21 +266,3 @@ def test_any_json_at_all(junk: Any, name: str, maps: File) -> None:
         assert torch.equal(logits(maps.load()), maps.expected)
     else:
         assert maps.refusal()
-
-
-def test_paths_that_are_no_files(tmp_path: Path, maps: File) -> None:
-    pipe, dangling, loop = tmp_path / "pipe", tmp_path / "dangling", tmp_path / "loop"
-    os.mkfifo(pipe)
-    dangling.symlink_to(tmp_path / "nothing")
-    loop.symlink_to(loop)
-    places = [tmp_path, pipe, dangling, loop, "/dev/null", "/dev/zero", tmp_path / "none", "", "a\0b", "x" * 5000]
-    for place in places:
-        with pytest.raises(awb.AWBError) as caught:
-            awb.load_awb(backbone("test_resnet"), place)
-        assert str(caught.value)
-
-
-@pytest.mark.parametrize("wrong", [3, None, b"x", ["a"]])
-def test_paths_that_are_no_paths(wrong: Any) -> None:
-    with pytest.raises(awb.AWBError, match="path"):
-        awb.load_awb(backbone("test_resnet"), wrong)
