@@ -90,9 +90,7 @@ def write_blocks_file(path: str | os.PathLike[str], header: Header, tensors: Map
         "backbone_weights": json.dumps(weights, separators=(",", ":")),
         "versions": json.dumps(_versions()),
     }
-    # a clone each: safetensors refuses tensors that share storage
-    plain = {key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()}
-    write_whole(path, save(plain, metadata))
+    write_whole(path, save(_apart(tensors), metadata))
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
@@ -143,6 +141,17 @@ def require_finite(key: str, tensor: Tensor) -> None:
     """
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor.detach()).all()):
         raise AWBError(f"{key} has values that are NaN or infinite")
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, each in a storage of its own: safetensors refuses those that share one."""
+    apart, storages = {}, set()
+    for key, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        storage = plain.untyped_storage().data_ptr()
+        apart[key] = plain.clone() if storage in storages else plain
+        storages.add(storage)
+    return apart
 
 
 @contextmanager

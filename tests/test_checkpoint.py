@@ -168,6 +168,14 @@ def test_modules_to_save_must_be_paths(wrong: Any, path: Path) -> None:
         awb.save_awb(trained(), path, modules_to_save=wrong)
 
 
+def test_modules_that_share_weights_are_both_saved(images: Tensor, path: Path) -> None:
+    model = trained()
+    model.layer1.tied = model.fc
+    awb.save_awb(model, path, modules_to_save=["fc", "layer1"])
+    saved = load_file(path)
+    assert torch.equal(saved["fc.weight"], saved["layer1.tied.weight"])
+
+
 def test_token_models_with_a_spelled_out_stage_reload(path: Path) -> None:
     def tokens_only() -> nn.Module:
         torch.manual_seed(5)
