@@ -26,7 +26,9 @@ from awb.file_fits import (
     weight_fingerprints,
 )
 from awb.plan import AttachmentPlan, backbone_name, check_unwrapped
+from awb.relocate import present_plan
 from awb.stages.inputs import Size
+from awb.wrappers import innermost
 
 _CLASSIFIER_NAMES = ("fc", "classifier", "head", "heads", "last_linear")
 
@@ -54,7 +56,7 @@ def save_awb(
     existing file is replaced in one step, and stays as it was if anything fails.
 
     Args:
-        model: The model that `attach_awb` was called on.
+        model: The model that `attach_awb` was called on, or one that holds it or a part of it.
         path: File to write.
         modules_to_save: Paths of further modules to take along (`["neck", "fc"]`). By default the head, if it was
             trained; `()` for the blocks only, which says that a trained head is not wanted.
@@ -71,8 +73,8 @@ def save_awb(
         >>> path = os.path.join(tempfile.mkdtemp(), "blocks.safetensors")
         >>> awb.save_awb(model, path)
     """
-    model = _model_of_paths(model)
-    blocks = attached_blocks(model)
+    plan = attached_plan(model)
+    model, blocks = _model_of_paths(model)
     for block in blocks.values():
         check_as_planned(block)
     changes = weight_changes(model)
@@ -88,7 +90,7 @@ def save_awb(
         raise AWBError(_would_be_lost(lost))
     weights = weight_fingerprints(model, [*head.values(), *extra.values()], changes.added)
     saved = [SavedWeight(k, v.shape, base64.b64encode(v.samples).decode()) for k, v in weights.items()]
-    header = Header(attached_plan(model), tuple(extra), tuple(saved))
+    header = Header(plan, tuple(extra), tuple(saved))
     write_blocks_file(path, header, _state_of({**blocks, **extra}))
 
 
@@ -121,7 +123,7 @@ def load_awb(
         AWBError: The file is not one of `save_awb`'s, or does not fit; the message lists what does not.
     """
     header = read_header(path)
-    root = _model_of_paths(model)
+    root, present = _model_of_paths(model)
     if header.plan.backbone != backbone_name(root):
         raise AWBError(f"{path} holds blocks for a {header.plan.backbone}; this model is a {backbone_name(root)}")
     left_out = _left_out(header, without)
@@ -134,8 +136,12 @@ def load_awb(
         for key, shape in header.shapes.items()
         if not _is_below(key, left_out) or _is_below(key, [*blocks_at, *extra])
     }
-    blocks, new = _blocks_for(root, header.plan, saved, extra, input_size, example_input)
-    targets = _state_of({**blocks, **extra})
+    if present:
+        check_same_plan(header.plan, attached_plan(model))
+        new = []
+    else:
+        new = _new_blocks(root, header.plan, saved, extra, input_size, example_input)
+    targets = _state_of({**present, **{block.planned.path: block for block in new}, **extra})
     check_shapes(saved, _shapes(targets), extra)
     values = _cast(read_tensors(path, targets), targets)
     place_blocks(root, new)
@@ -145,42 +151,34 @@ def load_awb(
     return model
 
 
-def _model_of_paths(model: nn.Module) -> nn.Module:
-    """The model that the paths in a file refer to.
-
-    Raises:
-        AWBError: The blocks were attached to a model inside this one.
-    """
-    blocks = awb_blocks(model)
-    if blocks and set(blocks) != {block.path for block in attached_plan(model).blocks}:
-        raise AWBError(f"{type(model).__name__} holds blocks of a model inside it: save from the model attached to")
-    return model
+def _model_of_paths(model: nn.Module) -> tuple[nn.Module, dict[str, AWB]]:
+    """The model that the paths in a file refer to, and its blocks by their path there."""
+    if not awb_blocks(model):
+        return model, {}
+    root, blocks, _ = present_plan(model)
+    return root, blocks
 
 
-def _blocks_for(
+def _new_blocks(
     model: nn.Module,
     plan: AttachmentPlan,
     saved: Mapping[str, tuple[int, ...]],
     extra: Mapping[str, nn.Module],
     input_size: Size | None,
     example_input: Any,
-) -> tuple[dict[str, AWB], list[AWB]]:
-    """The model's blocks by their path, or new ones by a file's plan; and those that are still to be placed."""
-    if awb_blocks(model):
-        blocks = attached_blocks(model)
-        check_same_plan(plan, attached_plan(model))
-        return blocks, []
+) -> list[AWB]:
+    """Blocks by a file's plan, which are still to be placed."""
     check_unwrapped(model)
     if len(plan.blocks) > len(list(model.modules())):
         raise AWBError(f"the file's plan has {len(plan.blocks)} blocks, more than the model has modules")
     check_shapes(saved, {**planned_shapes(plan, saved), **_shapes(_state_of(extra))}, extra)
     with torch.random.fork_rng(devices=[]):  # every value is about to be overwritten
-        new = build_blocks(model, fit_plan(plan, model, input_size, example_input))
-    return {block.planned.path: block for block in new}, new
+        return build_blocks(model, fit_plan(plan, model, input_size, example_input))
 
 
 def _state_of(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    return {f"{name}.{key}": t for name, module in modules.items() for key, t in module.state_dict().items()}
+    """State dicts of modules by their path, of the module inside where one is wrapped."""
+    return {f"{name}.{key}": t for name, module in modules.items() for key, t in innermost(module).state_dict().items()}
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -211,7 +209,7 @@ def _head(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _named_modules(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
-    known = {path: module for path, module in model.named_modules() if path}
+    known = {path: module for path, module in model.named_modules(remove_duplicate=False) if path}
     return {name: known[name] for name in _as_paths("modules_to_save", names, known, _classifier_hint(model))}
 
 

@@ -176,6 +176,19 @@ def test_modules_that_share_weights_are_both_saved(images: Tensor, path: Path) -
     assert torch.equal(saved["fc.weight"], saved["layer1.tied.weight"])
 
 
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile, nn.Sequential])
+def test_a_wrapper_saves_and_loads_what_the_model_inside_does(wrap: Any, images: Tensor, path: Path) -> None:
+    model = trained()
+    with torch.no_grad():
+        model.fc.weight.normal_()
+    awb.save_awb(wrap(model), path)
+    assert load_file(path).keys() == awb.awb_state_dict(model).keys() | {"fc.weight", "fc.bias"}
+    assert torch.equal(awb.load_awb(resnet(), path)(images), model(images))
+    other = trained()
+    awb.load_awb(wrap(other), path)
+    assert torch.equal(other(images), model(images))
+
+
 def test_token_models_with_a_spelled_out_stage_reload(path: Path) -> None:
     def tokens_only() -> nn.Module:
         torch.manual_seed(5)
