@@ -148,6 +148,8 @@ def load_awb(
     with torch.no_grad():
         for key, target in targets.items():
             target.copy_(values[key])
+    for block in present.values():
+        block.unset = False  # whatever it was made without, it has values now
     return model
 
 

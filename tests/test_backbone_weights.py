@@ -192,3 +192,19 @@ def test_on_meta_nothing_can_be_loaded(tmp_path: Path) -> None:
         model = timm.create_model("test_resnet", num_classes=5)
     with pytest.raises(awb.AWBError, match="on meta"):
         load(model, path)
+
+
+def test_blocks_made_on_meta_have_values_once_loaded(tmp_path: Path) -> None:
+    path = saved(tmp_path, backbone())
+    with torch.device("meta"):
+        model = awb.attach_awb(timm.create_model("test_resnet", num_classes=5), "last", input_size=SIZE)
+    for module in model.modules():  # as a framework does that sets tensors one by one
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    empty = torch.empty_like(tensor, device="cpu")
+                    tensors[name] = nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty
+    model.load_state_dict(backbone().state_dict(), strict=False)
+    load(model.eval(), path)
+    images = torch.randn(1, 3, SIZE, SIZE)
+    assert torch.equal(model(images), load(backbone(), path)(images))
