@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from awb.block import AWB
+from awb.changed_weights import forget_weights, know_weights
 from awb.context import switched_off
 from awb.errors import AWBError, LostBlockError, require_module
 from awb.guard import add_guards, check_guards, forget_lost, guard_of, remove_guards
@@ -116,6 +117,7 @@ def place_blocks(model: nn.Module, blocks: list[AWB]) -> None:
         AWBError: Nothing can run after a module; the model is then as it was.
     """
     _check_hosts(model, blocks)
+    know_weights(model, blocks)
     for block in blocks:
         planned = block.planned
         home = model.get_submodule(planned.home)
@@ -160,6 +162,7 @@ def detach_awb(model: nn.Module) -> nn.Module:
             if name in names and any(isinstance(m, AWB) for m in child.modules()):
                 delattr(module, name)
     remove_guards(model)
+    forget_weights(model)
     return model
 
 

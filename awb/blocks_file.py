@@ -1,0 +1,227 @@
+"""The blocks file: the blocks' tensors in safetensors, and in the metadata the plan and what belongs to it."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from awb.errors import AWBError
+from awb.files import require_file, write_whole
+from awb.fingerprint import SAMPLES
+from awb.from_json import MalformedError, UnknownFieldError, from_json
+from awb.plan import AttachmentPlan
+from awb.planned import PlannedBlock
+
+_FORMAT = "awb-1"
+_LONGEST = 2**24  # characters of a metadata entry: an order of tokens, the longest thing in a plan, takes 6 a token
+
+
+@dataclass(frozen=True)
+class SavedWeight:
+    """A parameter of the backbone that the blocks were saved from: its name, shape and some of its values.
+
+    Attributes:
+        name: Its name, for messages; elsewhere it may have another.
+        shape: Its shape.
+        samples: The values in base64.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    samples: str
+
+    @property
+    def values(self) -> bytes:
+        """The samples as `Fingerprint` has them."""
+        return base64.b64decode(self.samples, validate=True)
+
+
+@dataclass(frozen=True)
+class Header:
+    """All of a blocks file but the tensors.
+
+    Attributes:
+        plan: The plan by which the blocks were attached.
+        modules: Paths of the further modules in the file.
+        weights: The backbone that the blocks were saved from; empty in files that do not say.
+        shapes: Shape of each tensor in the file.
+    """
+
+    plan: AttachmentPlan
+    modules: tuple[str, ...]
+    weights: tuple[SavedWeight, ...] = ()
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def write_blocks_file(path: str | os.PathLike[str], header: Header, tensors: Mapping[str, Tensor]) -> None:
+    """Write a blocks file, whole.
+
+    Raises:
+        AWBError: An option of the attention kind cannot be written as JSON, a value is NaN or infinite, or the
+            system refuses.
+    """
+    from safetensors.torch import save
+
+    try:
+        plan = json.dumps(dataclasses.asdict(header.plan))
+    except TypeError as error:
+        raise AWBError(f"an option of the attention kind cannot be written as JSON: {error}") from error
+    for key, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or tensor.is_meta or tensor.is_quantized or tensor.is_complex():
+            raise AWBError(f"{key} is no tensor of plain numbers, and cannot be saved")
+        require_finite(key, tensor)
+    weights = [dataclasses.asdict(weight) for weight in header.weights]
+    metadata = {
+        "format": _FORMAT,
+        "plan": plan,
+        "modules_to_save": json.dumps(header.modules),
+        "backbone_weights": json.dumps(weights, separators=(",", ":")),
+        "versions": json.dumps(_versions()),
+    }
+    write_whole(path, save(_apart(tensors), metadata))
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """Read all but the tensors, and check it.
+
+    Raises:
+        AWBError: It is not a blocks file, or one of a later version of awb.
+    """
+    require_file(path)
+    with _open(path) as file:
+        metadata = file.metadata() or {}
+        shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (no mapping)
+    found = metadata.get("format")
+    if found != _FORMAT:
+        newer = isinstance(found, str) and re.fullmatch(r"awb-\d{1,9}", found) and int(found[4:]) > int(_FORMAT[4:])
+        if newer:
+            raise AWBError(f"{path} was written by a later version of awb{_by(metadata)}: its format is {found}")
+        raise AWBError(f"{path} was not written by save_awb (format {found!r}, not {_FORMAT!r})")
+    try:
+        plan = from_json(AttachmentPlan, _json(metadata, "plan"), "plan")
+        for i, block in enumerate(plan.blocks):
+            _check_values(block, f"plan.blocks[{i}]")
+        modules = _as_names(_json(metadata, "modules_to_save"))
+        weights = _as_weights(_json(metadata, "backbone_weights")) if "backbone_weights" in metadata else ()
+    except UnknownFieldError as error:
+        later = f"was written by a later version of awb{_by(metadata)}"
+        raise AWBError(f"{path} {later}, or damaged: {error} that this version does not know") from error
+    except MalformedError as error:
+        raise AWBError(f"{path} is damaged, or no file of save_awb: {error}") from error
+    return Header(plan, modules, weights, shapes)
+
+
+def read_tensors(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, Tensor]:
+    """Read some of the tensors; their shapes are known, so that what this takes is known too.
+
+    Raises:
+        AWBError: The file has changed or is damaged.
+    """
+    with _open(path) as file:
+        return {name: file.get_tensor(name) for name in names}
+
+
+def require_finite(key: str, tensor: Tensor) -> None:
+    """Refuse NaN and infinite values.
+
+    Raises:
+        AWBError: There is one.
+    """
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor.detach()).all()):
+        raise AWBError(f"{key} has values that are NaN or infinite")
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, each in a storage of its own: safetensors refuses those that share one."""
+    apart, storages = {}, set()
+    for key, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        storage = plain.untyped_storage().data_ptr()
+        apart[key] = plain.clone() if storage in storages else plain
+        storages.add(storage)
+    return apart
+
+
+@contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """An open safetensors file, whose faults are `AWBError`s."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError, UnicodeError, OverflowError) as error:
+        raise AWBError(f"{path} is not a safetensors file ({error})") from error
+
+
+def _json(metadata: Mapping[str, str], name: str) -> object:
+    text = metadata.get(name)
+    if text is None:
+        raise MalformedError(f"it has no {name!r}")
+    if len(text) > _LONGEST:
+        raise MalformedError(f"its {name!r} has {len(text):,} characters")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"its {name!r} is no JSON ({error})") from error
+
+
+def _check_values(block: PlannedBlock, where: str) -> None:
+    """What the type hints do not say."""
+    site = block.site
+    positions = math.prod(site.grid)
+    if min(*site.grid, site.channels, block.reduction) < 1 or site.num_prefix_tokens < 0:
+        raise MalformedError(f"{where} has a size below 1")
+    if site.order and (len(site.order) != positions or sorted(site.order) != list(range(positions))):
+        raise MalformedError(f"{where}.site.order is no order of {site.grid[0]}×{site.grid[1]} tokens")
+
+
+def _as_names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise MalformedError("its 'modules_to_save' is no list of paths")
+    return tuple(value)
+
+
+def _as_weights(value: object) -> tuple[SavedWeight, ...]:
+    if not isinstance(value, list):
+        raise MalformedError("its 'backbone_weights' is no list")
+    weights = tuple(from_json(SavedWeight, item, f"backbone_weights[{i}]") for i, item in enumerate(value))
+    for weight in weights:
+        try:
+            size = len(weight.values)
+        except ValueError as error:
+            raise MalformedError(f"the samples of {weight.name!r} are damaged ({error})") from error
+        if size % 4 or size > 4 * SAMPLES:
+            raise MalformedError(f"the samples of {weight.name!r} are damaged")
+    return weights
+
+
+def _by(metadata: Mapping[str, str]) -> str:
+    """Which version wrote the file, and which reads it."""
+    try:
+        wrote = json.loads(metadata["versions"])["awb"]
+    except (KeyError, ValueError, TypeError, RecursionError):
+        return ""
+    return f" ({str(wrote)[:20]}; this is {_versions()['awb']})"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("awb", "torch", "torchvision", "timm"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # awb run from a checkout, or a backbone without timm
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,169 @@
+"""Which weights outside the blocks have changed since the blocks were attached, and would be lost with a blocks file.
+
+Fingerprints of all weights are taken at attaching, and again of what `load_state_dict` brings. They sit in hooks on
+loading, on the modules that hold blocks, so that copies and pickles keep them; and the blocks know them all: a value is
+known wherever it has gone since, under another path, in a wrapper or in a module that replaced another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from awb.block import AWB
+from awb.fingerprint import Fingerprint, fingerprint, unchanged
+
+_KNOWN = "known_weights"  # a block's attribute: the hooks of the model that it was attached to
+
+
+class KnownWeights:
+    """Pre-hook of `load_state_dict` on a module that holds blocks: what the weights below it were at first.
+
+    A state dict without the blocks' keys brings a backbone to start from. One with them is a checkpoint of the model
+    itself: what was trained before it is loaded (the best epoch, an average) counts as trained after it, and a head
+    in it belongs to the blocks.
+
+    Attributes:
+        values: Fingerprints by path below the module, left to a hook further down where there is one; None where
+            values cannot be read (on meta).
+        with_blocks: Paths of what was loaded together with blocks.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, Fingerprint | None] = {}
+        self.with_blocks: set[str] = set()
+
+    def __call__(
+        self, module: nn.Module, state_dict: Mapping[str, Any], prefix: str, local_metadata: Mapping[str, Any], *_: Any
+    ) -> None:
+        blocks = tuple(f"{prefix}{path}." for path, block in module.named_modules() if isinstance(block, AWB))
+        is_checkpoint = any(key.startswith(blocks) for key in state_dict)
+        assigned = local_metadata.get("assign_to_params_buffers", False)
+        inner = tuple(f"{path}." for path in _hooks(module) if path)
+        for name, tensor in _weights(module):
+            loaded = state_dict.get(prefix + name)
+            if not isinstance(loaded, Tensor) or loaded.shape != tensor.shape or name.startswith(inner):
+                continue
+            if is_checkpoint:
+                self.with_blocks.add(name)
+                before, now = self.values.get(name), fingerprint(tensor)
+                if before is not None and now is not None and not unchanged(before, now, frozen=False):
+                    continue
+            self.values[name] = fingerprint(loaded if assigned else loaded.to(tensor.dtype))
+
+
+class WeightChanges(NamedTuple):
+    """Names of weights outside the blocks.
+
+    Attributes:
+        changed: Parameters and statistics that are not what they were.
+        added: Those among them that were not there, such as an adapter's.
+        with_blocks: Those that came in a state dict together with blocks.
+    """
+
+    changed: list[str]
+    added: list[str]
+    with_blocks: list[str]
+
+
+def know_weights(model: nn.Module, blocks: list[AWB]) -> None:
+    """Take the fingerprints of a model that blocks are about to be placed on; those taken for earlier ones stay."""
+    present = [module for module in model.modules() if isinstance(module, AWB)]
+    hooks = _hooks(model)
+    known = _values(hooks)
+    paths = {"", *(path for block in blocks for path in _prefixes(block.planned.home))}
+    added = {path: KnownWeights() for path in paths if path not in hooks}
+    hooks |= added
+    for name, tensor in _weights(model):
+        if name not in known:
+            owner = next(path for path in reversed(["", *_prefixes(name)]) if path in hooks)
+            hooks[owner].values[name[len(owner) + 1 :] if owner else name] = fingerprint(tensor)
+    for path, hook in added.items():
+        model.get_submodule(path).register_load_state_dict_pre_hook(hook)
+    everything = {id(hook): hook for block in present for hook in getattr(block, _KNOWN, ())}
+    everything |= {id(hook): hook for hook in hooks.values()}
+    for block in (*present, *blocks):
+        setattr(block, _KNOWN, list(everything.values()))
+
+
+def forget_weights(model: nn.Module) -> None:
+    """Undo `know_weights` on a model that loses its blocks."""
+    for path in _hooks(model):
+        hooks = model.get_submodule(path)._load_state_dict_pre_hooks
+        for key in [key for key, hook in hooks.items() if isinstance(_unwrapped(hook), KnownWeights)]:
+            del hooks[key]
+
+
+def weight_changes(model: nn.Module) -> WeightChanges:
+    """Compare a model that has blocks with what it was.
+
+    Where that is not known (the model was on meta, or pickled by an awb that took no fingerprints), parameters that
+    require gradients count as changed.
+    """
+    blocks = [module for module in model.modules() if isinstance(module, AWB)]
+    informed = any(hasattr(block, _KNOWN) for block in blocks)
+    hooks = _hooks(model)
+    by_name = _values(hooks)
+    by_shape: dict[tuple[int, ...], set[Fingerprint]] = {}
+    for value in (v for block in blocks for hook in getattr(block, _KNOWN, ()) for v in hook.values.values()):
+        if value is not None:
+            by_shape.setdefault(value.shape, set()).add(value)
+    changed = []
+    for name, tensor in _weights(model):
+        now = fingerprint(tensor)
+        if not informed or now is None or by_name.get(name, now) is None:
+            differs = tensor.requires_grad
+        else:
+            known = by_shape.get(now.shape, set())
+            frozen = not tensor.requires_grad
+            differs = now not in known and not any(unchanged(value, now, frozen) for value in known)
+        if differs:
+            changed.append(name)
+    added = [name for name in changed if "" in hooks and name not in by_name]
+    with_blocks = [_join(path, name) for path, hook in hooks.items() for name in hook.with_blocks]
+    return WeightChanges(changed, added, with_blocks)
+
+
+def _hooks(model: nn.Module) -> dict[str, KnownWeights]:
+    """The hooks in a model by the path of their module."""
+    found = {}
+    for path, module in model.named_modules():
+        for hook in map(_unwrapped, module._load_state_dict_pre_hooks.values()):
+            if isinstance(hook, KnownWeights):
+                found[path] = hook
+    return found
+
+
+def _unwrapped(hook: Any) -> Any:
+    return getattr(hook, "hook", hook)  # torch wraps what it is given
+
+
+def _values(hooks: Mapping[str, KnownWeights]) -> dict[str, Fingerprint | None]:
+    return {_join(path, name): value for path, hook in hooks.items() for name, value in hook.values.items()}
+
+
+def _weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and saved statistics outside the blocks, each once; counters are none."""
+    inside = {id(m) for block in model.modules() if isinstance(block, AWB) for m in block.modules()}
+    seen: set[int] = set()
+    for path, module in model.named_modules():
+        if id(module) in inside:
+            continue
+        saved = {n: b for n, b in module._buffers.items() if n not in module._non_persistent_buffers_set}
+        for name, tensor in {**module._parameters, **saved}.items():
+            counts = name in module._parameters or (tensor is not None and tensor.is_floating_point())
+            if tensor is not None and counts and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield _join(path, name), tensor
+
+
+def _prefixes(path: str) -> list[str]:
+    """`a`, `a.b` and `a.b.c` for `a.b.c`."""
+    parts = path.split(".") if path else []
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
