@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from awb.attach import attached_blocks
+from awb.changed_weights import forget_weights
 from awb.errors import AWBError
 from awb.guard import remove_guards
 from awb.hosts import After, RunBlock, hook_of, is_baked, remove_steps, require_removable, steps_in
@@ -98,6 +99,7 @@ def bake(model: nn.Module) -> nn.Module:
             if id(child) in replaced and not isinstance(module, Baked):
                 module._modules[name] = replaced[id(child)]
     remove_guards(model)
+    forget_weights(model)
     return model
 
 

@@ -40,7 +40,8 @@ def test_outputs_are_equal_to_the_bit_and_no_hook_is_left(name: str, stages: Any
     assert torch.equal(baked(images), expected)
     for found, wanted in zip(_tensors(baked.forward_features(images)), _tensors(features), strict=True):
         assert torch.equal(found, wanted)
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in baked.modules())
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_load_state_dict_pre_hooks", "_state_dict_hooks")
+    assert not any(getattr(m, name) for m in baked.modules() for name in hooks)
     assert len(awb.awb_blocks(baked)) == count
     assert torch.equal(copy.deepcopy(baked)(images), expected)
     file = io.BytesIO()
