@@ -10,7 +10,7 @@ from torch import nn
 from awb.attach import awb_blocks
 from awb.classifier import find_head
 from awb.errors import AWBError
-from awb.hosts import Hook
+from awb.frozen_norms import freeze_statistics, release_statistics
 
 _FLAGS = "_awb_requires_grad"  # on a frozen model: each backbone parameter's former flag
 
@@ -51,14 +51,9 @@ def freeze_backbone(
     for name, parameter in model.named_parameters():
         flags.setdefault(name, parameter.requires_grad)
         parameter.requires_grad_(id(parameter) in new)
-    _release_statistics(model)
+    release_statistics(model)
     if freeze_norm_stats:
-        norms = _backbone_norms(model, heads)
-        for module in norms.values():
-            module.register_forward_pre_hook(KeepStatistics(("",)))
-            module.eval()
-        # a norm that is replaced (SyncBatchNorm conversion) loses its hook: the root then sees to it
-        model.register_forward_pre_hook(KeepStatistics(tuple(norms)))
+        freeze_statistics(model, _backbone_norms(model, heads))
     return model
 
 
@@ -76,7 +71,7 @@ def unfreeze_backbone(model: nn.Module) -> nn.Module:
         for name, flag in module.__dict__.pop(_FLAGS).items():
             if name in parameters:
                 parameters[name].requires_grad_(flag)
-        _release_statistics(module)
+        release_statistics(module)
     return model
 
 
@@ -121,37 +116,11 @@ def param_groups(
     return list(groups.values())
 
 
-class KeepStatistics(Hook):
-    """Forward pre-hook: batch norms below the module run in eval mode, even after `model.train()`.
-
-    Args:
-        paths: Paths of the batch norms; `""` is the module itself.
-    """
-
-    def __init__(self, paths: tuple[str, ...]) -> None:
-        self.paths = paths
-
-    def __call__(self, module: nn.Module, args: Any) -> None:
-        for path in self.paths:
-            module.get_submodule(path).training = False
-
-
 def _new_parameters(model: nn.Module, heads: Mapping[str, nn.Module]) -> set[int]:
     return {id(p) for p in (*awb_parameters(model), *(p for head in heads.values() for p in head.parameters()))}
 
 
-def _backbone_norms(model: nn.Module, heads: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+def _backbone_norms(model: nn.Module, heads: Mapping[str, nn.Module]) -> list[str]:
     new = {id(m) for part in (*awb_blocks(model).values(), *heads.values()) for m in part.modules()}
     modules = model.named_modules()
-    return {n: m for n, m in modules if getattr(m, "running_mean", None) is not None and id(m) not in new}
-
-
-def _release_statistics(model: nn.Module) -> None:
-    """Take `KeepStatistics` off again; what it kept follows the model's mode."""
-    for module in model.modules():
-        hooks = module._forward_pre_hooks
-        kept = [(key, hook) for key, hook in hooks.items() if isinstance(hook, KeepStatistics)]
-        for key, hook in kept:
-            del hooks[key]
-            for path in hook.paths:
-                module.get_submodule(path).training = model.training
+    return [n for n, m in modules if getattr(m, "running_mean", None) is not None and id(m) not in new]
