@@ -87,6 +87,12 @@ def _wrapped(module: nn.Module) -> tuple[str, nn.Module] | None:
     return children[0] if len(children) == 1 and not module._parameters else None
 
 
+def path_inside_wrappers(model: nn.Module) -> str:
+    """The path, with a dot at its end, of the network in modules that hold one child and no parameters of their own."""
+    inside = None if is_known_backbone(model) else _wrapped(model)
+    return f"{inside[0]}.{path_inside_wrappers(inside[1])}" if inside else ""
+
+
 def _holds_known_backbone(module: nn.Module) -> bool:
     inside = None if is_known_backbone(module) else _wrapped(module)
     return is_known_backbone(module) if inside is None else _holds_known_backbone(inside[1])
