@@ -187,7 +187,8 @@ def test_one_known_backbone_and_a_classifier_are_trusted(model: nn.Module, head:
 
 
 @pytest.mark.parametrize(
-    "name", ["densenet121", "vgg11", "squeezenet1_0", "convnext_tiny", "vit_b_16", "swin_t", "googlenet", "inception_v3"]
+    "name",
+    ["densenet121", "vgg11", "squeezenet1_0", "convnext_tiny", "vit_b_16", "swin_t", "googlenet", "inception_v3"],
 )
 def test_torchvisions_networks_are_not_asked_about(name: str) -> None:
     with torch.device("meta"):

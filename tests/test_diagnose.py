@@ -189,5 +189,7 @@ def test_a_block_that_the_forward_does_not_run_has_no_readings() -> None:
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
 def test_one_image_without_a_batch_axis(name: str, images: Tensor) -> None:
-    with pytest.raises(awb.AWBError, match=r"one image of 3×160×160: expected a batch, N×C×H×W, such as images\[None\]"):
+    with pytest.raises(
+        awb.AWBError, match=r"one image of 3×160×160: expected a batch, N×C×H×W, such as images\[None\]"
+    ):
         awb.diagnose(model(name=name), images[0])

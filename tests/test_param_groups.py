@@ -51,7 +51,17 @@ def test_without_blocks_the_rates_are_timms() -> None:
 
 
 LAYERS = {
-    "resnet18": ["conv1", "layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1", "layer4.0", "layer4.1"],
+    "resnet18": [
+        "conv1",
+        "layer1.0",
+        "layer1.1",
+        "layer2.0",
+        "layer2.1",
+        "layer3.0",
+        "layer3.1",
+        "layer4.0",
+        "layer4.1",
+    ],
     "vgg11": [f"features.{i}" for i in (0, 3, 6, 8, 11, 13, 16, 18)],
     "vit_b_16": ["conv_proj", *(f"encoder.layers.encoder_layer_{i}" for i in range(12))],
     "mobilenet_v3_small": [f"features.{i}" for i in range(13)],
