@@ -47,7 +47,7 @@ class FrozenNorm:
     def release(self, norm: nn.Module, training: bool) -> None:
         """Undo it."""
         if self.tracked is not None:
-            norm.track_running_stats = self.tracked  # type: ignore[assignment]
+            norm.track_running_stats = self.tracked
         norm.training = training
 
 

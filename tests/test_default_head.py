@@ -11,7 +11,7 @@ import torch
 import torchvision
 from timm.models.resnet import BasicBlock
 from timm.models.resnet import ResNet as TimmResNet
-from torch import Tensor, nn
+from torch import nn
 
 import awb
 
@@ -233,7 +233,7 @@ def test_a_neck_of_hugging_faces_is_asked_about() -> None:
         hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32, image_size=32, patch_size=8,
         backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8,
     )  # fmt: skip
-    with pytest.raises(awb.AWBError, match="head may not be the whole.*since neck"):
+    with pytest.raises(awb.AWBError, match=r"head may not be the whole.*since neck"):
         awb.freeze_backbone(transformers.DPTForDepthEstimation(config))
 
 

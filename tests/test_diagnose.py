@@ -183,7 +183,7 @@ def test_a_block_that_the_forward_does_not_run_has_no_readings() -> None:
     assert [row["RMS before"] is None for row in table] == [False, True, True]
     assert table.notes == ("not run by this forward: b.awb",)
     assert "nan" not in str(table)
-    with pytest.raises(awb.DeadNetworkError, match="the forward does not run b.awb"):
+    with pytest.raises(awb.DeadNetworkError, match=r"the forward does not run b\.awb"):
         awb.diagnose(net, batch, raise_if_dead=True)
 
 

@@ -114,5 +114,5 @@ def test_no_decay_is_the_default_and_a_factor_is_wanted() -> None:
     assert rates(model) == rates(model, layer_decay=1.0)
     assert set(rates(model).values()) == {0.5, 1.0}
     for wrong in (0, 1.5, "0.75", -1, None):
-        with pytest.raises(awb.AWBError, match="layer_decay=.*expected a factor"):
+        with pytest.raises(awb.AWBError, match=r"layer_decay=.*expected a factor"):
             rates(model, layer_decay=wrong)

@@ -12,7 +12,7 @@ from torch.amp import is_autocast_available
 from awb.attention.lka import finite
 
 
-class NonLocal(NonLocalAttn):
+class NonLocal(NonLocalAttn):  # type: ignore[misc]
     """Every position sees every other; timm's layer, with its options, parameters and values.
 
     In half precision the products of queries and keys overflow in timm's: here they are taken in float32. While the
@@ -24,11 +24,11 @@ class NonLocal(NonLocalAttn):
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = (finite(part(x)).flatten(2) for part in (self.t, self.p, self.g))
         weights = self._weights(query, key).to(value.dtype)
-        y = torch.bmm(weights, value.transpose(1, 2)).transpose(1, 2)
-        y = self.z(y.reshape(y.shape[0], y.shape[1], *x.shape[2:]))
+        seen = torch.bmm(weights, value.transpose(1, 2)).transpose(1, 2)
+        z = self.z(seen.reshape(seen.shape[0], seen.shape[1], *x.shape[2:]))
         off = self.norm.weight.view(-1, 1, 1) == 0
-        y = self.norm(torch.where(off, y.nan_to_num(0.0, 0.0, 0.0), finite(y))) + x
-        return y
+        y: Tensor = self.norm(torch.where(off, z.nan_to_num(0.0, 0.0, 0.0), finite(z)))
+        return x + y
 
     def _weights(self, query: Tensor, key: Tensor) -> Tensor:
         """N×HW×HW: for each position, how much it takes of every other."""

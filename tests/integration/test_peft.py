@@ -32,7 +32,7 @@ def test_blocks_that_peft_has_frozen_are_shown(images: Tensor) -> None:
     (row,) = awb.summary(model)
     assert row["trainable"] == 0 < row["params"]
     table = awb.diagnose(model, images)
-    assert [row["trained"] for row in table][0] == 0
+    assert next(row["trained"] for row in table) == 0
     assert table.notes[0].startswith("frozen: base_model.model.blocks.4.awb")
     assert "nan" not in str(table)
 
