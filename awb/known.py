@@ -52,7 +52,7 @@ def additions(model: nn.Module, known: set[int], prefix: str = "") -> list[str]:
 def _added(model: nn.Module, known: set[int]) -> list[str]:
     """What a known backbone did not have when its library made it."""
     children = [name for name, child in model.named_children() if next(child.parameters(), None) is not None]
-    heads = [name for name in children if name != "awb" and not _has_more(model.get_submodule(name), known)]
+    heads = [name for name in children if not (name.startswith("awb") or _has_more(model.get_submodule(name), known))]
     # libraries register the classifier last; what is assigned to a model later comes after it
     later = children[children.index(heads[-1]) :] if heads else []
     assigned = _assigned_names(model)
