@@ -3,7 +3,8 @@
 Attach      attach_awb, detach_awb, awb_disabled, rehook_awb, awb_blocks, bake
 Plan        find_stages, plan_awb, summary, profile_placements
 Attention   list_attention, create_attention, register_attention, receptive_field, capture_attention
-Train       replace_head, freeze_backbone, unfreeze_backbone, param_groups, awb_parameters, diagnose
+Train       replace_head, freeze_backbone, unfreeze_backbone, trainable, param_groups, diagnose,
+            awb_parameters
 Save        save_awb, load_awb, awb_state_dict
 """
 
@@ -27,12 +28,13 @@ from awb.diagnose import diagnose
 from awb.errors import AWBError, DeadNetworkError, LostBlockError
 from awb.head import replace_head
 from awb.misnamed import mark_helpers, nearest
+from awb.param_groups import param_groups
 from awb.plan import AttachmentPlan, plan_awb
 from awb.planned import PlannedBlock
 from awb.profile import profile_placements
 from awb.stages import Site, Stage, find_stages
 from awb.table import Table
-from awb.tuning import awb_parameters, freeze_backbone, param_groups, unfreeze_backbone
+from awb.tuning import awb_parameters, freeze_backbone, trainable, unfreeze_backbone
 
 if TYPE_CHECKING:
     from awb import study as study
@@ -74,6 +76,7 @@ __all__ = [
     "replace_head",
     "save_awb",
     "summary",
+    "trainable",
     "unfreeze_backbone",
 ]
 

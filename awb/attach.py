@@ -245,7 +245,7 @@ def attached_blocks(model: nn.Module) -> dict[str, AWB]:
 
 
 def summary(model: nn.Module) -> Table:
-    """The attached blocks: stage, site, channels, reduction, layout, parameters and MACs.
+    """The attached blocks: stage, site, channels, reduction, layout, parameters, MACs, and how many parameters train.
 
     Returns:
         A table that prints itself; MACs are multiply–accumulates of one image at the traced input size.
@@ -253,7 +253,9 @@ def summary(model: nn.Module) -> Table:
     Raises:
         AWBError: The model has no blocks, or one no longer runs.
     """
-    return attached_plan(model).table()
+    blocks = attached_blocks(model).values()
+    trainable = [sum(p.numel() for p in block.parameters() if p.requires_grad) for block in blocks]
+    return attached_plan(model).table(trainable)
 
 
 def attached_plan(model: nn.Module) -> AttachmentPlan:

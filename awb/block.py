@@ -91,8 +91,9 @@ class AWB(nn.Module):
         y: Tensor = self.attention(x)
         if self.gamma is None:
             return y
-        # in float16 an overflow in f(x) − x would make 0 · inf = NaN
-        return x + self.gamma.to(x.dtype).view(-1, 1, 1) * finite(y.to(x.dtype) - x)
+        gamma, change = self.gamma.to(x.dtype).view(-1, 1, 1), y.to(x.dtype) - x
+        # where γ is 0 the block is the identity, whatever f(x) is: 0 · inf and 0 · NaN would be NaN
+        return x + gamma * torch.where(gamma == 0, change.nan_to_num(0.0, 0.0, 0.0), finite(change))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

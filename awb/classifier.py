@@ -8,12 +8,13 @@ from typing import Any, cast
 from torch import nn
 
 from awb.errors import AWBError, did_you_mean, require_module, shortlist
+from awb.known import CLASSIFIERS, additions, is_known_backbone
 
-# torchvision's and Hugging Face's names; every timm model answers get_classifier() instead
-_NAMES = ("fc", "classifier", "heads", "head")
 # the second classifiers of Inception-v3, GoogLeNet and torchvision's segmentation networks
 AUXILIARY = ("AuxLogits", "aux1", "aux2", "aux_classifier")
-_WRAPPED = ("module", "_orig_mod")  # what DDP and torch.compile call the model inside
+_WRAPPED = ("module", "_orig_mod", "base_model")  # what DDP, torch.compile and PEFT call the model inside
+_ORIGINALS = ("base_model", "model", "base_layer", "original_module")  # what PEFT calls what was there before
+_COPIES = "modules_to_save"  # the copies of a whole module that PEFT trains
 
 
 def find_classifier(model: nn.Module) -> dict[str, nn.Module]:
@@ -29,10 +30,10 @@ def find_classifier(model: nn.Module) -> dict[str, nn.Module]:
         wanted = {id(m) for m in (found if isinstance(found, list | tuple) else (found,)) if m is not None}
         return {name: m for name, m in model.named_modules() if id(m) in wanted}
     children = dict(model.named_children())
-    for name in _NAMES:
+    for name in CLASSIFIERS:
         if name in children:
             return {name: children[name]}
-    wrapped = [name for name, module in children.items() if name in _WRAPPED or _is_whole_model(module)]
+    wrapped = [name for name, module in children.items() if name in _WRAPPED or is_known_backbone(module)]
     if len(wrapped) != 1 or any(name not in wrapped for name in _trainable_children(model)):
         return {}  # what else has parameters may be the real head
     return {f"{wrapped[0]}.{name}": head for name, head in find_classifier(children[wrapped[0]]).items()}
@@ -61,8 +62,8 @@ def find_head(model: nn.Module, head: str | Sequence[str] | None) -> dict[str, n
 
 
 def _default_head(model: nn.Module) -> dict[str, nn.Module]:
-    named = find_classifier(model)
     modules = dict(model.named_modules())
+    named = {path: module for path, module in find_classifier(model).items() if _has_parameters(module)}
     beside = [_join(parent, name) for parent in {path.rpartition(".")[0] for path in named} for name in AUXILIARY]
     found = named | {path: modules[path] for path in beside if path in modules}
     advice = (
@@ -73,23 +74,31 @@ def _default_head(model: nn.Module) -> dict[str, nn.Module]:
         raise AWBError(
             f"no classifier is known in {type(model).__name__}, so its head would be taken for backbone: {advice}"
         )
-    later = [path for name in named for path in _registered_after(model, name) if path not in found]
-    if later:
+    adapters = _adapters(model)
+    accounted = (*found.values(), *adapters.values(), *(m for m in modules.values() if _is_block(m)))
+    more = additions(model, {id(p) for module in accounted for p in module.parameters()})
+    if more:
         raise AWBError(
-            f"{', '.join(found)} may not be the whole head of {type(model).__name__}, since {', '.join(later)} comes "
-            f"after it: {advice}"
+            f"{', '.join(found)} may not be the whole head of {type(model).__name__}, since {shortlist(more)} "
+            f"may be new too, and would be taken for backbone: {advice}"
         )
-    return found
+    copies = {f"{path}.{_COPIES}": getattr(m, _COPIES) for path, m in found.items() if hasattr(m, _COPIES)}
+    return {path: m for path, m in found.items() if f"{path}.{_COPIES}" not in copies} | copies | adapters
 
 
-def _registered_after(model: nn.Module, path: str) -> list[str]:
-    """What else has parameters beside a classifier that is known by its name only, and comes after it."""
-    parent, _, name = path.rpartition(".")
-    owner = model.get_submodule(parent)
-    children = _trainable_children(owner)
-    if hasattr(owner, "get_classifier") or name not in _NAMES or name not in children:
-        return []
-    return [_join(parent, child) for child in children[children.index(name) + 1 :]]
+def _adapters(model: nn.Module) -> dict[str, nn.Module]:
+    """What PEFT has added to layers, which it trains: LoRA's matrices, copies of whole modules, prompts."""
+    layers = [(path, m) for path, m in model.named_modules() if type(m).__module__.startswith("peft.")]
+    return {
+        _join(path, name): child
+        for path, layer in layers
+        for name, child in layer.named_children()
+        if name not in _ORIGINALS and _has_parameters(child)
+    }
+
+
+def _has_parameters(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None
 
 
 def _join(parent: str, name: str) -> str:
@@ -97,8 +106,8 @@ def _join(parent: str, name: str) -> str:
 
 
 def _trainable_children(model: nn.Module) -> list[str]:
-    return [name for name, child in model.named_children() if next(child.parameters(), None) is not None]
+    return [name for name, child in model.named_children() if _has_parameters(child)]
 
 
-def _is_whole_model(module: nn.Module) -> bool:
-    return hasattr(module, "get_classifier") or type(module).__module__.startswith("torchvision.models.")
+def _is_block(module: nn.Module) -> bool:
+    return hasattr(module, "planned")  # the class itself stands on `stages`, which stands on this file

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from awb.attach import attached_blocks
 from awb.block import AWB
 from awb.classifier import find_classifier, find_head
-from awb.errors import DeadNetworkError
+from awb.errors import AWBError, DeadNetworkError
 from awb.stages.inputs import as_arguments
 from awb.table import Table
 
@@ -22,11 +22,17 @@ _ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations", "timm.
 
 @dataclass
 class _Reading:
-    """What one site showed."""
+    """What one site showed; None if the forward did not run its block."""
 
-    rms_before: float = float("nan")
-    rms_after: float = float("nan")
+    rms_before: float | None = None
+    rms_after: float | None = None
     dead_units: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        if self.rms_before is None or self.rms_after is None:
+            return None
+        return self.rms_after / self.rms_before if self.rms_before else float("nan")
 
 
 @dataclass
@@ -55,14 +61,18 @@ def diagnose(
     Returns:
         A row a block: root mean square of the map before and after it, their ratio, the share of units (channels)
         that are 0 everywhere on all images in the activation layer that follows (None if that is a function
-        and not a module), and the norm of the block's gradient. The last row is the head's weights.
+        and not a module), the norm of the block's gradient (a frozen one's too: what it would be), and the share
+        of its parameters that train. The last row is the head's weights. Notes name blocks that are frozen, and
+        those that this forward did not run.
 
     Raises:
-        AWBError: The model has no blocks, one no longer runs, or no module has a path in `head`.
+        AWBError: The model has no blocks, one no longer runs, `images` is one image without a batch axis, or no
+            module has a path in `head`.
         DeadNetworkError: With `raise_if_dead`: a block or the classifier's weights get a gradient of exactly 0
-            or not finite, or every unit after a block is dead.
+            or not finite, or every unit after a block is dead, or the forward does not run a block.
     """
     blocks = attached_blocks(model)
+    _require_batch(model, blocks, images)
     heads = find_classifier(model) if head is None else find_head(model, head)
     groups = {path: list(block.parameters()) for path, block in blocks.items()}
     groups["head"] = [p for head in heads.values() for p in head.parameters() if p.ndim > 1]
@@ -73,10 +83,19 @@ def diagnose(
         args, kwargs = torch.utils._pytree.tree_map_only(Tensor, Tensor.clone, as_arguments(images))
         logits = _tensors(model(*args, **kwargs))
         norms = _gradient_norms(groups, logits + readings.features)
-    table = _table(blocks, readings, norms)
+    table = _table(blocks, groups, readings, norms)
     if raise_if_dead:
         _raise_if_dead(blocks, readings, norms)
     return table
+
+
+def _require_batch(model: nn.Module, blocks: dict[str, AWB], images: Any) -> None:
+    inside = {id(m) for block in blocks.values() for m in block.modules()}
+    convolutions = (m for m in model.modules() if isinstance(m, nn.Conv2d) and id(m) not in inside)
+    first = next(convolutions, None)
+    if first is not None and isinstance(images, Tensor) and images.ndim == 3 and len(images) == first.in_channels:
+        shape = "×".join(map(str, images.shape))
+        raise AWBError(f"images is one image of {shape}: expected a batch, N×C×H×W, such as images[None]")
 
 
 @contextmanager
@@ -171,16 +190,25 @@ def _norm(gradients: list[Tensor | None]) -> float:
     return torch.stack(squares).sum().sqrt().item() if squares else 0.0
 
 
-def _table(blocks: dict[str, AWB], readings: _Readings, norms: dict[str, float]) -> Table:
+def _table(
+    blocks: dict[str, AWB], groups: dict[str, list[nn.Parameter]], readings: _Readings, norms: dict[str, float]
+) -> Table:
+    trained = {name: _share_trained(group) for name, group in groups.items()}
     rows: list[tuple[Any, ...]] = []
     for path, block in blocks.items():
-        r = readings.sites[path]
-        ratio = r.rms_after / r.rms_before if r.rms_before else float("nan")
-        planned = block.planned
-        rows.append((planned.stage, str(planned.site), r.rms_before, r.rms_after, ratio, r.dead_units, norms.get(path)))
-    rows.append((None, "head (weights)", None, None, None, None, norms.get("head")))
-    headers = ("stage", "site", "RMS before", "RMS after", "ratio", "dead units after", "gradient norm")
-    return Table(headers, tuple(rows))
+        r, planned = readings.sites[path], block.planned
+        row = (planned.stage, str(planned.site), r.rms_before, r.rms_after, r.ratio, r.dead_units, norms.get(path))
+        rows.append((*row, trained.get(path)))
+    rows.append((None, "head (weights)", None, None, None, None, norms.get("head"), trained.get("head")))
+    headers = ("stage", "site", "RMS before", "RMS after", "ratio", "dead units after", "gradient norm", "trained")
+    frozen = ", ".join(path for path in blocks if trained.get(path) == 0)
+    not_run = ", ".join(path for path in blocks if readings.sites[path].rms_before is None)
+    notes = (f"frozen: {frozen}" if frozen else "", f"not run by this forward: {not_run}" if not_run else "")
+    return Table(headers, tuple(rows), tuple(filter(None, notes)))
+
+
+def _share_trained(parameters: list[nn.Parameter]) -> float:
+    return sum(p.numel() for p in parameters if p.requires_grad) / sum(p.numel() for p in parameters)
 
 
 def _raise_if_dead(blocks: dict[str, AWB], readings: _Readings, norms: dict[str, float]) -> None:
@@ -189,6 +217,8 @@ def _raise_if_dead(blocks: dict[str, AWB], readings: _Readings, norms: dict[str,
         if norm == 0 or norm != norm or norm == float("inf"):
             problems.append(f"the gradient of {name} is {norm:g}")
     for path in blocks:
+        if readings.sites[path].rms_before is None:
+            problems.append(f"the forward does not run {path}")
         if readings.sites[path].dead_units == 1:
             problems.append(f"every unit after {path} is 0 on all images")
     if problems:

@@ -39,12 +39,16 @@ class AttachmentPlan:
     backbone: str
     blocks: tuple[PlannedBlock, ...]
 
-    def table(self) -> Table:
+    def table(self, trainable: Sequence[int] | None = None) -> Table:
         """Stage, site, channels, reduction, layout, attention, init, parameters and MACs of each block.
 
         MACs are multiply–accumulates of one image, counted by fvcore at the site's grid.
+
+        Args:
+            trainable: For a column of its own: how many parameters of each attached block train.
         """
-        rows, missed = [], set()
+        rows: list[tuple[Any, ...]] = []
+        missed: set[str] = set()
         for block in self.blocks:
             with torch.random.fork_rng(devices=[]):
                 module = AWB(block).eval()
@@ -56,7 +60,12 @@ class AttachmentPlan:
                 (block.stage, str(block.site), block.site.channels, block.reduction, block.site.layout,
                  f"{height}×{width}", block.attention, block.init, params, macs)
             )  # fmt: skip
-        headers = ("stage", "site", "channels", "reduction", "layout", "grid", "attention", "init", "params", "MACs")
+        headers: tuple[str, ...] = (
+            "stage", "site", "channels", "reduction", "layout", "grid", "attention", "init", "params", "MACs",
+        )  # fmt: skip
+        if trainable is not None:
+            headers = (*headers[:-1], "trainable", "MACs")
+            rows = [(*row[:-1], count, row[-1]) for row, count in zip(rows, trainable, strict=True)]
         notes = (f"not counted in MACs: {', '.join(sorted(missed))}",) if missed else ()
         return Table(headers, tuple(rows), notes)
 

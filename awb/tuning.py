@@ -1,17 +1,20 @@
-"""Train the blocks: which parameters are new, freezing the rest, and optimiser groups."""
+"""Train the blocks: which parameters are new, freezing the rest, and what trains."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from torch import nn
 
 from awb.attach import awb_blocks
 from awb.classifier import find_head
 from awb.errors import AWBError
-from awb.hosts import Hook
+from awb.frozen_norms import freeze_statistics, release_statistics
+from awb.known import path_inside_wrappers
+from awb.table import Table
 
+_log = logging.getLogger("awb")
 _FLAGS = "_awb_requires_grad"  # on a frozen model: each backbone parameter's former flag
 
 
@@ -26,11 +29,14 @@ def freeze_backbone(
 ) -> nn.Module:
     """Leave only the blocks and the head trainable.
 
+    What trains is logged (`logging.getLogger("awb")`, level INFO); `trainable(model)` shows it as a table.
+
     Args:
         model: A model with or without blocks.
         head: Paths of the modules that are trained besides the blocks, `["decoder", "segmentation_head"]`; `[]`
             for none. By default the classifier, if one is known: timm's `get_classifier()`, else the child named
-            `fc`, `classifier`, `heads` or `head`, also inside a wrapper; and torchvision's auxiliary ones beside it.
+            `fc`, `classifier`, `heads` or `head`, also inside a wrapper; torchvision's auxiliary ones beside it; and
+            what PEFT has added.
         freeze_norm_stats: Also keep batch-norm layers of the backbone in eval mode, whatever `model.train()`
             says: their running statistics would otherwise move although no parameter does.
 
@@ -38,11 +44,11 @@ def freeze_backbone(
         The model.
 
     Raises:
-        AWBError: Nothing would be left to train; no head is named and no classifier known, or something with
-            parameters comes after it; or no module has a path in `head`.
+        AWBError: Nothing would be left to train; no head is named, and no classifier is known or something else has
+            parameters that are not in one known backbone; or no module has a path in `head`.
     """
     heads = find_head(model, head)
-    new = _new_parameters(model, heads)
+    new = new_parameters(model, heads)
     if not new:
         raise AWBError(
             f"{type(model).__name__} has neither blocks nor a head with parameters: nothing would be trained"
@@ -51,14 +57,11 @@ def freeze_backbone(
     for name, parameter in model.named_parameters():
         flags.setdefault(name, parameter.requires_grad)
         parameter.requires_grad_(id(parameter) in new)
-    _release_statistics(model)
+    release_statistics(model)
     if freeze_norm_stats:
-        norms = _backbone_norms(model, heads)
-        for module in norms.values():
-            module.register_forward_pre_hook(KeepStatistics(("",)))
-            module.eval()
-        # a norm that is replaced (SyncBatchNorm conversion) loses its hook: the root then sees to it
-        model.register_forward_pre_hook(KeepStatistics(tuple(norms)))
+        freeze_statistics(model, _backbone_norms(model, heads))
+    trained, parts = _count(model.parameters(), trained=True), ", ".join((*awb_blocks(model), *heads))
+    _log.info("%s of %s parameters train: %s", f"{trained:,}", f"{_count(model.parameters()):,}", parts)
     return model
 
 
@@ -76,82 +79,49 @@ def unfreeze_backbone(model: nn.Module) -> nn.Module:
         for name, flag in module.__dict__.pop(_FLAGS).items():
             if name in parameters:
                 parameters[name].requires_grad_(flag)
-        _release_statistics(module)
+        release_statistics(module)
     return model
 
 
-def param_groups(
-    model: nn.Module,
-    lr: float,
-    backbone_lr: float,
-    weight_decay: float,
-    *,
-    head: str | Sequence[str] | None = None,
-) -> list[dict[str, Any]]:
-    """Optimiser groups: blocks and head at one rate, the backbone at another.
-
-    Biases, norms, scales such as γ, tokens and position embeddings are not decayed: decay would pull LKA's
-    identity bias from 1 to 0. Frozen
-    parameters are included (optimisers skip them), so that the same optimiser serves after unfreezing.
+def trainable(model: nn.Module) -> Table:
+    """What trains: the number of parameters, and of those that require a gradient, in each part of the model.
 
     Args:
         model: A model with or without blocks.
-        lr: Learning rate of the blocks and the head.
-        backbone_lr: Learning rate of everything else.
-        weight_decay: Weight decay of the other weights, matrices and kernels.
-        head: As in `freeze_backbone`.
 
     Returns:
-        Up to four groups, each with a `name`.
+        A row a block, a row for each other part of the model (the child modules of the network in its wrappers), and
+        one for all.
 
-    Raises:
-        AWBError: No classifier is known and no head named, or no module has a path in `head`.
+    Examples:
+        >>> import torchvision, awb
+        >>> model = awb.freeze_backbone(awb.attach_awb(torchvision.models.resnet18(), 4))
+        >>> [(row["part"], row["trainable"]) for row in awb.trainable(model) if row["trainable"]]
+        [('layer4.1.awb', 301568), ('fc', 513000), ('all', 814568)]
     """
-    new = _new_parameters(model, find_head(model, head))
-    norms = {id(p) for m in model.modules() if "Norm" in type(m).__name__ for p in m.parameters(recurse=False)}
-    groups: dict[str, dict[str, Any]] = {}
+    blocks = awb_blocks(model)
+    parts = {path: list(block.parameters()) for path, block in blocks.items()}
+    inside = {id(parameter) for block in parts.values() for parameter in block}
+    prefix = path_inside_wrappers(model)
     for name, parameter in model.named_parameters():
-        part, rate = ("new", lr) if id(parameter) in new else ("backbone", backbone_lr)
-        # a kernel or a matrix; tokens, position embeddings and scales have other names
-        decayed = parameter.ndim > 1 and name.endswith("weight") and id(parameter) not in norms
-        key = f"{part}, {'decay' if decayed else 'no decay'}"
-        decay = weight_decay if decayed else 0.0
-        group = groups.setdefault(key, {"name": key, "params": [], "lr": rate, "weight_decay": decay})
-        group["params"].append(parameter)
-    return list(groups.values())
+        if id(parameter) not in inside:
+            part = prefix + name.removeprefix(prefix).partition(".")[0]
+            parts.setdefault(part, []).append(parameter)
+    parts["all"] = list(model.parameters())
+    rows = ((part, _count(group), _count(group, trained=True)) for part, group in parts.items())
+    return Table(("part", "parameters", "trainable"), tuple(rows))
 
 
-class KeepStatistics(Hook):
-    """Forward pre-hook: batch norms below the module run in eval mode, even after `model.train()`.
-
-    Args:
-        paths: Paths of the batch norms; `""` is the module itself.
-    """
-
-    def __init__(self, paths: tuple[str, ...]) -> None:
-        self.paths = paths
-
-    def __call__(self, module: nn.Module, args: Any) -> None:
-        for path in self.paths:
-            module.get_submodule(path).training = False
+def _count(parameters: Iterable[nn.Parameter], trained: bool = False) -> int:
+    return sum(p.numel() for p in parameters if p.requires_grad or not trained)
 
 
-def _new_parameters(model: nn.Module, heads: Mapping[str, nn.Module]) -> set[int]:
+def new_parameters(model: nn.Module, heads: Mapping[str, nn.Module]) -> set[int]:
+    """Ids of the parameters of the blocks and of a head."""
     return {id(p) for p in (*awb_parameters(model), *(p for head in heads.values() for p in head.parameters()))}
 
 
-def _backbone_norms(model: nn.Module, heads: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+def _backbone_norms(model: nn.Module, heads: Mapping[str, nn.Module]) -> list[str]:
     new = {id(m) for part in (*awb_blocks(model).values(), *heads.values()) for m in part.modules()}
     modules = model.named_modules()
-    return {n: m for n, m in modules if getattr(m, "running_mean", None) is not None and id(m) not in new}
-
-
-def _release_statistics(model: nn.Module) -> None:
-    """Take `KeepStatistics` off again; what it kept follows the model's mode."""
-    for module in model.modules():
-        hooks = module._forward_pre_hooks
-        kept = [(key, hook) for key, hook in hooks.items() if isinstance(hook, KeepStatistics)]
-        for key, hook in kept:
-            del hooks[key]
-            for path in hook.paths:
-                module.get_submodule(path).training = model.training
+    return [n for n, m in modules if getattr(m, "running_mean", None) is not None and id(m) not in new]

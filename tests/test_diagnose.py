@@ -145,3 +145,51 @@ def test_a_head_that_is_not_known_may_be_named(images: Tensor) -> None:
     assert list(awb.diagnose(net, images, head="out"))[-1]["gradient norm"] > 0
     with pytest.raises(awb.AWBError, match="head: no module 'ot'; did you mean 'out'"):
         awb.diagnose(net, images, head=["ot"])
+
+
+def test_what_does_not_train_is_shown(images: Tensor) -> None:
+    net = model()
+    first, second = awb.awb_blocks(net)
+    net.get_submodule(first).requires_grad_(False)
+    net.get_submodule(second).attention.pointwise.requires_grad_(False)
+    pointwise = sum(p.numel() for p in net.get_submodule(second).attention.pointwise.parameters())
+    params = sum(p.numel() for p in net.get_submodule(second).parameters())
+
+    table = awb.diagnose(net, images)
+    rows = list(table)
+    assert [row["trained"] for row in rows] == [0.0, pytest.approx(1 - pointwise / params), 1.0]
+    assert all(row["gradient norm"] > 0 for row in rows)  # what it would be
+    assert table.notes == (f"frozen: {first}",)
+    assert [row["trainable"] for row in awb.summary(net)] == [0, params - pointwise]
+    awb.freeze_backbone(net)
+    assert [row["trainable"] for row in awb.summary(net)] == [row["params"] for row in awb.summary(net)]
+    assert awb.diagnose(net, images).notes == ()
+
+
+def test_a_block_that_the_forward_does_not_run_has_no_readings() -> None:
+    class Either(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.out, self.use_b = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 8, 1), nn.Linear(8, 2), True
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.a(x) + self.b(x) if self.use_b else self.a(x)
+            return self.out(x.mean((2, 3)))
+
+    net = awb.attach_awb(Either(), ["a", "b"], input_size=8)
+    net.use_b = False
+    batch = torch.randn(2, 3, 8, 8)
+    table = awb.diagnose(net, batch, head="out")
+    assert [row["RMS before"] is None for row in table] == [False, True, True]
+    assert table.notes == ("not run by this forward: b.awb",)
+    assert "nan" not in str(table)
+    with pytest.raises(awb.DeadNetworkError, match=r"the forward does not run b\.awb"):
+        awb.diagnose(net, batch, raise_if_dead=True)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+def test_one_image_without_a_batch_axis(name: str, images: Tensor) -> None:
+    with pytest.raises(
+        awb.AWBError, match=r"one image of 3×160×160: expected a batch, N×C×H×W, such as images\[None\]"
+    ):
+        awb.diagnose(model(name=name), images[0])

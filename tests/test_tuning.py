@@ -143,21 +143,6 @@ def test_auxiliary_classifiers_are_trained_too() -> None:
         assert model.get_submodule(max(heads)).training  # its batch norms are no backbone's
 
 
-def test_a_second_head_is_asked_for() -> None:
-    class TwoHeads(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body, self.classifier, self.age = nn.Conv2d(3, 8, 3), nn.Linear(8, 2), nn.Linear(8, 1)
-
-    model = TwoHeads()
-    for around, prefix in ((model, ""), (nn.DataParallel(model), "module.")):
-        with pytest.raises(awb.AWBError, match=rf"{prefix}classifier may not be the whole.*{prefix}age comes after it"):
-            awb.freeze_backbone(around)
-    assert trained(awb.freeze_backbone(model, head=["classifier", "age"])) == {"classifier", "age"}
-    awb.unfreeze_backbone(model)
-    assert trained(awb.freeze_backbone(model, head="age")) == {"age"}
-
-
 def test_param_groups_hold_each_parameter_once() -> None:
     model = attached("test_vit")
     groups = awb.param_groups(model, lr=1e-3, backbone_lr=1e-5, weight_decay=0.05)

@@ -61,7 +61,11 @@ class LKA(nn.Module):
         self.pointwise = nn.Conv2d(channels, channels, 1)
 
     def attention_map(self, x: Tensor) -> Tensor:
-        """The N×C×H×W map that multiplies `x`; unbounded, and 1 everywhere after `reset_identity()`."""
+        """The N×C×H×W map that multiplies `x`; unbounded, and 1 everywhere after `reset_identity()`.
+
+        What is not finite counts as 0 here: it stays where it is in `x`, and does not spread over the kernels' reach.
+        """
+        x = x.nan_to_num(0.0, 0.0, 0.0)
         if use_polyphase(self.backend, x, (self.depthwise, self.dilated, self.pointwise)):
             return self._polyphase_map(x)
         attention: Tensor = self.dilated(finite(self.depthwise(x)))

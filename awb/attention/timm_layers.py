@@ -22,6 +22,16 @@ _REASONS = {
 }
 
 
+def _layer(name: str) -> Any:
+    if name == "nl":
+        from awb.attention.non_local import NonLocal
+
+        return NonLocal
+    from timm.layers import get_attn
+
+    return get_attn(name)
+
+
 class TimmAttention:
     """A factory for one of timm's layers, with that layer's own options."""
 
@@ -29,17 +39,13 @@ class TimmAttention:
         self.name = name
 
     def __call__(self, channels: int, **kwargs: Any) -> nn.Module:
-        from timm.layers import create_attn
-
-        module = create_attn(self.name, channels, **kwargs)
+        module = _layer(self.name)(channels, **kwargs)
         assert isinstance(module, nn.Module)
         return module
 
     @property
     def __signature__(self) -> inspect.Signature:
-        from timm.layers import get_attn
-
-        parameters = inspect.signature(get_attn(self.name)).parameters.values()
+        parameters = inspect.signature(_layer(self.name)).parameters.values()
         # some take **_ and drop what they do not know: their named options are all they have
         return inspect.Signature([p for p in parameters if p.kind is not p.VAR_KEYWORD])
 

@@ -48,7 +48,8 @@ class VANAttention(nn.Module):
         return x + update
 
     def _projected(self, x: Tensor) -> Tensor:
-        y: Tensor = self.activation(finite(self.project_in(x)))
+        # what is not finite stays where it is in x, and does not spread
+        y: Tensor = self.activation(finite(self.project_in(x.nan_to_num(0.0, 0.0, 0.0))))
         return y
 
     @torch.no_grad()

@@ -1,0 +1,42 @@
+"""timm's non-local attention, finite in half precision."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+from timm.layers import NonLocalAttn
+from torch import Tensor, nn
+from torch.amp import is_autocast_available
+
+from awb.attention.lka import finite
+
+
+class NonLocal(NonLocalAttn):  # type: ignore[misc]
+    """Every position sees every other; timm's layer, with its options, parameters and values.
+
+    In half precision the products of queries and keys overflow in timm's: here they are taken in float32. While the
+    last norm's scale is 0, as it is at first, what is not finite counts as 0, since 0 · inf is NaN.
+
+    Wang et al., "Non-local Neural Networks", CVPR 2018, arXiv:1711.07971, figure 2.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (finite(part(x)).flatten(2) for part in (self.t, self.p, self.g))
+        weights = self._weights(query, key).to(value.dtype)
+        seen = torch.bmm(weights, value.transpose(1, 2)).transpose(1, 2)
+        z = self.z(seen.reshape(seen.shape[0], seen.shape[1], *x.shape[2:]))
+        off = self.norm.weight.view(-1, 1, 1) == 0
+        y: Tensor = self.norm(torch.where(off, z.nan_to_num(0.0, 0.0, 0.0), finite(z)))
+        return x + y
+
+    def _weights(self, query: Tensor, key: Tensor) -> Tensor:
+        """N×HW×HW: for each position, how much it takes of every other."""
+        if query.dtype not in (torch.float16, torch.bfloat16):
+            return self._softmax(query, key)
+        device = query.device.type
+        with torch.autocast(device, enabled=False) if is_autocast_available(device) else nullcontext():
+            return self._softmax(query.float(), key.float())
+
+    def _softmax(self, query: Tensor, key: Tensor) -> Tensor:
+        return nn.functional.softmax(torch.bmm(query.transpose(1, 2), key) * self.scale, dim=2)
