@@ -15,8 +15,8 @@ import torchvision
 from torch import Tensor, nn
 
 import awb
+from awb.stages.homes import find_homes
 from awb.stages.inputs import default_size, trace_model
-from awb.stages.trace import find_homes
 from tests.helpers import assert_same, snapshot
 
 

@@ -12,8 +12,11 @@ from torch import Tensor
 from awb.errors import AWBError
 from awb.layout import Layout
 from awb.stages.families import Entry
-from awb.stages.trace import CONTAINERS, Call, Trace, trace
+from awb.stages.homes import CONTAINERS
+from awb.stages.tensors import map_tensors
+from awb.stages.trace import Trace, trace
 from awb.stages.types import Site
+from awb.stages.watch import Call
 
 _MAX_PREFIX = 16  # the most class, register and distillation tokens looked for
 
@@ -215,12 +218,16 @@ def _same_aspect(input_size: tuple[int, int], shape: tuple[int, ...], layout: La
 
 def _is_channel_axis(traced: Trace, name: str, element: int | str | None, layout: Layout) -> bool:
     """Whether the axis keeps its length when the input grows; False if the model takes one size only."""
-    first = traced.inputs[0] if traced.inputs else None
-    if not isinstance(first, Tensor) or first.ndim < 4:
+    if not all(traced.input_size):
         return False
-    larger = first.new_empty(*first.shape[:-2], 2 * first.shape[-2], 2 * first.shape[-1])
+
+    def grow(tensor: Tensor) -> Tensor:
+        """Twice as large, if it has the image's size."""
+        larger = tuple(traced.input_size) == tuple(tensor.shape[-2:])
+        return tensor.repeat_interleave(2, -1).repeat_interleave(2, -2) if larger else tensor
+
     try:
-        again = trace(traced.model, (larger, *traced.inputs[1:]), traced.kwargs)
+        again = trace(traced.model, *map_tensors((traced.inputs, dict(traced.kwargs)), grow))
     except AWBError:
         return False
     axis = 1 if layout == "NCHW" else 3
