@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,15 @@ class Copy:
     @contextmanager
     def running(self, grad: bool = False) -> Iterator[None]:
         """A context to run the copy in: no gradients unless asked for, and no effect on anything outside it."""
-        with _random_states_kept(self.device), self.hooks.running(), torch.set_grad_enabled(grad):
-            with _float32_by_default(), torch.device(self.device), _read_only(self):
-                yield
+        with ExitStack() as stack:
+            stack.enter_context(_random_states_kept(self.device))
+            stack.enter_context(_float32_by_default())
+            stack.enter_context(self.hooks.running())
+            stack.enter_context(torch.set_grad_enabled(grad))
+            stack.enter_context(self.device)
+            if self.has_values:
+                stack.enter_context(_ParametersReadOnly(self.model))
+            yield
 
 
 def meta_copy(model: nn.Module, which: Which = "own") -> Copy:
@@ -144,27 +151,25 @@ def _float32_by_default() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-@contextmanager
-def _read_only(copied: Copy) -> Iterator[None]:
-    if not copied.has_values:
-        yield
-        return
-    with _ParametersReadOnly(copied.model):
-        yield
-
-
 class _ParametersReadOnly(TorchDispatchMode):
     """Refuse an operation that writes to a parameter, whose storage is the model's."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._storages = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for value, argument in zip(args, func._schema.arguments, strict=False):
-            if argument.is_write and isinstance(value, Tensor) and value.untyped_storage()._cdata in self._storages:
+        for position in _written(func):
+            value = args[position] if position < len(args) else None
+            if isinstance(value, Tensor) and value.untyped_storage()._cdata in self._storages:
                 raise AWBError("its forward changes its parameters")
         return func(*args, **(kwargs or {}))
+
+
+@cache
+def _written(func: Any) -> tuple[int, ...]:
+    """Positions of the arguments that an operation writes to."""
+    return tuple(i for i, argument in enumerate(func._schema.arguments) if argument.is_write)
 
 
 def random_state() -> tuple[Any, ...]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from awb.errors import AWBError
 from awb.layout import Layout
+from awb.stages.advice import not_once
 from awb.stages.families import Entry
 from awb.stages.homes import CONTAINERS
 from awb.stages.tensors import map_tensors
@@ -18,6 +19,7 @@ from awb.stages.trace import Trace, trace
 from awb.stages.types import Site
 from awb.stages.watch import Call
 
+_OF_MAPS = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 _MAX_PREFIX = 16  # the most class, register and distillation tokens looked for
 
 
@@ -40,7 +42,7 @@ def describe_site(traced: Trace, entry: Entry, element: int | str | None = None)
     chain = [n for n in traced.returning(tensor, version) if n == entry.name or n.startswith(inside)]
     once = sorted((n for n in chain if not traced.times_called(n)), key=lambda n: _preference(traced, n))
     if not once:
-        raise AWBError(_not_once(entry.name, traced.times_called(entry.name)))
+        raise not_once(traced, entry.name)
     layout, channels = _layout(traced, entry, element, tensor)
     own = traced.element(once[0], tensor)  # a module inside returns it alone, or in another place
     if layout != "NLC":
@@ -58,9 +60,8 @@ def check_site(traced: Trace, site: Site, reduction: int) -> Site:
     call = traced.call(site.module) if site.module else None
     if call is None:
         raise AWBError(f"no module {site.module!r} is called in the forward pass, so no block can run after it")
-    times = traced.times_called(site.module)
-    if times:
-        raise AWBError(_not_once(site.module, times))
+    if traced.times_called(site.module):
+        raise not_once(traced, site.module)
     tensor = call.output(site.element)
     if tensor is None:
         known = [element for element, _, _ in call.outputs]
@@ -100,13 +101,6 @@ def _check_tokens(traced: Trace, call: Call, tokens: Tensor, site: Site, reducti
 def _map_grid(layout: Layout, tensor: Tensor) -> tuple[int, int]:
     height, width = tensor.shape[2:] if layout == "NCHW" else tensor.shape[1:3]
     return int(height), int(width)
-
-
-def _not_once(name: str, times: Mapping[str, int]) -> str:
-    counts = ", ".join(f"{count} times in {mode}" for mode, count in times.items())
-    return (
-        f"{name!r} is called {counts}; a block goes after a module that runs exactly once: name one inside or after it"
-    )
 
 
 def _preference(traced: Trace, name: str) -> tuple[bool, int]:
@@ -178,8 +172,9 @@ def _pick_element(call: Call, element: int | str | None, entry: Entry) -> tuple[
     if element in maps:
         return element, maps[element]
     if not maps:
-        shapes = ", ".join(str(tuple(t.shape)) for _, t, _ in call.outputs) or "no tensor"
-        raise AWBError(f"{call.name!r} returns {shapes}; a block needs N×C×H×W, N×H×W×C or N×L×C")
+        shapes = ", ".join(str(tuple(t.shape)) for t in call.returned) or "no tensor"
+        nested = "" if call.outputs or not call.returned else " inside other objects (name a module that returns one)"
+        raise AWBError(f"{call.name!r} returns {shapes}{nested}; a block needs N×C×H×W, N×H×W×C or N×L×C")
     choices = ", ".join(f"{e!r}: {tuple(t.shape)}" for e, t in maps.items())
     raise AWBError(f"{call.name!r} returns several maps ({choices}); pass a Stage whose Site names the element")
 
@@ -195,6 +190,7 @@ def _layout(traced: Trace, entry: Entry, element: int | str | None, tensor: Tens
     tests: tuple[Callable[[Layout, int], bool], ...] = (
         lambda layout, channels: entry.channels is None or channels == entry.channels,
         lambda layout, channels: _same_aspect(traced.input_size, shape, layout),
+        lambda layout, channels: layout == "NCHW" and _meets_convolution(traced, tensor),
         lambda layout, channels: _is_channel_axis(traced, entry.name, element, layout),
     )
     for test in tests:
@@ -214,6 +210,12 @@ def _same_aspect(input_size: tuple[int, int], shape: tuple[int, ...], layout: La
         return False  # no image says what its shape is
     step = math.sqrt(height * width / (h * w))
     return abs(h - height / step) < 1 and abs(w - width / step) < 1
+
+
+def _meets_convolution(traced: Trace, tensor: Tensor) -> bool:
+    """Whether a module that takes and returns N×C×H×W is given this very tensor, or returns it."""
+    meeting = (c for c in traced.calls if any(t is tensor for t in (*c.inputs, *c.returned)))
+    return any(isinstance(traced.model.get_submodule(call.name), _OF_MAPS) for call in meeting)
 
 
 def _is_channel_axis(traced: Trace, name: str, element: int | str | None, layout: Layout) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import dis
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import CellType, FunctionType, MethodType, ModuleType
@@ -52,7 +52,8 @@ class HooksOfCopy:
         copies = dict(duplicate.named_modules())
         binding = _Binding(memo, self._outside)
         for module in copies.values():
-            vars(module).update({kind: OrderedDict() for kind in _KINDS})  # one that copies itself may have copied them
+            for kind in _KINDS:
+                setattr(module, kind, OrderedDict())  # one that copies itself may have copied them
         for name, module in model.named_modules():
             if name in copies:
                 binding.bind_functions(module, copies[name])

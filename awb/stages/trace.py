@@ -6,8 +6,9 @@ and draws no random number. Where that fails, since values decide the forward, i
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from operator import or_
@@ -21,6 +22,8 @@ from awb.stages.copying import Copy, copy_with_values, meta_copy, noise_like, ra
 from awb.stages.tensors import map_tensors, tensors_in
 from awb.stages.untraceable import RandomForward, untraceable
 from awb.stages.watch import Call, Element, Watch
+
+_VALUES = re.compile("meta tensor|register_meta")  # what torch says of values that are not there
 
 
 @dataclass(frozen=True)
@@ -96,22 +99,24 @@ def trace(model: nn.Module, inputs: tuple[Any, ...], kwargs: Mapping[str, Any] |
     Raises:
         AWBError: The model cannot run on these inputs.
     """
-    failures: list[AWBError] = []
-    for copied in _copies(model):
+    failures: list[tuple[Copy, AWBError]] = []
+    for copied in _copies(model, failures):
         try:
             return _watched(copied, inputs, dict(kwargs or {}))
         except AWBError as failure:
-            failures.append(failure)
-    raise failures[1]  # what the model says when it has values and its own hooks
+            failures.append((copied, failure))
+    # what the model says when it has values and its own hooks
+    raise next(failure for copied, failure in failures if copied.has_values)
 
 
-def _copies(model: nn.Module) -> Iterator[Copy]:
-    """Copies to try: shapes only before values, the model's own hooks before all that it has, and those before none."""
+def _copies(model: nn.Module, failures: Sequence[tuple[Copy, AWBError]]) -> Iterator[Copy]:
+    """Copies to try, one when that before has failed: shapes before values, other hooks than the model's own late."""
     shapes = meta_copy(model)
     yield shapes
+    if shapes.hooks.left_out and not _VALUES.search(str(failures[0][1])):
+        yield meta_copy(model, "all")  # it may read what a hook keeps elsewhere
     yield copy_with_values(model)
     if shapes.hooks.left_out:
-        yield meta_copy(model, "all")
         yield copy_with_values(model, "all")
     if shapes.hooks.given:
         yield meta_copy(model, "none")
@@ -144,6 +149,8 @@ def _calls_of_forward(traced: Trace) -> list[Call]:
             traced.model(*traced.inputs, **traced.kwargs)
             if traced.copied.has_values and random_state() != before:
                 raise RandomForward
+            if watch.saw_values and not traced.copied.has_values and traced.copied.hooks.left_out:
+                raise AWBError("it reads what a hook has kept")
     except Exception as error:
         raise untraceable(traced.copied, watch.calls, (traced.inputs, traced.kwargs), error) from error
     return watch.calls

@@ -48,11 +48,18 @@ class Call:
 
 
 class Watch:
-    """Record the calls of all modules while the context is open, of tensors with values their shapes only."""
+    """Record the calls of all modules while the context is open, of tensors with values their shapes only.
+
+    Attributes:
+        model: The model.
+        calls: The calls, in the order they finished.
+        saw_values: Whether there were tensors with values.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.calls: list[Call] = []
+        self.saw_values = False
         self._names = {id(m): name for name, m in model.named_modules()}
         self._shapes = WeakTensorKeyDictionary()
         self._started: list[int] = []
@@ -90,6 +97,7 @@ class Watch:
         """The same for the same tensor; to keep those with values would keep all activations."""
         if tensor.is_meta:
             return tensor
+        self.saw_values = True
         if tensor not in self._shapes:
             self._shapes[tensor] = to_meta(tensor)
         shape: Tensor = self._shapes[tensor]
@@ -114,6 +122,8 @@ def _sizes(output: Any) -> Iterator[tuple[int | str, tuple[int, int]]]:
     """Pairs of ints that go with tokens: what a transformer's embedding returns where no module returns the map."""
     lengths = [t.shape[1] for _, t in elements(output) if t.ndim == 3]
     for element, value in _named(output) if lengths else ():
-        if element is not None and isinstance(value, list | tuple) and len(value) == 2:
-            if all(type(n) is int for n in value) and any(value[0] * value[1] <= length for length in lengths):
-                yield element, (value[0], value[1])
+        if element is None or not isinstance(value, list | tuple) or [type(n) for n in value] != [int, int]:
+            continue
+        height, width = value
+        if any(height * width <= length for length in lengths):
+            yield element, (height, width)
