@@ -110,7 +110,8 @@ def _with_values(tensor: Tensor, device: torch.device, fill_zeros: bool) -> Tens
         return torch.zeros_like(tensor, device=device) if tensor.is_meta else tensor.detach()
     if tensor.is_meta or (fill_zeros and not tensor.any()):
         return _noise(tensor.shape).to(device if tensor.is_meta else tensor.device)
-    return tensor.detach().float()
+    # a tensor made in inference mode has no place on a tape
+    return tensor.clone().float() if tensor.is_inference() else tensor.detach().float()
 
 
 def _noise(shape: torch.Size) -> Tensor:

@@ -117,26 +117,26 @@ def nominal_reduction(traced: Trace, entry: Entry, grid: tuple[int, int]) -> int
 
 
 def grid_source(traced: Trace, site: Site) -> tuple[str, int | str | None] | None:
-    """The first module, and element of its output, with a map of the tokens' grid: it shows it at every input size."""
+    """The first module, and element of its output, that shows the tokens' grid at every input size.
+
+    That is a map of the grid; or, where no module returns one, a pair of ints beside tokens (timm's NaFlexViT).
+    """
     if site.layout != "NLC":
         return None
     end = traced.call(site.module)
     tokens = end.output(site.element) if end is not None else None
     if end is None or tokens is None:
         return None
-    for call in traced.calls:
-        if call.finished >= end.finished:
-            break
-        for element, grid in call.grids(tokens.shape[0]):
-            if grid == site.grid and not traced.times_called(call.name):
-                return call.name, element
-    return None
+    earlier = [c for c in traced.calls if c.finished < end.finished and not traced.times_called(c.name)]
+    maps = ((c.name, element) for c in earlier for element, grid in c.grids(tokens.shape[0]) if grid == site.grid)
+    pairs = ((c.name, element) for c in earlier for element, grid in c.sizes if grid == site.grid)
+    return next(maps, None) or next(pairs, None)
 
 
 def _token_grid(traced: Trace, call: Call, tokens: Tensor, reduction: int | None) -> tuple[int, int]:
     """The grid of N×L×C tokens, prefix tokens included.
 
-    Tokens come from a map, so the latest N×C×H×W output before the call that fits says what the grid is;
+    Tokens come from a map, so the latest N×C×H×W output (or pair of ints) before the call that fits says what the grid is;
     where none does (LeViT subsamples tokens) the nominal reduction decides.
 
     Raises:
@@ -150,7 +150,7 @@ def _token_grid(traced: Trace, call: Call, tokens: Tensor, reduction: int | None
         )
     step = reduction or math.sqrt(height * width / max(length, 1))
     for earlier in reversed([c for c in traced.calls if c.finished < call.finished]):
-        for _, (h, w) in earlier.grids(batch):
+        for _, (h, w) in (*earlier.grids(batch), *earlier.sizes):
             close = abs(h - height / step) < 1 + 0.1 * h and abs(w - width / step) < 1 + 0.1 * w
             if close and 0 <= length - h * w <= _MAX_PREFIX:
                 return h, w
