@@ -136,8 +136,8 @@ def grid_source(traced: Trace, site: Site) -> tuple[str, int | str | None] | Non
 def _token_grid(traced: Trace, call: Call, tokens: Tensor, reduction: int | None) -> tuple[int, int]:
     """The grid of N×L×C tokens, prefix tokens included.
 
-    Tokens come from a map, so the latest N×C×H×W output (or pair of ints) before the call that fits says what the grid is;
-    where none does (LeViT subsamples tokens) the nominal reduction decides.
+    Tokens come from a map, so the latest N×C×H×W output before the call that fits, or pair of ints, says what the
+    grid is; where none does (LeViT subsamples tokens) the nominal reduction decides.
 
     Raises:
         AWBError: Neither gives a grid.
