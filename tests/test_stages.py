@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import random
 from typing import Any
 
-import numpy as np
 import pytest
 import timm
 import torch
@@ -22,50 +20,6 @@ from tests.helpers import assert_same, snapshot
 
 def vit(**kwargs: Any) -> nn.Module:
     return timm.create_model("test_vit", pretrained=False, **kwargs).eval()
-
-
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet", "coat_lite_tiny"])
-def test_tracing_leaves_the_model_alone(name: str) -> None:
-    model = timm.create_model(name, pretrained=False).train()
-    called: list[Any] = []
-    model.register_forward_hook(lambda *args: called.append(args))
-    before = snapshot(model)
-    trace_model(model)
-    assert_same(before, snapshot(model))
-    assert not called
-    assert not any(p.is_meta for p in model.parameters())
-
-
-def test_tracing_draws_no_random_numbers() -> None:
-    """A model may use Python's and numpy's generators as well as torch's, and in training only."""
-
-    class Jittered(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = nn.Conv2d(3, 3, 1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            jitter = random.random() + np.random.rand() if self.training else 0.0
-            return self.body(x) + jitter
-
-    expected = []
-    for plan in (False, True):
-        random.seed(0)
-        np.random.seed(0)
-        torch.manual_seed(0)
-        if plan:
-            model = Jittered()
-            torch.manual_seed(0)
-            awb.plan_awb(model, "body", input_size=8)
-        expected.append((random.random(), np.random.rand(), torch.rand(()).item()))
-    assert expected[0] == expected[1]
-
-
-def test_finding_stages_leaves_the_model_alone() -> None:
-    model = vit().train()
-    before = snapshot(model)
-    awb.find_stages(model)
-    assert_same(before, snapshot(model))
 
 
 def test_a_residual_added_in_place_is_part_of_the_stage() -> None:
@@ -244,96 +198,6 @@ def test_bad_selectors_are_named(selector: Any, message: str) -> None:
     assert_same(before, snapshot(model))
 
 
-def test_class_token_head_leaves_the_last_block_dead() -> None:
-    model = vit()
-    stages = awb.find_stages(model)
-    assert [stage.live for stage in stages] == [True] * 5 + [False]
-    assert [b.stage for b in awb.plan_awb(model, "last").blocks] == [5]
-    assert [b.stage for b in awb.plan_awb(model, "all").blocks] == [1, 2, 3, 4, 5]
-    for selector in (6, -1, "blocks.5", "after", stages[-1]):
-        with pytest.raises(awb.AWBError, match=r"dead: the head reads only the class token.*global_pool='avg'"):
-            awb.plan_awb(model, selector)
-    assert [b.stage for b in awb.plan_awb(model, 6, allow_dead=True).blocks] == [6]
-
-
-def test_dead_means_no_effect_and_no_gradient() -> None:
-    """Independent of how it is found: the logits ignore the block."""
-    model = vit()
-    images = torch.randn(2, 3, 160, 160)
-    expected = model(images)
-    awb.attach_awb(model, 6, allow_dead=True, init="default")
-    assert torch.equal(model(images), expected)
-
-
-class Frozen(nn.Conv2d):
-    """Itself under no_grad; its hooks are outside."""
-
-    @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x)
-
-
-class Discarding(nn.Module):
-    """`side` runs and nobody reads its map; `inside` runs in a part under no_grad; `same` returns what it gets."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inside, self.side, self.body = (nn.Conv2d(3, 3, 1) for _ in range(3))
-        self.frozen = Frozen(3, 3, 1)
-        self.same = nn.Identity()
-        self.head = nn.Linear(3, 2)
-
-    def forward(self, x: torch.Tensor) -> dict[str, Any]:
-        with torch.no_grad():
-            x = self.inside(x)
-        x = self.frozen(x)
-        self.side(x)
-        return {"nested": [self.head(self.same(self.body(x).relu_()).mean((2, 3)))]}
-
-
-def test_a_map_that_is_thrown_away_is_dead() -> None:
-    for path in ("side", "inside"):
-        with pytest.raises(awb.AWBError, match=rf"{path} is dead: its map has no way to what the model returns"):
-            awb.plan_awb(Discarding(), ["body", path])
-    assert len(awb.plan_awb(Discarding(), "side", allow_dead=True).blocks) == 1
-    # one after another on the same tensor, and one that is frozen itself: a block after it learns
-    model = awb.attach_awb(Discarding(), ["frozen", "body", "same"], input_size=8)
-    model(torch.randn(2, 3, 8, 8))["nested"][0].square().sum().backward()
-    for path, block in awb.awb_blocks(model).items():
-        assert block.attention.pointwise.weight.grad.any(), path
-
-
-def test_a_part_under_inference_mode_is_dead_and_the_rest_is_not() -> None:
-    class HalfFrozen(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inside, self.body, self.head = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.Linear(3, 2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            with torch.inference_mode():
-                x = self.inside(x)
-            return self.head(self.body(x.clone()).mean((2, 3)))
-
-    with pytest.raises(awb.AWBError, match=r"inside is dead: .*inference_mode\(\)"):
-        awb.plan_awb(HalfFrozen(), "inside", input_size=8)
-    model = awb.attach_awb(HalfFrozen(), "body", input_size=8)
-    model(torch.randn(2, 3, 8, 8)).square().sum().backward()
-    assert all(p.grad is not None for p in awb.awb_parameters(model))
-
-
-def test_a_forward_that_skips_at_random_is_told_so() -> None:
-    class Skipping(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = nn.Conv2d(3, 3, 1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.body(x) if torch.rand(()) < 0.5 else x
-
-    with pytest.raises(awb.AWBError, match="draws random numbers to skip a layer"):
-        awb.plan_awb(Skipping(), "body", input_size=8)
-
-
 def test_a_stage_written_by_hand_is_checked() -> None:
     """Whatever a Stage or Site says, the trace and the weights know better."""
     model = vit()
@@ -354,23 +218,6 @@ def test_a_stage_written_by_hand_is_checked() -> None:
 def site_length(stage: awb.Stage) -> int:
     height, width = stage.sites[0].grid
     return height * width + stage.sites[0].num_prefix_tokens
-
-
-def test_average_pooling_brings_the_last_block_to_life() -> None:
-    assert all(stage.live for stage in awb.find_stages(vit(global_pool="avg")))
-
-
-def test_liveness_does_not_ask_the_weights() -> None:
-    model = vit()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-    assert [stage.live for stage in awb.find_stages(model)] == [True] * 5 + [False]
-
-
-def test_liveness_on_half_precision_and_meta() -> None:
-    assert [s.live for s in awb.find_stages(vit().half())] == [True] * 5 + [False]
-    assert [s.live for s in awb.find_stages(vit().to("meta"))] == [True] * 5 + [False]
 
 
 @pytest.mark.parametrize(("size", "prefix"), [((224, 112), 5), ((112, 224), 5), ((64, 48), 5)])

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from awb.classifier import find_classifier
-from awb.stages.copying import Copy, copy_with_values, noise_like
-from awb.stages.tensors import map_tensors, tensors_in
+from awb.stages.copying import noise_like
+from awb.stages.on_tape import on_the_tape, run_on_tape, usable_copy
+from awb.stages.tensors import tensors_in
 from awb.stages.trace import Trace
 from awb.stages.types import Site
 from awb.stages.watch import elements
@@ -47,8 +48,7 @@ def _unreachable(traced: Trace, sites: list[Site]) -> set[Site]:
         hooks.append(module.register_forward_hook(_Start(site, starts), prepend=True))
     try:
         with traced.copied.running(grad=True):
-            args, kwargs = map_tensors((traced.inputs, dict(traced.kwargs)), _on_the_tape)
-            output = traced.model(*args, **kwargs)
+            output = run_on_tape(traced.copied, traced)
     finally:
         for hook in hooks:
             hook.remove()
@@ -74,16 +74,9 @@ class _Start:
         if not torch.is_grad_enabled():
             self.starts[object()] = self.site
             return output
-        output = _on_the_tape(output)
+        output = on_the_tape(output)
         self.starts[output.grad_fn] = self.site
         return output
-
-
-def _on_the_tape(tensor: Tensor) -> Tensor:
-    """A copy with a node in the graph of its own; no leaf, since later layers may work in place."""
-    if not tensor.is_floating_point():
-        return tensor
-    return (tensor if tensor.requires_grad else tensor.detach().requires_grad_()).clone()
 
 
 def _with_zero_gradient(model: nn.Module, traced: Trace, suspects: list[Site]) -> set[Site]:
@@ -94,7 +87,7 @@ def _with_zero_gradient(model: nn.Module, traced: Trace, suspects: list[Site]) -
     """
     if not suspects:
         return set()
-    copied = noisy_copy(model, traced)
+    copied = usable_copy(model, traced)
     maps: dict[Site, Tensor] = {}
     features: list[Any] = []
     for site in suspects:
@@ -103,7 +96,7 @@ def _with_zero_gradient(model: nn.Module, traced: Trace, suspects: list[Site]) -
         head.register_forward_pre_hook(lambda _, *given: features.append(given), with_kwargs=True)
     generator = torch.Generator().manual_seed(0)  # a seed of torch's own would reset every CUDA generator
     with copied.running(grad=True):
-        output = run_on_noise(copied, traced, generator)
+        output = run_on_tape(copied, traced, generator)
         ends = _with_gradient(output) or _with_gradient(features)
         if not ends:
             return set()
@@ -119,32 +112,6 @@ def _with_zero_gradient(model: nn.Module, traced: Trace, suspects: list[Site]) -
 
 def _with_gradient(tree: Any) -> list[Tensor]:
     return [t for t in tensors_in(tree) if t.requires_grad and t.is_floating_point()]
-
-
-def noisy_copy(model: nn.Module, traced: Trace) -> Copy:
-    """A copy with usable values, its parameters off the tape, and the hooks that the traced copy has."""
-    copied = copy_with_values(model, traced.copied.hooks.which, fill_zeros=not traced.copied.has_values)
-    copied.model.requires_grad_(False)
-    return copied
-
-
-def run_on_noise(copied: Copy, traced: Trace, generator: torch.Generator) -> Any:
-    """The output of a copy on random input of the traced shapes, one image at a time; on what was traced if values did.
-
-    Inputs are on the tape.
-    """
-    given = (traced.inputs, dict(traced.kwargs))
-    alone = len(tensors_in(given)) == 1
-
-    def random(tensor: Tensor) -> Tensor:
-        if traced.copied.has_values:
-            return _on_the_tape(tensor)
-        # beside other tensors the batch has to stay what it is
-        like = tensor[:1] if tensor.ndim == 4 and alone else tensor
-        return _on_the_tape(noise_like(like, copied.device, generator))
-
-    args, kwargs = map_tensors(given, random)
-    return copied.model(*args, **kwargs)
 
 
 class _Keep:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from awb.errors import AWBError
 from awb.stages.copying import noise_like
 from awb.stages.describe import grid_source
-from awb.stages.live import noisy_copy, run_on_noise
+from awb.stages.on_tape import run_on_tape, usable_copy
 from awb.stages.tensors import tensors_in
 from awb.stages.trace import Trace
 from awb.stages.types import Site
@@ -43,13 +43,13 @@ def check_token_order(model: nn.Module, traced: Trace, sites: Iterable[Site]) ->
 
 @torch.inference_mode(False)
 def _check(model: nn.Module, traced: Trace, site: Site) -> None:
-    copied = noisy_copy(model, traced)
+    copied = usable_copy(model, traced)
     seen = _Seen(site)
     for name, module in copied.model.named_modules():
         module.register_forward_pre_hook(seen.note_tokens, with_kwargs=True)
         module.register_forward_hook(seen.note_output if name == site.module else seen.note_map)
     with copied.running(grad=True):
-        run_on_noise(copied, traced, torch.Generator().manual_seed(0))
+        run_on_tape(copied, traced, torch.Generator().manual_seed(0))
     prefix, (height, width) = site.num_prefix_tokens, site.grid
     if seen.returned is not None and seen.returned.shape[1] != prefix + height * width:
         raise AWBError(f"{site} returns tokens × batch × channels; a block needs the batch first")
