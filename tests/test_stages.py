@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import timm
 import torch
 import torchvision
+from timm.models.naflexvit import NaFlexVit, NaFlexVitCfg
 from torch import Tensor, nn
 
 import awb
@@ -277,6 +280,83 @@ def test_wrong_input_size_is_named() -> None:
 def test_unknown_architecture_says_to_name_modules() -> None:
     with pytest.raises(awb.AWBError, match="no stages known for Twice"):
         awb.find_stages(Twice(), input_size=8)
+
+
+def test_modules_proposed_for_an_unknown_architecture_take_blocks() -> None:
+    """The last at each size of map."""
+    layers = [nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, 2, 1), nn.Conv2d(4, 4, 1), nn.Flatten()]
+    flat = nn.Sequential(*layers, nn.Linear(64, 2))
+    for model, paths in ((flat, ["1", "3"]), (nn.Sequential(nn.Sequential(flat)), ["0.0.1", "0.0.3"])):
+        with pytest.raises(awb.AWBError, match=re.escape(f"e.g. from stages={paths}")):
+            awb.find_stages(model, input_size=16)
+        assert len(awb.plan_awb(model, paths, input_size=16).blocks) == 2
+
+
+class Unfolding(nn.Module):
+    """Cuts patches out; the embedding tells their grid, as timm's NaFlexViT and Hugging Face's Swin do."""
+
+    class Embed(nn.Module):
+        def __init__(self, told: Callable[[int, int], Any]) -> None:
+            super().__init__()
+            self.told, self.project = told, nn.Linear(3 * 64, 16)
+
+        def forward(self, x: Tensor) -> Any:
+            tokens = self.project(nn.functional.unfold(x, 8, stride=8).mT)
+            return tokens, self.told(x.shape[2] // 8, x.shape[3] // 8)
+
+    def __init__(self, told: Callable[[int, int], Any]) -> None:
+        super().__init__()
+        self.embed, self.layer = self.Embed(told), nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(self.embed(x)[0]).mean(1)
+
+
+@pytest.mark.parametrize("told", [lambda h, w: (h, w), lambda h, w: [h, w], lambda h, w: torch.Size((h, w))])
+def test_a_pair_of_ints_beside_tokens_is_their_grid(told: Callable[[int, int], Any]) -> None:
+    model = Unfolding(told).eval()
+    (block,) = awb.plan_awb(model, "layer", input_size=(32, 64)).blocks
+    assert (block.site.grid, block.grid_source) == ((4, 8), ("embed", 1))
+    awb.attach_awb(model, "layer", input_size=(32, 64))
+    seen = []
+    awb.awb_blocks(model)["layer.awb"].attention.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[2:]))
+    for size in ((32, 64), (64, 32), (48, 48)):
+        model(torch.zeros(1, 3, *size))
+    assert seen == [(4, 8), (8, 4), (6, 6)]
+
+
+def test_naflexvit_runs_at_any_size() -> None:
+    config = NaFlexVitCfg(patch_size=16, embed_dim=32, depth=2, num_heads=2, reg_tokens=4, global_pool="avg")
+    model = awb.attach_awb(NaFlexVit(config, num_classes=2).eval(), "blocks.1", input_size=64)
+    (block,) = awb.awb_blocks(model).values()
+    assert (block.planned.grid_source, block.planned.site.num_prefix_tokens) == (("embeds", 1), 4)
+    seen = []
+    block.attention.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
+    for size in ((64, 64), (48, 96), (96, 48)):
+        model(torch.zeros(1, 3, *size))
+    assert seen == [(1, 32, 4, 4), (1, 32, 3, 6), (1, 32, 6, 3)]
+    with pytest.raises(awb.AWBError, match="NaFlexEmbeds shows no token grid for this input"):
+        model(torch.zeros(1, 4, 768), torch.zeros(1, 4, 2, dtype=torch.long), torch.ones(1, 4, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("told", [lambda h, w: None, lambda h, w: (9, 9), lambda h, w: (float(h), float(w))])
+def test_other_pairs_are_not(told: Callable[[int, int], Any]) -> None:
+    with pytest.raises(awb.AWBError, match="no module before it returns a map"):
+        awb.plan_awb(Unfolding(told), "layer", input_size=(32, 64))
+
+
+def test_a_map_inside_other_objects_has_no_place() -> None:
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> dict[str, list[Tensor]]:
+            return {"maps": [self.body(x)]}
+
+    with pytest.raises(awb.AWBError, match=r"'0' returns \(2, 4, 8, 8\) inside other objects"):
+        awb.plan_awb(nn.Sequential(Nested()), "0", input_size=8)
+    assert len(awb.plan_awb(nn.Sequential(Nested()), "0.body", input_size=8).blocks) == 1
 
 
 def test_example_inputs_for_models_that_take_no_single_image() -> None:

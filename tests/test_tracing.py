@@ -251,3 +251,11 @@ def test_inputs_in_objects() -> None:
 
     (block,) = awb.plan_awb(Net(), "body", example_input=[Sample(torch.zeros(2, 3, 8, 12))]).blocks
     assert (block.site.layout, block.site.grid) == ("NCHW", (8, 12))
+
+
+def test_lazy_layers_are_run_first() -> None:
+    model = nn.Sequential(nn.LazyConv2d(4, 1), nn.Conv2d(4, 4, 1))
+    with pytest.raises(awb.AWBError, match="lazy layers, whose parameters have no shape yet: run it once first"):
+        awb.plan_awb(model, "0", input_size=8)
+    model(torch.zeros(1, 3, 8, 8))
+    assert len(awb.plan_awb(model, "0", input_size=8).blocks) == 1

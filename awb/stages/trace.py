@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from awb.errors import AWBError
 from awb.stages.copying import Copy, copy_with_values, meta_copy, noise_like, random_state, seed_random, to_meta
@@ -99,6 +100,8 @@ def trace(model: nn.Module, inputs: tuple[Any, ...], kwargs: Mapping[str, Any] |
     Raises:
         AWBError: The model cannot run on these inputs.
     """
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        raise AWBError(f"{type(model).__name__} has lazy layers, whose parameters have no shape yet: run it once first")
     failures: list[tuple[Copy, AWBError]] = []
     for copied in _copies(model, failures):
         try:
