@@ -49,6 +49,12 @@ class ReadsHook(nn.Module):
     def keep_as(self, name: str, module: nn.Module, args: Any, output: Tensor) -> None:
         self.kept[name] = output
 
+    def keep_in_global(self, module: nn.Module, args: Any, output: Tensor) -> None:
+        self.store(output)
+
+    def store(self, output: Tensor) -> None:
+        store(output)
+
     def forward(self, x: Tensor) -> Tensor:
         self.net(x)
         return self.out(self.read(self))
@@ -61,6 +67,14 @@ def in_global(model: ReadsHook) -> Any:
 def in_global_of_the_model(model: ReadsHook) -> Any:
     model.kept = KEPT
     return in_global(model)
+
+
+def by_a_helper(model: ReadsHook) -> Any:
+    return lambda module, args, output: store(output)
+
+
+def store(output: Tensor) -> None:
+    KEPT["map"] = output
 
 
 def in_dict(model: ReadsHook) -> Any:
@@ -108,6 +122,8 @@ HOOKS: dict[str, Callable[[], ReadsHook]] = {
     "method of an object": lambda: ReadsHook(lambda model: model.recorder.note, lambda m: m.recorder.kept["map"]),
     "method of another object": lambda: ReadsHook(by_another_object),
     "global": lambda: ReadsHook(in_global, lambda model: KEPT["map"]),
+    "global, by a method": lambda: ReadsHook(lambda model: model.keep_in_global, lambda model: KEPT["map"]),
+    "global, by a function": lambda: ReadsHook(by_a_helper, lambda model: KEPT["map"]),
     "global that the model holds": lambda: ReadsHook(in_global_of_the_model),
     "rebound global": lambda: ReadsHook(in_a_rebound_global, lambda model: LAST if LAST is not None else 1 / 0),
 }

@@ -259,3 +259,17 @@ def test_lazy_layers_are_run_first() -> None:
         awb.plan_awb(model, "0", input_size=8)
     model(torch.zeros(1, 3, 8, 8))
     assert len(awb.plan_awb(model, "0", input_size=8).blocks) == 1
+
+
+def test_offloaded_weights_are_refused() -> None:
+    """Blocks would be put where the parameters seem to be, on meta."""
+    accelerate = pytest.importorskip("accelerate")
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1))
+    accelerate.cpu_offload(model, execution_device="cpu")
+    with pytest.raises(awb.AWBError, match="offloaded by accelerate: attach first, then offload"):
+        awb.plan_awb(model, "0", input_size=8)
+    later = awb.attach_awb(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)), "0", attention="se", input_size=8)
+    image = torch.randn(1, 3, 8, 8)
+    expected = later(image)
+    accelerate.cpu_offload(later, execution_device="cpu")
+    assert torch.equal(later(image), expected)

@@ -102,25 +102,24 @@ class _Binding:
         if isinstance(hook, FunctionType):
             return self._bound_function(hook)
         if isinstance(hook, MethodType):
-            return MethodType(hook.__func__, self._bound(hook.__self__))
+            self._outside.note_code(hook.__func__, type(hook.__self__))
+            return MethodType(self._bound(hook.__func__), self._bound(hook.__self__))
         if isinstance(hook, partial):
             keywords = {name: self._seen(value) for name, value in hook.keywords.items()}
             return partial(self._bound(hook.func), *map(self._seen, hook.args), **keywords)
         if isinstance(hook, type) or not hasattr(hook, "__dict__"):
             return hook
+        self._outside.note_code(type(hook).__call__, type(hook))
         bound = copy.copy(hook)
         vars(bound).update({name: self._seen(value) for name, value in vars(hook).items()})
         return bound
 
     def _bound_function(self, function: FunctionType) -> FunctionType:
+        self._outside.note_code(function)
         cells = tuple(self._cell(cell) for cell in function.__closure__ or ())
-        names = [name for name in function.__code__.co_names if name in function.__globals__]
-        used = {name: function.__globals__[name] for name in names}
-        seen = {name: self._seen(value) for name, value in used.items() if not callable(value)}
-        changed = {name: value for name, value in seen.items() if value is not used[name]}
-        stored = {i.argval for i in dis.get_instructions(function) if i.opname == "STORE_GLOBAL"}
-        self._outside.note_globals(function.__globals__, stored & used.keys())
-        namespace = {**function.__globals__, **changed} if changed else function.__globals__
+        used = {name: function.__globals__.get(name) for name in function.__code__.co_names}
+        copied = {name: self._seen(value) for name, value in used.items() if id(value) in self._memo}
+        namespace = {**function.__globals__, **copied} if copied else function.__globals__
         bound = FunctionType(function.__code__, namespace, function.__name__, None, cells)
         if function.__defaults__:
             bound.__defaults__ = tuple(map(self._seen, function.__defaults__))
@@ -153,11 +152,12 @@ class _Binding:
 
 
 class _Outside:
-    """Lists, dictionaries and sets, also those of objects, that hooks reach and the model does not own."""
+    """Lists, dictionaries and sets, also those of objects, and globals, that hooks reach and the model does not own."""
 
     def __init__(self) -> None:
         self._places: dict[int, Any] = {}
         self._globals: list[tuple[dict[str, Any], set[str]]] = []
+        self._code: set[FunctionType] = set()
 
     def note(self, value: Any) -> None:
         attributes = {} if isinstance(value, type | ModuleType) else getattr(value, "__dict__", {})
@@ -165,9 +165,21 @@ class _Outside:
             if isinstance(place, dict | list | set | deque):
                 self._places[id(place)] = place
 
-    def note_globals(self, namespace: dict[str, Any], names: set[str]) -> None:
-        if names:
-            self._globals.append((namespace, names))
+    def note_code(self, function: Any, owner: type = object) -> None:
+        """What a function finds in its globals, and so the functions of its module and methods of its class that it names."""
+        if not isinstance(function, FunctionType) or function in self._code:
+            return
+        self._code.add(function)
+        for name in function.__code__.co_names:
+            value = function.__globals__.get(name)
+            if not callable(value):
+                self.note(value)
+            elif getattr(value, "__module__", None) == function.__module__:
+                self.note_code(value)
+            self.note_code(getattr(owner, name, None), owner)
+        stored = {i.argval for i in dis.get_instructions(function) if i.opname == "STORE_GLOBAL"}
+        if stored:
+            self._globals.append((function.__globals__, stored & function.__globals__.keys()))
 
     @contextmanager
     def as_before(self) -> Iterator[None]:

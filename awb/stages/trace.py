@@ -100,8 +100,7 @@ def trace(model: nn.Module, inputs: tuple[Any, ...], kwargs: Mapping[str, Any] |
     Raises:
         AWBError: The model cannot run on these inputs.
     """
-    if any(is_lazy(parameter) for parameter in model.parameters()):
-        raise AWBError(f"{type(model).__name__} has lazy layers, whose parameters have no shape yet: run it once first")
+    _check_parameters(model)
     failures: list[tuple[Copy, AWBError]] = []
     for copied in _copies(model, failures):
         try:
@@ -110,6 +109,15 @@ def trace(model: nn.Module, inputs: tuple[Any, ...], kwargs: Mapping[str, Any] |
             failures.append((copied, failure))
     # what the model says when it has values and its own hooks
     raise next(failure for copied, failure in failures if copied.has_values)
+
+
+def _check_parameters(model: nn.Module) -> None:
+    """Refuse a model whose parameters are not there yet, or elsewhere."""
+    name = type(model).__name__
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        raise AWBError(f"{name} has lazy layers, whose parameters have no shape yet: run it once first")
+    if any(hasattr(m, "_hf_hook") and any(p.is_meta for p in m.parameters(recurse=False)) for m in model.modules()):
+        raise AWBError(f"the weights of {name} are offloaded by accelerate: attach first, then offload")
 
 
 def _copies(model: nn.Module, failures: Sequence[tuple[Copy, AWBError]]) -> Iterator[Copy]:
