@@ -31,6 +31,21 @@ class Recorder:
         self.kept["map"] = output
 
 
+class SelfHolding(Recorder):
+    """Its attributes hold itself, and one hook reads what the other sets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen, self.hooks = None, [self.remember, self.note]
+        self.first, self.then = self.remember, self.tell
+
+    def remember(self, module: nn.Module, args: Any, output: Tensor) -> None:
+        self.seen = output
+
+    def tell(self, module: nn.Module, args: Any, output: Tensor) -> None:
+        self.kept["map"] = self.seen
+
+
 class ReadsHook(nn.Module):
     """A head on the map of `layer2`, which `hook` is to keep."""
 
@@ -97,6 +112,13 @@ def by_another_object(model: ReadsHook) -> Any:
     return recorder.note
 
 
+def by_two_hooks_of_an_object(model: ReadsHook) -> Any:
+    recorder = SelfHolding()
+    model.kept = recorder.kept
+    model.net.layer2.register_forward_hook(recorder.first)
+    return recorder.then
+
+
 LAST: Tensor | None = None
 
 
@@ -121,6 +143,7 @@ HOOKS: dict[str, Callable[[], ReadsHook]] = {
     "object": lambda: ReadsHook(lambda model: model.recorder, lambda model: model.recorder.kept["map"]),
     "method of an object": lambda: ReadsHook(lambda model: model.recorder.note, lambda m: m.recorder.kept["map"]),
     "method of another object": lambda: ReadsHook(by_another_object),
+    "two hooks of an object": lambda: ReadsHook(by_two_hooks_of_an_object),
     "global": lambda: ReadsHook(in_global, lambda model: KEPT["map"]),
     "global, by a method": lambda: ReadsHook(lambda model: model.keep_in_global, lambda model: KEPT["map"]),
     "global, by a function": lambda: ReadsHook(by_a_helper, lambda model: KEPT["map"]),

@@ -8,15 +8,15 @@ model: it is a method of one of its modules, or a function or object that holds 
 from __future__ import annotations
 
 import copy
-import dis
-from collections import OrderedDict, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from functools import partial
-from types import CellType, FunctionType, MethodType, ModuleType
+from types import CellType, FunctionType, MethodType
 from typing import Any, Literal
 
 from torch import nn
+
+from awb.stages.outside import Outside
 
 Which = Literal["own", "all", "none"]
 _FORWARD = ("_forward_pre_hooks", "_forward_hooks")
@@ -48,7 +48,7 @@ class HooksOfCopy:
     def __init__(self, model: nn.Module, duplicate: nn.Module, memo: dict[int, Any], which: Which) -> None:
         self.which = which
         self.given = self.left_out = 0
-        self._outside = _Outside()
+        self._outside = Outside()
         copies = dict(duplicate.named_modules())
         binding = _Binding(memo, self._outside)
         for module in copies.values():
@@ -80,9 +80,9 @@ class HooksOfCopy:
 class _Binding:
     """Functions and objects of a copy in place of the model's."""
 
-    def __init__(self, memo: dict[int, Any], outside: _Outside) -> None:
+    def __init__(self, memo: dict[int, Any], outside: Outside) -> None:
         self._memo, self._outside = memo, outside
-        self._cells: dict[int, tuple[CellType, bool]] = {}
+        self._shared: dict[int, tuple[Any, bool]] = {}
         self._refers = False
 
     def bind_functions(self, module: nn.Module, duplicate: nn.Module) -> None:
@@ -109,14 +109,17 @@ class _Binding:
             return partial(self._bound(hook.func), *map(self._seen, hook.args), **keywords)
         if isinstance(hook, type) or not hasattr(hook, "__dict__"):
             return hook
+        return self._once(hook, self._bound_object)
+
+    def _bound_object(self, hook: Any) -> Iterator[Any]:
         self._outside.note_code(type(hook).__call__, type(hook))
         bound = copy.copy(hook)
+        yield bound
         vars(bound).update({name: self._seen(value) for name, value in vars(hook).items()})
-        return bound
 
     def _bound_function(self, function: FunctionType) -> FunctionType:
         self._outside.note_code(function)
-        cells = tuple(self._cell(cell) for cell in function.__closure__ or ())
+        cells = tuple(self._once(cell, self._bound_cell) for cell in function.__closure__ or ())
         used = {name: function.__globals__.get(name) for name in function.__code__.co_names}
         copied = {name: self._seen(value) for name, value in used.items() if id(value) in self._memo}
         namespace = {**function.__globals__, **copied} if copied else function.__globals__
@@ -127,16 +130,21 @@ class _Binding:
             bound.__kwdefaults__ = {name: self._seen(value) for name, value in function.__kwdefaults__.items()}
         return bound
 
-    def _cell(self, cell: CellType) -> CellType:
-        """One new cell for each, so that functions which share it still do."""
+    def _bound_cell(self, cell: CellType) -> Iterator[CellType]:
+        bound = CellType()
+        yield bound
+        if cell != CellType():  # which has none
+            bound.cell_contents = self._seen(cell.cell_contents)
+
+    def _once(self, shared: Any, bind: Callable[[Any], Iterator[Any]]) -> Any:
+        """One new cell or object for each, so that hooks which share it still do; `bind` yields it, and fills it."""
         before = self._refers
-        if id(cell) not in self._cells:
-            self._refers, bound = False, CellType()
-            self._cells[id(cell)] = bound, False  # before its contents, which may be the function itself
-            if cell != CellType():  # which has none
-                bound.cell_contents = self._seen(cell.cell_contents)
-            self._cells[id(cell)] = bound, self._refers
-        bound, refers = self._cells[id(cell)]
+        if id(shared) not in self._shared:
+            self._refers = False
+            for bound in bind(shared):
+                self._shared[id(shared)] = bound, False  # known before its contents, which may refer to it
+            self._shared[id(shared)] = self._shared[id(shared)][0], self._refers
+        bound, refers = self._shared[id(shared)]
         self._refers = before or refers
         return bound
 
@@ -149,58 +157,3 @@ class _Binding:
             return self._bound(value)
         self._outside.note(value)
         return value
-
-
-class _Outside:
-    """Lists, dictionaries and sets, also those of objects, and globals, that hooks reach and the model does not own."""
-
-    def __init__(self) -> None:
-        self._places: dict[int, Any] = {}
-        self._globals: list[tuple[dict[str, Any], set[str]]] = []
-        self._code: set[FunctionType] = set()
-
-    def note(self, value: Any) -> None:
-        attributes = {} if isinstance(value, type | ModuleType) else getattr(value, "__dict__", {})
-        for place in (value, attributes, *attributes.values()):
-            if isinstance(place, dict | list | set | deque):
-                self._places[id(place)] = place
-
-    def note_code(self, function: Any, owner: type = object) -> None:
-        """What a function finds in its globals, and so the functions of its module and methods of its class that it names."""
-        if not isinstance(function, FunctionType) or function in self._code:
-            return
-        self._code.add(function)
-        for name in function.__code__.co_names:
-            value = function.__globals__.get(name)
-            if not callable(value):
-                self.note(value)
-            elif getattr(value, "__module__", None) == function.__module__:
-                self.note_code(value)
-            self.note_code(getattr(owner, name, None), owner)
-        stored = {i.argval for i in dis.get_instructions(function) if i.opname == "STORE_GLOBAL"}
-        if stored:
-            self._globals.append((function.__globals__, stored & function.__globals__.keys()))
-
-    @contextmanager
-    def as_before(self) -> Iterator[None]:
-        contents = [(place, copy.copy(place)) for place in self._places.values()]
-        values = [(namespace, {name: namespace[name] for name in names}) for namespace, names in self._globals]
-        try:
-            yield
-        finally:
-            for place, before in contents:
-                _put_back(place, before)
-            for namespace, before in values:
-                namespace.update(before)
-
-
-def _put_back(place: Any, before: Any) -> None:
-    if isinstance(place, dict):
-        for key in place.keys() - before.keys():
-            del place[key]
-        for key, value in before.items():
-            place[key] = value
-    else:
-        place.clear()
-        extend: Any = place.update if isinstance(place, set) else place.extend
-        extend(before)
