@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from awb.errors import AWBError
+from awb.hosts import remove_steps
 from awb.stages.own_hooks import HooksOfCopy, Which, without_hooks
 from awb.stages.tensors import TensorMap, first_device, map_copy
 
@@ -94,6 +95,8 @@ def _copy(model: nn.Module, parameters: TensorMap, others: TensorMap, device: to
     try:
         with torch.no_grad():
             duplicate = map_copy(model, _keeping_grad(parameters), _keeping_grad(others), memo)
+        for module in duplicate.modules():
+            remove_steps(module)  # a copy runs without blocks
         hooks = HooksOfCopy(model, duplicate, memo, which)
     except (TypeError, SystemError) as error:  # a lock, a file, a random generator
         raise AWBError(f"{type(model).__name__} cannot be copied for tracing ({error})") from error

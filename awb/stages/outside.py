@@ -26,7 +26,7 @@ class Outside:
                 self._places[id(place)] = place
 
     def note_code(self, function: Any, owner: type = object) -> None:
-        """What a function finds in its globals, and what functions of its module and methods of its class named in it do."""
+        """What a function finds in its globals, and what the functions of its module and class that it names do."""
         if not isinstance(function, FunctionType) or function in self._code:
             return
         self._code.add(function)
