@@ -66,18 +66,24 @@ class RunBlock:
 
 @dataclass
 class NoteGrid:
-    """Note the grid of the N×C×H×W output that becomes the tokens.
+    """Note the grid of the N×C×H×W output that becomes the tokens, or that is returned beside them.
 
     Attributes:
         grid: Where blocks read it.
-        element: Index or key of the map in the output; None if the output is the map.
+        element: Index or key of the map, or of height and width, in the output; None if the output is the map.
     """
 
     grid: TokenGrid
     element: int | str | None
 
     def __call__(self, host: nn.Module, output: Any) -> Any:
-        self.grid.note(output if self.element is None else output[self.element])
+        shown = output if self.element is None else output[self.element]
+        if shown is None:
+            raise AWBError(f"{type(host).__name__} shows no token grid for this input: give it whole images")
+        if isinstance(shown, list | tuple):
+            self.grid.note((shown[0], shown[1]), next(value for value in output if isinstance(value, Tensor)))
+        else:
+            self.grid.note((shown.shape[2], shown.shape[3]), shown)
         return output
 
 

@@ -17,10 +17,12 @@ from awb.errors import AWBError, require_module
 from awb.kinds import DEFAULT, Request, Stages, read_requests, refuse_kinds_as_stages
 from awb.macs import count_macs
 from awb.planned import CHILD, Init, PlannedBlock
+from awb.stages.copying import copy_structure, to_meta
 from awb.stages.describe import check_site, grid_source
+from awb.stages.homes import find_homes
 from awb.stages.inputs import Size, trace_model
 from awb.stages.select import select_stages
-from awb.stages.trace import Trace, copy_structure, find_homes, to_meta
+from awb.stages.trace import Trace
 from awb.stages.types import Stage
 from awb.table import Table
 

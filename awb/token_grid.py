@@ -37,9 +37,9 @@ class TokenGrid:
     def __reduce__(self) -> tuple[type[TokenGrid], tuple[Grid, str]]:
         return TokenGrid, (self.traced, self.source)
 
-    def note(self, source: Tensor) -> None:
-        """Note the grid of a new forward, from the N×C×H×W map that becomes the tokens."""
-        self._here.size = size = (source.shape[2], source.shape[3])
+    def note(self, size: Grid, source: Tensor) -> None:
+        """Note the grid of a new forward, and the map, or the tokens, from whose making on it has a graph."""
+        self._here.size = size
         if not _is_tracked(source):
             return
         self._here.read_by = set()

@@ -4,68 +4,25 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import random
+import re
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import timm
 import torch
 import torchvision
+from timm.models.naflexvit import NaFlexVit, NaFlexVitCfg
 from torch import Tensor, nn
 
 import awb
+from awb.stages.homes import find_homes
 from awb.stages.inputs import default_size, trace_model
-from awb.stages.trace import find_homes
 from tests.helpers import assert_same, snapshot
 
 
 def vit(**kwargs: Any) -> nn.Module:
     return timm.create_model("test_vit", pretrained=False, **kwargs).eval()
-
-
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet", "coat_lite_tiny"])
-def test_tracing_leaves_the_model_alone(name: str) -> None:
-    model = timm.create_model(name, pretrained=False).train()
-    called: list[Any] = []
-    model.register_forward_hook(lambda *args: called.append(args))
-    before = snapshot(model)
-    trace_model(model)
-    assert_same(before, snapshot(model))
-    assert not called
-    assert not any(p.is_meta for p in model.parameters())
-
-
-def test_tracing_draws_no_random_numbers() -> None:
-    """A model may use Python's and numpy's generators as well as torch's, and in training only."""
-
-    class Jittered(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = nn.Conv2d(3, 3, 1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            jitter = random.random() + np.random.rand() if self.training else 0.0
-            return self.body(x) + jitter
-
-    expected = []
-    for plan in (False, True):
-        random.seed(0)
-        np.random.seed(0)
-        torch.manual_seed(0)
-        if plan:
-            model = Jittered()
-            torch.manual_seed(0)
-            awb.plan_awb(model, "body", input_size=8)
-        expected.append((random.random(), np.random.rand(), torch.rand(()).item()))
-    assert expected[0] == expected[1]
-
-
-def test_finding_stages_leaves_the_model_alone() -> None:
-    model = vit().train()
-    before = snapshot(model)
-    awb.find_stages(model)
-    assert_same(before, snapshot(model))
 
 
 def test_a_residual_added_in_place_is_part_of_the_stage() -> None:
@@ -244,96 +201,6 @@ def test_bad_selectors_are_named(selector: Any, message: str) -> None:
     assert_same(before, snapshot(model))
 
 
-def test_class_token_head_leaves_the_last_block_dead() -> None:
-    model = vit()
-    stages = awb.find_stages(model)
-    assert [stage.live for stage in stages] == [True] * 5 + [False]
-    assert [b.stage for b in awb.plan_awb(model, "last").blocks] == [5]
-    assert [b.stage for b in awb.plan_awb(model, "all").blocks] == [1, 2, 3, 4, 5]
-    for selector in (6, -1, "blocks.5", "after", stages[-1]):
-        with pytest.raises(awb.AWBError, match=r"dead: the head reads only the class token.*global_pool='avg'"):
-            awb.plan_awb(model, selector)
-    assert [b.stage for b in awb.plan_awb(model, 6, allow_dead=True).blocks] == [6]
-
-
-def test_dead_means_no_effect_and_no_gradient() -> None:
-    """Independent of how it is found: the logits ignore the block."""
-    model = vit()
-    images = torch.randn(2, 3, 160, 160)
-    expected = model(images)
-    awb.attach_awb(model, 6, allow_dead=True, init="default")
-    assert torch.equal(model(images), expected)
-
-
-class Frozen(nn.Conv2d):
-    """Itself under no_grad; its hooks are outside."""
-
-    @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x)
-
-
-class Discarding(nn.Module):
-    """`side` runs and nobody reads its map; `inside` runs in a part under no_grad; `same` returns what it gets."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inside, self.side, self.body = (nn.Conv2d(3, 3, 1) for _ in range(3))
-        self.frozen = Frozen(3, 3, 1)
-        self.same = nn.Identity()
-        self.head = nn.Linear(3, 2)
-
-    def forward(self, x: torch.Tensor) -> dict[str, Any]:
-        with torch.no_grad():
-            x = self.inside(x)
-        x = self.frozen(x)
-        self.side(x)
-        return {"nested": [self.head(self.same(self.body(x).relu_()).mean((2, 3)))]}
-
-
-def test_a_map_that_is_thrown_away_is_dead() -> None:
-    for path in ("side", "inside"):
-        with pytest.raises(awb.AWBError, match=rf"{path} is dead: its map has no way to what the model returns"):
-            awb.plan_awb(Discarding(), ["body", path])
-    assert len(awb.plan_awb(Discarding(), "side", allow_dead=True).blocks) == 1
-    # one after another on the same tensor, and one that is frozen itself: a block after it learns
-    model = awb.attach_awb(Discarding(), ["frozen", "body", "same"], input_size=8)
-    model(torch.randn(2, 3, 8, 8))["nested"][0].square().sum().backward()
-    for path, block in awb.awb_blocks(model).items():
-        assert block.attention.pointwise.weight.grad.any(), path
-
-
-def test_a_part_under_inference_mode_is_dead_and_the_rest_is_not() -> None:
-    class HalfFrozen(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inside, self.body, self.head = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.Linear(3, 2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            with torch.inference_mode():
-                x = self.inside(x)
-            return self.head(self.body(x.clone()).mean((2, 3)))
-
-    with pytest.raises(awb.AWBError, match=r"inside is dead: .*inference_mode\(\)"):
-        awb.plan_awb(HalfFrozen(), "inside", input_size=8)
-    model = awb.attach_awb(HalfFrozen(), "body", input_size=8)
-    model(torch.randn(2, 3, 8, 8)).square().sum().backward()
-    assert all(p.grad is not None for p in awb.awb_parameters(model))
-
-
-def test_a_forward_that_skips_at_random_is_told_so() -> None:
-    class Skipping(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = nn.Conv2d(3, 3, 1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.body(x) if torch.rand(()) < 0.5 else x
-
-    with pytest.raises(awb.AWBError, match="draws random numbers to skip a layer"):
-        awb.plan_awb(Skipping(), "body", input_size=8)
-
-
 def test_a_stage_written_by_hand_is_checked() -> None:
     """Whatever a Stage or Site says, the trace and the weights know better."""
     model = vit()
@@ -354,23 +221,6 @@ def test_a_stage_written_by_hand_is_checked() -> None:
 def site_length(stage: awb.Stage) -> int:
     height, width = stage.sites[0].grid
     return height * width + stage.sites[0].num_prefix_tokens
-
-
-def test_average_pooling_brings_the_last_block_to_life() -> None:
-    assert all(stage.live for stage in awb.find_stages(vit(global_pool="avg")))
-
-
-def test_liveness_does_not_ask_the_weights() -> None:
-    model = vit()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-    assert [stage.live for stage in awb.find_stages(model)] == [True] * 5 + [False]
-
-
-def test_liveness_on_half_precision_and_meta() -> None:
-    assert [s.live for s in awb.find_stages(vit().half())] == [True] * 5 + [False]
-    assert [s.live for s in awb.find_stages(vit().to("meta"))] == [True] * 5 + [False]
 
 
 @pytest.mark.parametrize(("size", "prefix"), [((224, 112), 5), ((112, 224), 5), ((64, 48), 5)])
@@ -430,6 +280,83 @@ def test_wrong_input_size_is_named() -> None:
 def test_unknown_architecture_says_to_name_modules() -> None:
     with pytest.raises(awb.AWBError, match="no stages known for Twice"):
         awb.find_stages(Twice(), input_size=8)
+
+
+def test_modules_proposed_for_an_unknown_architecture_take_blocks() -> None:
+    """The last at each size of map."""
+    layers = [nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, 2, 1), nn.Conv2d(4, 4, 1), nn.Flatten()]
+    flat = nn.Sequential(*layers, nn.Linear(64, 2))
+    for model, paths in ((flat, ["1", "3"]), (nn.Sequential(nn.Sequential(flat)), ["0.0.1", "0.0.3"])):
+        with pytest.raises(awb.AWBError, match=re.escape(f"e.g. from stages={paths}")):
+            awb.find_stages(model, input_size=16)
+        assert len(awb.plan_awb(model, paths, input_size=16).blocks) == 2
+
+
+class Unfolding(nn.Module):
+    """Cuts patches out; the embedding tells their grid, as timm's NaFlexViT and Hugging Face's Swin do."""
+
+    class Embed(nn.Module):
+        def __init__(self, told: Callable[[int, int], Any]) -> None:
+            super().__init__()
+            self.told, self.project = told, nn.Linear(3 * 64, 16)
+
+        def forward(self, x: Tensor) -> Any:
+            tokens = self.project(nn.functional.unfold(x, 8, stride=8).mT)
+            return tokens, self.told(x.shape[2] // 8, x.shape[3] // 8)
+
+    def __init__(self, told: Callable[[int, int], Any]) -> None:
+        super().__init__()
+        self.embed, self.layer = self.Embed(told), nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(self.embed(x)[0]).mean(1)
+
+
+@pytest.mark.parametrize("told", [lambda h, w: (h, w), lambda h, w: [h, w], lambda h, w: torch.Size((h, w))])
+def test_a_pair_of_ints_beside_tokens_is_their_grid(told: Callable[[int, int], Any]) -> None:
+    model = Unfolding(told).eval()
+    (block,) = awb.plan_awb(model, "layer", input_size=(32, 64)).blocks
+    assert (block.site.grid, block.grid_source) == ((4, 8), ("embed", 1))
+    awb.attach_awb(model, "layer", input_size=(32, 64))
+    seen = []
+    awb.awb_blocks(model)["layer.awb"].attention.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[2:]))
+    for size in ((32, 64), (64, 32), (48, 48)):
+        model(torch.zeros(1, 3, *size))
+    assert seen == [(4, 8), (8, 4), (6, 6)]
+
+
+def test_naflexvit_runs_at_any_size() -> None:
+    config = NaFlexVitCfg(patch_size=16, embed_dim=32, depth=2, num_heads=2, reg_tokens=4, global_pool="avg")
+    model = awb.attach_awb(NaFlexVit(config, num_classes=2).eval(), "blocks.1", input_size=64)
+    (block,) = awb.awb_blocks(model).values()
+    assert (block.planned.grid_source, block.planned.site.num_prefix_tokens) == (("embeds", 1), 4)
+    seen = []
+    block.attention.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
+    for size in ((64, 64), (48, 96), (96, 48)):
+        model(torch.zeros(1, 3, *size))
+    assert seen == [(1, 32, 4, 4), (1, 32, 3, 6), (1, 32, 6, 3)]
+    with pytest.raises(awb.AWBError, match="NaFlexEmbeds shows no token grid for this input"):
+        model(torch.zeros(1, 4, 768), torch.zeros(1, 4, 2, dtype=torch.long), torch.ones(1, 4, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("told", [lambda h, w: None, lambda h, w: (9, 9), lambda h, w: (float(h), float(w))])
+def test_other_pairs_are_not(told: Callable[[int, int], Any]) -> None:
+    with pytest.raises(awb.AWBError, match="no module before it returns a map"):
+        awb.plan_awb(Unfolding(told), "layer", input_size=(32, 64))
+
+
+def test_a_map_inside_other_objects_has_no_place() -> None:
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> dict[str, list[Tensor]]:
+            return {"maps": [self.body(x)]}
+
+    with pytest.raises(awb.AWBError, match=r"'0' returns \(2, 4, 8, 8\) inside other objects"):
+        awb.plan_awb(nn.Sequential(Nested()), "0", input_size=8)
+    assert len(awb.plan_awb(nn.Sequential(Nested()), "0.body", input_size=8).blocks) == 1
 
 
 def test_example_inputs_for_models_that_take_no_single_image() -> None:

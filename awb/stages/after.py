@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from awb.errors import AWBError
 from awb.stages.describe import describe_site
 from awb.stages.families import Entry
-from awb.stages.trace import Call, Trace
+from awb.stages.trace import Trace
 from awb.stages.types import Site, Stage
+from awb.stages.watch import Call
 
 
 def after_site(traced: Trace, last: Stage) -> Site:
@@ -49,7 +50,7 @@ def _pools(traced: Trace, call: Call) -> bool:
     """Whether the call takes a map (or tokens) and returns none, or is an adaptive pool (VGG's keeps 7×7)."""
     if isinstance(traced.model.get_submodule(call.name), nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
         return True
-    return not (any(_is_map(t) for t in call.inputs) and any(_is_map(t) for _, t, _ in call.outputs))
+    return not (any(_is_map(t) for t in call.inputs) and any(_is_map(t) for t in call.returned))
 
 
 def _is_map(tensor: Tensor | None) -> bool:

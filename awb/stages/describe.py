@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from awb.errors import AWBError
 from awb.layout import Layout
+from awb.stages.advice import not_once
 from awb.stages.families import Entry
-from awb.stages.trace import CONTAINERS, Call, Trace, trace
+from awb.stages.homes import CONTAINERS
+from awb.stages.tensors import map_tensors
+from awb.stages.trace import Trace, trace
 from awb.stages.types import Site
+from awb.stages.watch import Call
 
+_OF_MAPS = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 _MAX_PREFIX = 16  # the most class, register and distillation tokens looked for
 
 
@@ -37,7 +42,7 @@ def describe_site(traced: Trace, entry: Entry, element: int | str | None = None)
     chain = [n for n in traced.returning(tensor, version) if n == entry.name or n.startswith(inside)]
     once = sorted((n for n in chain if not traced.times_called(n)), key=lambda n: _preference(traced, n))
     if not once:
-        raise AWBError(_not_once(entry.name, traced.times_called(entry.name)))
+        raise not_once(traced, entry.name)
     layout, channels = _layout(traced, entry, element, tensor)
     own = traced.element(once[0], tensor)  # a module inside returns it alone, or in another place
     if layout != "NLC":
@@ -55,9 +60,8 @@ def check_site(traced: Trace, site: Site, reduction: int) -> Site:
     call = traced.call(site.module) if site.module else None
     if call is None:
         raise AWBError(f"no module {site.module!r} is called in the forward pass, so no block can run after it")
-    times = traced.times_called(site.module)
-    if times:
-        raise AWBError(_not_once(site.module, times))
+    if traced.times_called(site.module):
+        raise not_once(traced, site.module)
     tensor = call.output(site.element)
     if tensor is None:
         known = [element for element, _, _ in call.outputs]
@@ -99,13 +103,6 @@ def _map_grid(layout: Layout, tensor: Tensor) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _not_once(name: str, times: Mapping[str, int]) -> str:
-    counts = ", ".join(f"{count} times in {mode}" for mode, count in times.items())
-    return (
-        f"{name!r} is called {counts}; a block goes after a module that runs exactly once: name one inside or after it"
-    )
-
-
 def _preference(traced: Trace, name: str) -> tuple[bool, int]:
     """Real modules before containers (whose children others walk through), then the shallowest."""
     return isinstance(traced.model.get_submodule(name), CONTAINERS), name.count(".")
@@ -120,27 +117,27 @@ def nominal_reduction(traced: Trace, entry: Entry, grid: tuple[int, int]) -> int
 
 
 def grid_source(traced: Trace, site: Site) -> tuple[str, int | str | None] | None:
-    """The first module, and element of its output, with a map of the tokens' grid: it shows it at every input size."""
+    """The first module, and element of its output, that shows the tokens' grid at every input size.
+
+    That is a map of the grid; or, where no module returns one, a pair of ints beside tokens (timm's NaFlexViT).
+    """
     if site.layout != "NLC":
         return None
     end = traced.call(site.module)
     tokens = end.output(site.element) if end is not None else None
     if end is None or tokens is None:
         return None
-    for call in traced.calls:
-        if call.finished >= end.finished:
-            break
-        for element, grid in call.grids(tokens.shape[0]):
-            if grid == site.grid and not traced.times_called(call.name):
-                return call.name, element
-    return None
+    earlier = [c for c in traced.calls if c.finished < end.finished and not traced.times_called(c.name)]
+    maps = ((c.name, element) for c in earlier for element, grid in c.grids(tokens.shape[0]) if grid == site.grid)
+    pairs = ((c.name, element) for c in earlier for element, grid in c.sizes if grid == site.grid)
+    return next(maps, None) or next(pairs, None)
 
 
 def _token_grid(traced: Trace, call: Call, tokens: Tensor, reduction: int | None) -> tuple[int, int]:
     """The grid of N×L×C tokens, prefix tokens included.
 
-    Tokens come from a map, so the latest N×C×H×W output before the call that fits says what the grid is;
-    where none does (LeViT subsamples tokens) the nominal reduction decides.
+    Tokens come from a map, so the latest N×C×H×W output before the call that fits, or pair of ints, says what the
+    grid is; where none does (LeViT subsamples tokens) the nominal reduction decides.
 
     Raises:
         AWBError: Neither gives a grid.
@@ -153,7 +150,7 @@ def _token_grid(traced: Trace, call: Call, tokens: Tensor, reduction: int | None
         )
     step = reduction or math.sqrt(height * width / max(length, 1))
     for earlier in reversed([c for c in traced.calls if c.finished < call.finished]):
-        for _, (h, w) in earlier.grids(batch):
+        for _, (h, w) in (*earlier.grids(batch), *earlier.sizes):
             close = abs(h - height / step) < 1 + 0.1 * h and abs(w - width / step) < 1 + 0.1 * w
             if close and 0 <= length - h * w <= _MAX_PREFIX:
                 return h, w
@@ -175,8 +172,9 @@ def _pick_element(call: Call, element: int | str | None, entry: Entry) -> tuple[
     if element in maps:
         return element, maps[element]
     if not maps:
-        shapes = ", ".join(str(tuple(t.shape)) for _, t, _ in call.outputs) or "no tensor"
-        raise AWBError(f"{call.name!r} returns {shapes}; a block needs N×C×H×W, N×H×W×C or N×L×C")
+        shapes = ", ".join(str(tuple(t.shape)) for t in call.returned) or "no tensor"
+        nested = "" if call.outputs or not call.returned else " inside other objects (name a module that returns one)"
+        raise AWBError(f"{call.name!r} returns {shapes}{nested}; a block needs N×C×H×W, N×H×W×C or N×L×C")
     choices = ", ".join(f"{e!r}: {tuple(t.shape)}" for e, t in maps.items())
     raise AWBError(f"{call.name!r} returns several maps ({choices}); pass a Stage whose Site names the element")
 
@@ -192,6 +190,7 @@ def _layout(traced: Trace, entry: Entry, element: int | str | None, tensor: Tens
     tests: tuple[Callable[[Layout, int], bool], ...] = (
         lambda layout, channels: entry.channels is None or channels == entry.channels,
         lambda layout, channels: _same_aspect(traced.input_size, shape, layout),
+        lambda layout, channels: layout == "NCHW" and _meets_convolution(traced, tensor),
         lambda layout, channels: _is_channel_axis(traced, entry.name, element, layout),
     )
     for test in tests:
@@ -213,14 +212,24 @@ def _same_aspect(input_size: tuple[int, int], shape: tuple[int, ...], layout: La
     return abs(h - height / step) < 1 and abs(w - width / step) < 1
 
 
+def _meets_convolution(traced: Trace, tensor: Tensor) -> bool:
+    """Whether a module that takes and returns N×C×H×W is given this very tensor, or returns it."""
+    meeting = (c for c in traced.calls if any(t is tensor for t in (*c.inputs, *c.returned)))
+    return any(isinstance(traced.model.get_submodule(call.name), _OF_MAPS) for call in meeting)
+
+
 def _is_channel_axis(traced: Trace, name: str, element: int | str | None, layout: Layout) -> bool:
     """Whether the axis keeps its length when the input grows; False if the model takes one size only."""
-    first = traced.inputs[0] if traced.inputs else None
-    if not isinstance(first, Tensor) or first.ndim < 4:
+    if not all(traced.input_size):
         return False
-    larger = first.new_empty(*first.shape[:-2], 2 * first.shape[-2], 2 * first.shape[-1])
+
+    def grow(tensor: Tensor) -> Tensor:
+        """Twice as large, if it has the image's size."""
+        larger = tuple(traced.input_size) == tuple(tensor.shape[-2:])
+        return tensor.repeat_interleave(2, -1).repeat_interleave(2, -2) if larger else tensor
+
     try:
-        again = trace(traced.model, (larger, *traced.inputs[1:]), traced.kwargs)
+        again = trace(traced.model, *map_tensors((traced.inputs, dict(traced.kwargs)), grow))
     except AWBError:
         return False
     axis = 1 if layout == "NCHW" else 3

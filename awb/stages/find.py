@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from awb.errors import AWBError, require_module
+from awb.stages.advice import candidate_paths
 from awb.stages.after import after_site
 from awb.stages.describe import describe_site, nominal_reduction
 from awb.stages.families import Entry, stage_entries
@@ -42,11 +43,12 @@ def find_stages(model: nn.Module, input_size: Size | None = None, example_input:
         ['layer1', 'layer2', 'layer3', 'layer4']
     """
     require_module(model)
-    stages = number_stages(model, trace_model(model, input_size, example_input))
+    traced = trace_model(model, input_size, example_input)
+    stages = number_stages(model, traced)
     if not stages:
         raise AWBError(
             f"no stages known for {type(model).__name__}: it has no timm feature_info and awb has no rule "
-            "for it; name modules instead, e.g. stages=['path.to.module']"
+            f"for it; name modules instead, e.g. from stages={candidate_paths(traced) or ['path.to.module']}"
         )
     return stages
 

@@ -36,7 +36,7 @@ def trace_model(model: nn.Module, input_size: Size | None = None, example_input:
     failures: list[AWBError] = []
     for channels in _input_channels(model):
         try:
-            return trace(model, (torch.empty(_BATCH, channels, *size, device="meta"),))
+            return trace(model, (torch.empty(_BATCH, channels, *size, dtype=torch.float32, device="meta"),))
         except AWBError as error:
             failures.append(error)
     raise failures[0]

@@ -8,8 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from awb.classifier import find_classifier
-from awb.stages.trace import Trace, copy_structure, elements
+from awb.stages.copying import noise_like
+from awb.stages.on_tape import on_the_tape, run_on_tape, usable_copy
+from awb.stages.tensors import tensors_in
+from awb.stages.trace import Trace
 from awb.stages.types import Site
+from awb.stages.watch import elements
 
 
 @torch.inference_mode(False)
@@ -34,8 +38,8 @@ def dead_sites(model: nn.Module, traced: Trace, sites: list[Site]) -> set[Site]:
 def _unreachable(traced: Trace, sites: list[Site]) -> set[Site]:
     """The sites to which the autograd graph of the outputs has no way: the model throws their map away.
 
-    The graph is that of a forward on meta tensors, so no weight is read. Where the outputs have none (they are
-    indices, or made under `no_grad`), nothing is known and nothing is dead.
+    The graph is that of a forward of the traced copy, so on meta no weight is read. Where the outputs have none (they
+    are indices, or made under `no_grad`), nothing is known and nothing is dead.
     """
     starts: dict[Any, Site] = {}
     hooks = []
@@ -43,13 +47,12 @@ def _unreachable(traced: Trace, sites: list[Site]) -> set[Site]:
         module = traced.model.get_submodule(site.module)
         hooks.append(module.register_forward_hook(_Start(site, starts), prepend=True))
     try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad(), torch.device("meta"):
-            args, kwargs = torch.utils._pytree.tree_map_only(Tensor, _on_the_tape, (traced.inputs, traced.kwargs))
-            output = traced.model(*args, **kwargs)
+        with traced.copied.running(grad=True):
+            output = run_on_tape(traced.copied, traced)
     finally:
         for hook in hooks:
             hook.remove()
-    waiting = [t.grad_fn for t in torch.utils._pytree.tree_leaves(output) if isinstance(t, Tensor) and t.grad_fn]
+    waiting = [t.grad_fn for t in tensors_in(output) if t.grad_fn]
     if not waiting:
         return set()
     seen = set(waiting)
@@ -71,40 +74,34 @@ class _Start:
         if not torch.is_grad_enabled():
             self.starts[object()] = self.site
             return output
-        output = _on_the_tape(output)
+        output = on_the_tape(output)
         self.starts[output.grad_fn] = self.site
         return output
-
-
-def _on_the_tape(tensor: Tensor) -> Tensor:
-    """A copy with a node in the graph of its own; no leaf, since later layers may work in place."""
-    if not tensor.is_floating_point():
-        return tensor
-    return (tensor if tensor.requires_grad else tensor.detach().requires_grad_()).clone()
 
 
 def _with_zero_gradient(model: nn.Module, traced: Trace, suspects: list[Site]) -> set[Site]:
     """The sites whose map, less its prefix tokens, gets a gradient of exactly 0.
 
-    One forward on random input and one backward from the features before the classifier (the classifier itself
-    may start at zero) to the sites.
+    One forward on random input and one backward to the sites, from all that the model returns. Where none of that has
+    a gradient (it is indices, say), from what the classifier is given; where that has none, nothing is known.
     """
     if not suspects:
         return set()
-    duplicate = with_values(model)
+    copied = usable_copy(model, traced)
     maps: dict[Site, Tensor] = {}
-    features: list[Tensor] = []
+    features: list[Any] = []
     for site in suspects:
-        duplicate.get_submodule(site.module).register_forward_hook(_Keep(site, maps))
-    for head in find_classifier(duplicate).values():
-        head.register_forward_pre_hook(lambda _, args: features.append(args[0]))
+        copied.model.get_submodule(site.module).register_forward_hook(_Keep(site, maps), prepend=True)
+    for head in find_classifier(copied.model).values():
+        head.register_forward_pre_hook(lambda _, *given: features.append(given), with_kwargs=True)
     generator = torch.Generator().manual_seed(0)  # a seed of torch's own would reset every CUDA generator
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        output = run_on_noise(duplicate, traced, generator)
-        ends = features or [t for _, t in elements(output)]
+    with copied.running(grad=True):
+        output = run_on_tape(copied, traced, generator)
+        ends = _with_gradient(output) or _with_gradient(features)
+        if not ends:
+            return set()
         # random weights, since a sum over a normalised axis is constant
-        weights = [torch.randn(t.shape, generator=generator, device="cpu").to(t) for t in ends]
-        score = torch.stack([(t * w).sum() for t, w in zip(ends, weights, strict=True)]).sum()
+        score = torch.stack([(t * noise_like(t, t.device, generator)).sum().to(copied.device) for t in ends]).sum()
         gradients = torch.autograd.grad(score, list(maps.values()), allow_unused=True)
     return {
         site
@@ -113,19 +110,8 @@ def _with_zero_gradient(model: nn.Module, traced: Trace, suspects: list[Site]) -
     }
 
 
-def with_values(model: nn.Module) -> nn.Module:
-    """A copy of the model's structure with usable values, in eval mode, its parameters off the tape."""
-    return copy_structure(model, _usable).requires_grad_(False)
-
-
-def run_on_noise(duplicate: nn.Module, traced: Trace, generator: torch.Generator) -> Any:
-    """The output of a copy on random input of the traced shapes, one image at a time."""
-    device = next((p.device for p in duplicate.parameters()), torch.device("cpu"))
-    alone = sum(isinstance(t, Tensor) for t in torch.utils._pytree.tree_leaves((traced.inputs, traced.kwargs))) == 1
-    args, kwargs = torch.utils._pytree.tree_map_only(
-        Tensor, lambda t: _random(t, device, generator, alone), (traced.inputs, dict(traced.kwargs))
-    )
-    return duplicate(*args, **kwargs)
+def _with_gradient(tree: Any) -> list[Tensor]:
+    return [t for t in tensors_in(tree) if t.requires_grad and t.is_floating_point()]
 
 
 class _Keep:
@@ -137,31 +123,3 @@ class _Keep:
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         tensor = dict(elements(output))[self.site.element]
         self.maps[self.site] = tensor if tensor.requires_grad else tensor.requires_grad_()
-
-
-def _usable(tensor: Tensor) -> Tensor:
-    """The tensor itself, as float32 with something in it: half precision underflows, zero gates hide a path."""
-    if not tensor.is_floating_point():
-        return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor.detach()
-    if tensor.is_meta or not tensor.any():
-        return _noise(tensor.shape).to("cpu" if tensor.is_meta else tensor.device)
-    return tensor.detach().float()
-
-
-def _noise(shape: torch.Size) -> Tensor:
-    """Small random values, each row the one before moved on by one: a model of billions of parameters needs few."""
-    if not shape:
-        return torch.full((), 0.05, device="cpu")
-    row = shape[1:].numel()
-    generator = torch.Generator().manual_seed(shape.numel())
-    values = 0.05 * torch.randn(shape[0] + row, generator=generator, device="cpu")  # whatever the default device is
-    return values.as_strided(shape, (1, *torch.empty(shape[1:], device="meta").stride()))
-
-
-def _random(tensor: Tensor, device: torch.device, generator: torch.Generator, alone: bool) -> Tensor:
-    # beside other tensors the batch has to stay what it is
-    shape = (1, *tensor.shape[1:]) if tensor.ndim == 4 and alone else tuple(tensor.shape)
-    if tensor.is_floating_point():
-        # on the tape, and no leaf: later layers may work in place
-        return 1 * torch.randn(shape, generator=generator, device="cpu").to(device).requires_grad_()
-    return torch.zeros(shape, dtype=tensor.dtype, device=device)

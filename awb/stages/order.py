@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from awb.errors import AWBError
+from awb.stages.copying import noise_like
 from awb.stages.describe import grid_source
-from awb.stages.live import run_on_noise, with_values
-from awb.stages.trace import Trace, elements
+from awb.stages.on_tape import run_on_tape, usable_copy
+from awb.stages.tensors import tensors_in
+from awb.stages.trace import Trace
 from awb.stages.types import Site
+from awb.stages.watch import elements
 
 _TRIES = 16  # layers mix tokens early; each try is two backward passes
 
@@ -40,13 +43,13 @@ def check_token_order(model: nn.Module, traced: Trace, sites: Iterable[Site]) ->
 
 @torch.inference_mode(False)
 def _check(model: nn.Module, traced: Trace, site: Site) -> None:
-    duplicate = with_values(model)
+    copied = usable_copy(model, traced)
     seen = _Seen(site)
-    for name, module in duplicate.named_modules():
-        module.register_forward_pre_hook(seen.note_tokens)
+    for name, module in copied.model.named_modules():
+        module.register_forward_pre_hook(seen.note_tokens, with_kwargs=True)
         module.register_forward_hook(seen.note_output if name == site.module else seen.note_map)
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        run_on_noise(duplicate, traced, torch.Generator().manual_seed(0))
+    with copied.running(grad=True):
+        run_on_tape(copied, traced, torch.Generator().manual_seed(0))
     prefix, (height, width) = site.num_prefix_tokens, site.grid
     if seen.returned is not None and seen.returned.shape[1] != prefix + height * width:
         raise AWBError(f"{site} returns tokens × batch × channels; a block needs the batch first")
@@ -75,12 +78,12 @@ class _Seen:
         if maps and self.returned is None:
             self.source = maps[0]
 
-    def note_tokens(self, module: nn.Module, args: Any) -> None:
+    def note_tokens(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         if self.source is None or self.returned is not None:
             return
         length = self.site.num_prefix_tokens + self.site.grid[0] * self.site.grid[1]
         shape = (self.source.shape[0], length)
-        tensors = (t for t in args if isinstance(t, Tensor) and t.ndim == 3)
+        tensors = (t for t in tensors_in((args, kwargs)) if t.ndim == 3)
         self.tokens += [(t, self.source) for t in tensors if t.shape[:2] == shape]
 
     def note_output(self, module: nn.Module, args: Any, output: Any) -> None:
@@ -105,7 +108,7 @@ def _order(tokens: Tensor, source: Tensor) -> list[int] | None:
     """
     if not tokens.requires_grad or not source.requires_grad:
         return None
-    channels = torch.randn(tokens.shape[2], generator=torch.Generator().manual_seed(0), device="cpu").to(tokens)
+    channels = noise_like(tokens[0, 0], tokens.device).to(tokens)
     numbers = torch.arange(1, tokens.shape[1] + 1, dtype=tokens.dtype, device=tokens.device)
     scores = (tokens * channels).sum((0, 2))  # a sum over normalised channels would be constant
     plain, weighted = (

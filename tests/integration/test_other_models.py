@@ -10,7 +10,7 @@ import segmentation_models_pytorch as smp
 import torch
 import transformers
 from torch import Tensor, nn
-from torchvision.models import detection, segmentation
+from torchvision.models import segmentation
 
 import awb
 from tests.helpers import assert_same, calibrate, perturb, snapshot
@@ -34,11 +34,6 @@ class OwnNetwork(nn.Module):
             y += x
             x = torch.relu(y)
         return self.head(x.mean((2, 3)))
-
-
-def fasterrcnn() -> nn.Module:
-    size = {"min_size": 64, "max_size": 96}  # it resizes images
-    return detection.fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=3, **size)
 
 
 def deeplab() -> nn.Module:
@@ -139,52 +134,6 @@ def test_attach_by_path(case: str) -> None:
     assert same(outputs(model, example), expected)
 
 
-def detector() -> tuple[nn.Module, list[Tensor]]:
-    torch.manual_seed(0)
-    model = fasterrcnn().eval()
-    calibrate(model.backbone, torch.randn(2, 3, 128, 128))
-    return model, [torch.rand(3, 64, 64), torch.rand(3, 64, 80)]
-
-
-@pytest.mark.parametrize(
-    ("part", "stages", "blocks"),
-    [
-        ("backbone", ["body.6", "body.16"], ["backbone.body.6.awb", "backbone.body.16.2.awb"]),
-        ("backbone.body", "16", ["backbone.body.16.2.awb"]),
-        ("backbone", "fpn.layer_blocks.*", ["backbone.fpn.layer_blocks.0.0.awb", "backbone.fpn.layer_blocks.1.0.awb"]),
-    ],
-)
-def test_detector(part: str, stages: Any, blocks: list[str]) -> None:
-    model, images = detector()
-    before, expected = snapshot(model), outputs(model, (images,))
-    assert len(expected[0]) > 0  # some boxes
-
-    awb.attach_awb(model.get_submodule(part), stages)
-    assert list(awb.awb_blocks(model)) == blocks
-    assert same(outputs(model, (images,)), expected)
-    perturb(model)
-    assert not same(outputs(model, (images,)), expected)
-
-    model.train()
-    model.backbone.eval()  # batch statistics stay
-    box = {"boxes": torch.tensor([[8.0, 8.0, 40.0, 40.0]]), "labels": torch.tensor([1])}
-    torch.stack([*model(images, [box, box]).values()]).sum().backward()
-    assert_gradients(model)
-
-    awb.detach_awb(model.eval())
-    torch.set_rng_state(before["rng"])  # training a detector draws more: it samples boxes
-    assert_same(before, snapshot(model))
-    assert same(outputs(model, (images,)), expected)
-
-
-def test_whole_detector_says_what_to_do() -> None:
-    model, images = detector()
-    before = snapshot(model)
-    with pytest.raises(awb.AWBError, match=r"depends on values .* attach_awb\(model\.backbone, …\)"):
-        awb.attach_awb(model, "backbone.body.16", example_input=(images,))
-    assert_same(before, snapshot(model))
-
-
 def test_last_layer_of_a_class_token_model_is_refused() -> None:
     model = transformers.ViTForImageClassification(VIT)
     with pytest.raises(awb.AWBError, match=r"vit\.layers\.2 is dead: the head reads only the class token") as error:
@@ -282,17 +231,6 @@ def test_module_with_several_maps_is_refused() -> None:
         awb.plan_awb(unet("resnet18"), "encoder", input_size=64)
 
 
-def test_one_of_several_maps() -> None:
-    """A feature pyramid's level, named by a `Site`."""
-    model, images = detector()
-    expected = outputs(model, (images,))
-    site = awb.Site("fpn", "0", channels=256, layout="NCHW", grid=(7, 7))
-    awb.attach_awb(model.backbone, awb.Stage(None, "fpn", 32, True, (site,)))
-    assert same(outputs(model, (images,)), expected)
-    perturb(model)
-    assert not same(outputs(model, (images,)), expected)
-
-
 def test_token_grid_follows_the_input() -> None:
     """Hugging Face's Swin shows a merged grid only in the second element of a stage's output: 8×32 is not 16×16.
 
@@ -319,3 +257,51 @@ def test_hidden_states_are_those_after_the_blocks() -> None:
         after = model(IMAGES, output_hidden_states=True).hidden_states
     # the embedding, then one a layer
     assert [torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [True, True, False, False]
+
+
+SIZES = {"hidden_sizes": [8, 16, 32, 32], "depths": [1, 1, 1, 1]}
+SEGFORMER = transformers.SegformerConfig(
+    **SIZES, num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=16, num_labels=2
+)
+DPT = transformers.DPTConfig(
+    image_size=64, patch_size=16, hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64,
+    backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8,
+)  # fmt: skip
+UPERNET = transformers.UperNetConfig(
+    backbone_config=transformers.ConvNextConfig(**SIZES, out_features=["stage1", "stage2", "stage3", "stage4"]),
+    hidden_size=16, pool_scales=[1], auxiliary_in_channels=32, auxiliary_channels=8, num_labels=2,
+)  # fmt: skip
+CAPTURING: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "segformer": (lambda: transformers.SegformerForSemanticSegmentation(SEGFORMER), "segformer.stages.1"),
+    "dpt": (lambda: transformers.DPTForDepthEstimation(DPT), "dpt.encoder.layer.3"),
+    "upernet": (lambda: transformers.UperNetForSemanticSegmentation(UPERNET), "backbone.encoder.stages.1"),
+    # all hidden states are returned, so its last layer is live
+    "vit": (
+        lambda: transformers.ViTForImageClassification(transformers.ViTConfig(**VIT.to_dict() | OUTPUTS)),
+        "vit.layers.2",
+    ),
+}
+OUTPUTS = {"output_hidden_states": True}
+
+
+@pytest.mark.parametrize("ran", [False, True], ids=["new", "after a forward"])
+@pytest.mark.parametrize("case", CAPTURING)
+def test_models_that_capture_outputs_with_hooks(case: str, ran: bool) -> None:
+    """transformers installs its hooks in the first forward, and finds them there in the next."""
+    build, site = CAPTURING[case]
+    torch.manual_seed(0)
+    model = build().eval()
+    if ran:
+        outputs(model, None)
+    before = snapshot(model)
+    (block,) = awb.plan_awb(model, site, input_size=64).blocks
+    assert_same(before, snapshot(model))
+    assert block.path == f"{site}.awb"
+    expected = outputs(model, None)
+    awb.attach_awb(model, site, input_size=64)
+    assert same(outputs(model, None), expected)
+    perturb(model)
+    actual = outputs(model, None)
+    assert not same(actual, expected)
+    torch.stack([tensor.sum() for tensor in actual if tensor.requires_grad]).sum().backward()
+    assert_gradients(model)
