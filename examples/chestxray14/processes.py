@@ -5,9 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -18,6 +19,7 @@ from awb.errors import AWBError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+_PATIENCE = 20.0  # seconds that a process has to end by itself
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -104,9 +106,7 @@ def run_all(
                     raise answer.error from _InWorkerError(answer.trace)
                 yield answer
     finally:
-        for worker in started:
-            worker.process.kill()  # nothing, if it has ended
-            worker.process.join()
+        _stop([worker.process for worker in started])
     if killed:
         raise WorkersKilledError(killed)
 
@@ -164,10 +164,21 @@ def _give(worker: _Worker, left: list[Any], busy: dict[Any, _Worker]) -> None:
         worker.connection.send(worker.job)
 
 
+def _stop(processes: Sequence[BaseProcess]) -> None:
+    """End processes, or see that they have ended: by themselves, so that they give up what they hold, or by force."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(_PATIENCE)
+        process.kill()
+        process.join()
+
+
 def _serve(
     connection: Connection, function: Callable[[Any], Any], slot: int, begin: Callable[[int], None] | None
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     _end_with_parent()
     if begin is not None:
         begin(slot)
