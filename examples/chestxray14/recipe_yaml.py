@@ -121,14 +121,12 @@ def parse_yaml(text: str, where: str) -> Any:
         return yaml.load(text, _Loader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = "" if mark is None else f", line {mark.line + 1}"
+        place = "" if mark is None else f", line {mark.line + 1}"
         said = " ".join(part for part in (error.context, error.problem) if part)
-        raise AWBError(f"{where}{line}: {' '.join(said.split())}") from None
+        raise AWBError(f"{where}{place}: {' '.join(said.split())}") from None
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise AWBError(
-            f"{where}, line {line}: the character {chr(error.character)!r}, which YAML does not allow"
-        ) from None
+        line, character = text.count("\n", 0, error.position) + 1, chr(error.character)
+        raise AWBError(f"{where}, line {line}: the character {character!r}, which YAML does not allow") from None
 
 
 def to_yaml(content: Any) -> str:
