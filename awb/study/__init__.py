@@ -6,7 +6,8 @@ Schedule     TrainingStage, OptimizerSettings, Schedule, two_stage, ScheduleStat
 Splits       Split, split_by_group, nested_split
 Leakage      audit_leakage, require_disjoint
 Ranking      auroc, auprc, macro, evaluate, evaluate_subgroups, bands
-Intervals    draw_replicates, Replicates, bootstrap, percentile_interval, Interval
+Intervals    draw_replicates, Replicates, bootstrap, percentile_interval,
+             bias_corrected_interval, Interval
 Comparison   compare, bootstrap_p, holm
 Decisions    choose_thresholds, operating_points, sensitivity_at_specificity
 Calibration  evaluate_calibration, brier_score, expected_calibration_error, reliability_curve, fit_temperature,
@@ -24,6 +25,7 @@ from awb.study.metrics import (
     auprc,
     auroc,
     bands,
+    bias_corrected_interval,
     bootstrap,
     bootstrap_p,
     brier_score,
@@ -68,6 +70,7 @@ __all__ = [
     "auprc",
     "auroc",
     "bands",
+    "bias_corrected_interval",
     "bootstrap",
     "bootstrap_p",
     "brier_score",
