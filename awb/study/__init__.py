@@ -1,7 +1,7 @@
 """What an honest multi-label study stands on, whatever the model: nothing here knows of attention blocks.
 
 Labels       LabelTable, read_labels, read_predictions
-Losses       BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts
+Losses       BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
 Schedule     TrainingStage, OptimizerSettings, Schedule, two_stage, ScheduleState, Epoch, freeze_parts
 Splits       Split, split_by_group, nested_split
 Leakage      audit_leakage, require_disjoint
@@ -17,7 +17,7 @@ Calibration  evaluate_calibration, brier_score, expected_calibration_error, reli
 from awb.study.audit import audit_leakage, require_disjoint
 from awb.study.group_split import split_by_group
 from awb.study.labels import LabelTable, read_labels
-from awb.study.losses import BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts
+from awb.study.losses import BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
 from awb.study.metrics import (
     Interval,
     Replicates,
@@ -88,6 +88,7 @@ __all__ = [
     "nested_split",
     "operating_points",
     "percentile_interval",
+    "pos_weight_from_counts",
     "read_labels",
     "read_predictions",
     "reliability_curve",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from awb.errors import AWBError, did_you_mean
 from awb.study import LabelTable
+from awb.study.ages import years
 from awb.study.labels import open_text
+from awb.study.names import patient_key
 
 FINDINGS = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -24,7 +28,6 @@ _COLUMNS = {
     "image": "Image Index", "findings": "Finding Labels", "patient": "Patient ID", "age": "Patient Age",
     "sex": "Patient Gender", "view": "View Position", "follow_up": "Follow-up #",
 }  # fmt: skip
-_DAYS = {"Y": 365.25, "M": 365.25 / 12, "D": 1}
 
 
 def read_data_entry(path: str | Path) -> LabelTable:
@@ -32,11 +35,12 @@ def read_data_entry(path: str | Path) -> LabelTable:
 
     Returns:
         A table of the 14 findings with patients as groups and the columns `view` (PA, AP), `sex` (M, F), `age`
-        (whole years) and `follow_up`, rows **in the order of the file**: it is not sorted by image, and the
-        report's split depends on it.
+        (whole years; empty where the file has none that a human can have, as the first release's 411) and
+        `follow_up`, rows **in the order of the file**: it is not sorted by image, and the report's split depends on it.
 
     Raises:
-        AWBError: No such file or column, an unknown finding, or "No Finding" beside a finding.
+        AWBError: No such file or column, a row that is too short, a patient or an age that is none, an unknown
+            finding, or "No Finding" beside a finding; with file and line.
     """
     with open_text(Path(path)) as file:
         reader = csv.reader(file)
@@ -45,19 +49,39 @@ def read_data_entry(path: str | Path) -> LabelTable:
             if name not in header:
                 raise AWBError(f"{path} has no column {name!r}{did_you_mean(name, header)}: is it NIH's Data_Entry?")
         place = {key: header.index(name) for key, name in _COLUMNS.items()}
-        rows = [{key: row[i] for key, i in place.items()} for row in reader if row]
+        rows = [_read_row(f"{path}, line {reader.line_num}", row, place) for row in reader if row]
+    if not rows:
+        raise AWBError(f"{path} has no rows; expected one an image")
     return LabelTable(
-        np.array([row["image"] for row in rows]),
+        np.array([row.image for row in rows]),
         FINDINGS,
-        np.array([_findings(row["image"], row["findings"]) for row in rows], dtype=np.float64),
-        np.array([str(int(row["patient"])) for row in rows]),  # some copies write leading zeros
-        {
-            "view": np.array([row["view"] for row in rows]),
-            "sex": np.array([row["sex"] for row in rows]),
-            "age": np.array([_years(row["age"]) for row in rows]),
-            "follow_up": np.array([row["follow_up"] for row in rows]),
-        },
+        np.array([row.findings for row in rows], dtype=np.float64),
+        np.array([row.patient for row in rows]),
+        {name: np.array([row.columns[name] for row in rows]) for name in ("view", "sex", "age", "follow_up")},
     )
+
+
+@dataclass(frozen=True)
+class _Row:
+    image: str
+    findings: list[bool]
+    patient: str
+    columns: dict[str, str]
+
+
+def _read_row(where: str, row: Sequence[str], place: Mapping[str, int]) -> _Row:
+    if len(row) <= max(place.values()):
+        raise AWBError(f"{where}: {len(row)} cells; expected at least {max(place.values()) + 1}, as under the headers")
+    cells = {key: row[i].strip() for key, i in place.items()}
+    patient = patient_key(cells["patient"])  # some copies write leading zeros, or 13.0
+    if not patient.isdecimal():
+        raise AWBError(f"{where}: patient {cells['patient']!r}; expected NIH's number")
+    try:
+        findings, age = _findings(cells["image"], cells["findings"]), _age(cells["age"])
+    except AWBError as error:
+        raise AWBError(f"{where}: {error}") from None
+    columns = {"view": cells["view"], "sex": cells["sex"], "age": age, "follow_up": cells["follow_up"]}
+    return _Row(cells["image"], findings, patient, columns)
 
 
 def packaged_data_entry() -> Path:
@@ -78,6 +102,12 @@ def packaged_data_entry() -> Path:
     return path
 
 
+def subgroup_of(header: str) -> str | None:
+    """Which of `SUBGROUPS` a column of any table is, if one: `gender` is `sex`, `Patient Age` is `age`."""
+    name = "".join(filter(str.isalpha, header.lower())).removeprefix("patient")
+    return {"gender": "sex", "viewposition": "view"}.get(name, name if name in SUBGROUPS else None)
+
+
 def read_list(path: str | Path) -> list[str]:
     """The image names in one of NIH's lists, or any other file with one a line; plain or gzipped."""
     with open_text(Path(path)) as file:
@@ -95,7 +125,15 @@ def _findings(image: str, text: str) -> list[bool]:
     return [finding in names for finding in FINDINGS]
 
 
-def _years(text: str) -> str:
-    """Whole years of `58`, or of the first release's `058Y`, `013M` and `001D`."""
-    number, unit = (text[:-1], text[-1]) if text[-1:] in _DAYS else (text, "Y")
-    return str(int(int(number) * _DAYS[unit] / _DAYS["Y"]))
+def _age(text: str) -> str:
+    """Whole years of `58`, or of the first release's `058Y`, `013M` and `001D`; empty if no human has so many.
+
+    Raises:
+        AWBError: It is no age.
+    """
+    try:
+        return str(int(years(text)))
+    except AWBError:
+        if text.upper().removesuffix("Y").isdecimal():
+            return ""
+        raise
