@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -28,7 +29,13 @@ CORRELATION = 0.7  # of the two models' scores
 FEWEST = 5  # patients with a finding
 LOWEST = 0.9  # coverage that is asked of a macro interval that is given
 NIH = np.array(list(POSITIVES.values())) / N_IMAGES
-SETTINGS = (("NIH's", NIH, 400), ("NIH's", NIH, 1000), ("NIH's", NIH, 2797), ("40 of 1 %", np.full(40, 0.01), 1000))
+Setting = tuple[str, Floats, int]  # a name, prevalences and a number of patients
+SETTINGS: tuple[Setting, ...] = (
+    ("NIH's", NIH, 400),
+    ("NIH's", NIH, 1000),
+    ("NIH's", NIH, 2797),
+    ("40 of 1 %", np.full(40, 0.01), 1000),
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ def simulate(rng: np.random.Generator, prevalence: Floats, n_patients: int) -> S
     return Study(y_true, SHIFT * y_true + shared, OTHER_SHIFT * y_true + others, patients)
 
 
+@cache
 def true_auprc(prevalence: float, shift: float) -> float:
     """Mean precision over all positives there could be: scores are N(shift, 1) for positives, N(0, 1) for others."""
     normal = NormalDist()
@@ -86,7 +94,7 @@ def intervals(study: Study, prevalence: Floats, n_replicates: int, seed: int) ->
     y = study.y_true[:, use].astype(np.float64)
     replicates = draw_replicates(study.patients, n_replicates=n_replicates, seed=seed)
     areas = np.full(sum(use), true_auroc(SHIFT))
-    precisions, others = (np.array([true_auprc(p, d) for p in prevalence[use]]) for d in (SHIFT, OTHER_SHIFT))
+    precisions, others = (np.array([true_auprc(float(p), d) for p in prevalence[use]]) for d in (SHIFT, OTHER_SHIFT))
 
     sampled = bootstrap(y, study.scores[:, use], replicates, metric="auroc")
     values = auroc(y, study.scores[:, use])
@@ -113,10 +121,12 @@ def intervals(study: Study, prevalence: Floats, n_replicates: int, seed: int) ->
     yield "AUPRC, macro difference", "percentile", difference
 
 
-def measure(studies: int, n_replicates: int, seed: int) -> tuple[awb.Table, bool]:
+def measure(
+    studies: int, n_replicates: int, seed: int, settings: Sequence[Setting] = SETTINGS
+) -> tuple[awb.Table, bool]:
     """A row a setting, metric and interval; whether those of `awb.study.evaluate` keep their promise."""
     rows, kept = [], True
-    for name, prevalence, n_patients in SETTINGS:
+    for name, prevalence, n_patients in settings:
         rng = np.random.default_rng((seed, n_patients))
         found: dict[tuple[str, str], list[Given]] = defaultdict(list)
         for i in range(studies):

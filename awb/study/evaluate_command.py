@@ -21,6 +21,7 @@ from awb.study.metrics import (
     operating_points,
 )
 from awb.study.metrics.arrays import Floats
+from awb.study.no_finding import means_no_finding
 from awb.study.predictions import read_predictions
 from awb.table import Table
 
@@ -64,9 +65,12 @@ def evaluate_files(args: argparse.Namespace) -> Table:
     patients = require_groups(labels, args.labels)
     options: dict[str, Any] = {"n_replicates": args.replicates, "seed": args.seed, "level": args.level}
     options |= {"classes": labels.classes, "undefined": args.undefined}
+    absent = [name for name in labels.columns if means_no_finding(name)]
+    apart = (f"no finding, and no row: {shortlist(absent)}; name it in --classes for one",) * bool(absent)
     if args.subgroup is not None:
-        return evaluate_subgroups(labels.labels, scores, patients, _subgroups(args, labels), **options)
-    table = evaluate(labels.labels, scores, patients, **options)
+        table = evaluate_subgroups(labels.labels, scores, patients, _subgroups(args, labels), **options)
+        return table.with_notes(*apart)
+    table = evaluate(labels.labels, scores, patients, **options).with_notes(*apart)
     if args.thresholds_from:
         thresholds, notes = _thresholds(args, labels)
         points = operating_points(labels.labels, scores, thresholds, classes=labels.classes)
@@ -84,7 +88,7 @@ def _require_all_predicted(args: argparse.Namespace, labels: LabelTable) -> None
         AWBError: There are such predictions.
     """
     header, rows = read_csv(Path(args.predictions))
-    names = [name for name in labels.columns if name in header and name not in (args.image, args.group)]
+    names = [name for name in labels.columns if name in header and not means_no_finding(name)]
     for name in names:
         predicted = [row[header.index(name)] for row in rows]
         if set(predicted) != set(labels.columns[name].tolist()) and all(map(_is_number, predicted)):
