@@ -123,12 +123,12 @@ def test_the_truth_of_the_macro_simulation_is_what_a_huge_study_gives() -> None:
 
 @pytest.mark.slow
 def test_macro_intervals_cover_where_there_is_one() -> None:
-    # a smaller benchmarks/coverage_macro.py: the standard error of 120 studies is 2 points
-    table, _ = coverage_macro.measure(120, 200, seed=1, settings=coverage_macro.SETTINGS[:1])
+    # a smaller benchmarks/coverage_macro.py: the standard error of 80 studies is 2.5 points
+    table, _ = coverage_macro.measure(80, 200, seed=1, settings=coverage_macro.SETTINGS[:1])
     covered = {(row["of"], row["interval"]): float(row["covered"].rstrip("%")) for row in table}
-    assert covered["AUPRC, macro", "bias-corrected"] > 87
-    assert covered["AUROC, macro", "percentile"] > 87
-    assert covered["AUPRC, macro", "percentile"] < 82
+    assert covered["AUPRC, macro", "bias-corrected"] > 86
+    assert covered["AUROC, macro", "percentile"] > 86
+    assert covered["AUPRC, macro", "percentile"] < 83
 
 
 def test_the_closed_form_of_the_simulation_is_what_a_huge_study_gives() -> None:

@@ -77,7 +77,7 @@ def compare(
     sampled = bootstrap(b.y_true, b.values, replicates, metric=metric) - bootstrap(
         a.y_true, a.values, replicates, metric=metric
     )
-    averaged = averaged_classes(a, values_a)
+    averaged = averaged_classes(a)
     intervals = class_and_macro_intervals(sampled, values_b - values_a, averaged, level, max_left_out)
     ps = [bootstrap_p(column) for column in (*sampled.T, macro_replicates(sampled, averaged))]
     ps = [np.nan if interval is None else p for p, interval in zip(ps, intervals, strict=True)]

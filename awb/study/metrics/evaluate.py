@@ -68,7 +68,7 @@ def evaluate(
     require_both_labels(cases, undefined, what="AUROC")
     replicates = draw_replicates(groups, n_replicates=n_replicates, seed=seed)
     replicates.require_images(len(cases.y_true))
-    averaged = averaged_classes(cases, auroc(cases.y_true, cases.values, undefined="skip"))
+    averaged = averaged_classes(cases)
     columns = counts_columns(cases, averaged, replicates)
     metrics: tuple[tuple[Literal["auroc", "auprc"], Callable[..., Floats]], ...] = (("auroc", auroc), ("auprc", auprc))
     left_out: list[int | None] = []
@@ -82,8 +82,9 @@ def evaluate(
         )
         left_out = count_left_out(sampled, values, averaged)  # the same for both
     columns["left out"] = left_out
-    moved = "; the macro AUPRC's is moved by twice their bias" if averaged.sum() > 1 else ""
     intervals = {metric.upper(): columns[interval_header(metric.upper(), level)] for metric, _ in metrics}
+    is_moved = averaged.sum() > 1 and intervals["AUPRC"][-1] is not None
+    moved = "; the macro AUPRC's is moved by twice their bias" if is_moved else ""
     notes = (
         interval_note(replicates) + moved,
         *class_notes(cases, averaged),

@@ -14,9 +14,9 @@ from awb.study.metrics.replicates import Replicates
 from awb.study.no_finding import findings_among
 
 
-def averaged_classes(cases: Cases, values: Floats) -> Bools:
+def averaged_classes(cases: Cases) -> Bools:
     """The classes of the macro mean, (C,): those that are defined, without such as `No Finding` beside findings."""
-    defined = ~np.isnan(values)
+    defined = np.array([known.missing is None for known in cases], dtype=np.bool_)
     findings = defined & findings_among(cases.classes)
     return findings if findings.any() else defined
 
