@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import posixpath
 from collections.abc import Callable, Collection, Mapping
-from pathlib import PurePath
 
 import numpy as np
 import numpy.typing as npt
@@ -109,9 +109,10 @@ def describe_overlap(first: str, a: LabelTable, second: str, b: LabelTable) -> s
 
 def lookalikes(first: str, a: LabelTable, second: str, b: LabelTable) -> list[str]:
     """Notes on names that two sets do not share as they are written, but may all the same."""
-    notes = [_written_differently(f"images of {second} and {first}", _shared(a.images, b.images, image_key))]
+    images = _shared(a.images, b.images, image_key)
+    notes = [_written_differently(f"images of {second} and {first}", images)]
+    known = {other for _, other in images}
     stems = _shared(a.images, b.images, _file_stem)
-    known = {other for _, other in _shared(a.images, b.images, image_key)}
     if alike := sorted(_file_stem(other) for _, other in stems if other not in known):
         notes.append(
             f"{len(alike):,} more images of {second} and {first} may be the same, written differently: "
@@ -165,7 +166,8 @@ def _is_in(names: Strings, others: Strings, key: Key) -> npt.NDArray[np.bool_]:
 def _shared(ours: Strings, theirs: Strings, key: Key) -> list[tuple[str, str]]:
     """What both have, as it is written in each, in the order of their names."""
     spelt = {key(name): name for name in ours.tolist()}
-    return [(spelt[key(name)], name) for name in sorted(set(theirs.tolist())) if key(name) in spelt]
+    names = ((key(name), name) for name in sorted(set(theirs.tolist())))
+    return [(spelt[same], name) for same, name in names if same in spelt]
 
 
 def _spelt(shared: list[tuple[str, str]]) -> str:
@@ -187,4 +189,4 @@ def _remarks(first: str, a: LabelTable, second: str, b: LabelTable) -> list[str]
 
 
 def _file_stem(name: str) -> str:
-    return PurePath(image_key(name)).stem
+    return posixpath.splitext(posixpath.basename(image_key(name)))[0]

@@ -133,7 +133,7 @@ class LabelTable:
             )
         for column in np.flatnonzero(~self.findings):
             absent = self.labels[:, column] == 1
-            require_no_contradiction(self.classes[column], absent, self.classes, self.labels, self.images)
+            require_no_contradiction(self.classes[column], absent, self.classes, self.labels, self.images.tolist())
 
     def _check_names(self) -> None:
         images = self.images.tolist()
