@@ -19,9 +19,11 @@ from awb.study.metrics.table_columns import (
     class_notes,
     count_left_out,
     counts_columns,
+    few_replicates_notes,
     interval_header,
     interval_note,
     macro_replicates,
+    one_sided_notes,
     or_none,
 )
 from awb.table import Table
@@ -82,6 +84,7 @@ def compare(
     ps = [bootstrap_p(column) for column in (*sampled.T, macro_replicates(sampled, averaged))]
     ps = [np.nan if interval is None else p for p, interval in zip(ps, intervals, strict=True)]
     counts = counts_columns(a, averaged, replicates)
+    left_out = count_left_out(sampled, values_a, averaged)
     columns = {
         **{name: counts[name] for name in ("class", "n", "positives", "positive groups")},
         names[0]: or_none([*values_a, macro(values_a[averaged])]),
@@ -90,11 +93,17 @@ def compare(
         interval_header("difference", level): intervals,
         "p": or_none(ps),
         "p (Holm)": or_none([*holm(ps[:-1]), np.nan]),
-        "left out": count_left_out(sampled, values_a, averaged),
+        "left out": left_out,
     }
     title = metric.upper() if isinstance(metric, str) else getattr(metric, "__name__", "the metric")
     note = f"{title}, {names[1]} − {names[0]}; {interval_note(replicates)}"
-    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), (note, *class_notes(a, averaged)))
+    notes = (
+        note,
+        *class_notes(a, averaged),
+        *few_replicates_notes(a, left_out, max_left_out * n_replicates),
+        *one_sided_notes(a, "", intervals, left_out, max_left_out * n_replicates),
+    )
+    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), notes)
 
 
 def bootstrap_p(differences: npt.ArrayLike) -> float:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy.typing as npt
 
-from awb.errors import shortlist
-from awb.study.metrics.arrays import Cases, Floats, Undefined, check_cases, require_both_labels
+from awb.study.metrics.arrays import Floats, Undefined, check_cases, require_both_labels
 from awb.study.metrics.bootstrap import bootstrap
-from awb.study.metrics.intervals import Interval, check_level
+from awb.study.metrics.intervals import check_level
 from awb.study.metrics.ranking import auprc, auroc, macro
 from awb.study.metrics.replicates import draw_replicates
 from awb.study.metrics.table_columns import (
@@ -19,8 +18,10 @@ from awb.study.metrics.table_columns import (
     class_notes,
     count_left_out,
     counts_columns,
+    few_replicates_notes,
     interval_header,
     interval_note,
+    one_sided_notes,
     or_none,
 )
 from awb.table import Table
@@ -85,28 +86,8 @@ def evaluate(
     intervals = {metric.upper(): columns[interval_header(metric.upper(), level)] for metric, _ in metrics}
     is_moved = averaged.sum() > 1 and intervals["AUPRC"][-1] is not None
     moved = "; the macro AUPRC's is moved by twice their bias" if is_moved else ""
-    notes = (
-        interval_note(replicates) + moved,
-        *class_notes(cases, averaged),
-        *_missing_intervals(cases, columns, intervals, max_left_out * n_replicates),
-    )
-    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), notes)
-
-
-def _missing_intervals(
-    cases: Cases, columns: Mapping[str, list[Any]], intervals: Mapping[str, list[Interval | None]], most: float
-) -> Iterator[str]:
-    """Why there is no interval where there is a value."""
-    names = (*cases.classes, "macro")
-    few = [n is not None and n > most for n in columns["left out"]]
-    if any(few):
-        which = [name for name, left_out in zip(names, few, strict=True) if left_out]
-        yield f"no interval, since too many replicates had one label only: {shortlist(which)}"
-    for metric, column in intervals.items():
-        rows = zip(names, columns[metric], column, few, strict=True)
-        far = [name for name, value, interval, left_out in rows if value is not None and not (interval or left_out)]
-        if far:
-            yield (
-                f"no interval of {metric}, since its replicates lie too far to one side of the value for any to hold: "
-                f"{shortlist(far)}"
-            )
+    notes = [interval_note(replicates) + moved, *class_notes(cases, averaged)]
+    notes += few_replicates_notes(cases, left_out, max_left_out * n_replicates)
+    for name, found in intervals.items():
+        notes += one_sided_notes(cases, f" of {name}", found, left_out, max_left_out * n_replicates)
+    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))

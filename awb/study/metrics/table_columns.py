@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,26 @@ def class_notes(cases: Cases, averaged: Bools) -> Iterator[str]:
     apart = [known.name for known, use in zip(cases, averaged, strict=True) if not use and not known.missing]
     if apart:
         yield f"no finding, and not in the macro mean: {shortlist(apart)}"
+
+
+def few_replicates_notes(cases: Cases, left_out: Sequence[int | None], most: float) -> Iterator[str]:
+    """Which classes, and the macro mean, have no interval since more than `most` replicates say nothing of them."""
+    few = [name for name, count in zip((*cases.classes, "macro"), left_out, strict=True) if (count or 0) > most]
+    if few:
+        yield f"no interval, since too many replicates had one label only: {shortlist(few)}"
+
+
+def one_sided_notes(
+    cases: Cases, of: str, intervals: Sequence[Interval | None], left_out: Sequence[int | None], most: float
+) -> Iterator[str]:
+    """Which have replicates enough and a value, and no interval all the same."""
+    rows = zip((*cases.classes, "macro"), intervals, left_out, strict=True)
+    far = [name for name, interval, count in rows if interval is None and count is not None and count <= most]
+    if far:
+        yield (
+            f"no interval{of}, since its replicates lie too far to one side of the value for any to hold: "
+            f"{shortlist(far)}"
+        )
 
 
 def interval_header(name: str, level: float) -> str:
