@@ -9,6 +9,7 @@ second model of a comparison has a shift of 1.6, and scores that correlate with 
 from __future__ import annotations
 
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -132,6 +133,7 @@ def measure(
         for i in range(studies):
             for of, kind, given in intervals(simulate(rng, prevalence, n_patients), prevalence, n_replicates, i):
                 found[of, kind].append(given)
+        print(f"{name}, {n_patients:,} patients: done", file=sys.stderr, flush=True)
         for (of, kind), given in found.items():
             cells, covered = _summary(given)
             rows.append((name, n_patients, of, kind, *cells))
