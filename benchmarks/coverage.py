@@ -1,12 +1,14 @@
 """How often does a 95 % interval hold the true AUROC, when patients have several images?
 
     python -m benchmarks.coverage
+    python -m benchmarks.coverage --macro
 
 1,000 studies are simulated for each row. A patient has 1 to 30 images and a prevalence of its own. The score of an
 image is 1.2·y + the patient's part + the image's part, both normal with variance 0.5. So the AUROC of images of
 different patients is Φ(1.2 / √2), known exactly: what the AUROC of more and more patients tends to. Each study has two
 intervals: the bootstrap draws patients, or it draws images as if they were independent. Exits with 1 if, with 400
-patients, the former does not cover the true AUROC in 93–97 % of the studies, or the latter does.
+patients, the former does not cover the true AUROC in 93–97 % of the studies, or the latter does. `--macro` measures
+means over classes, of AUROC and AUPRC: see `benchmarks.coverage_macro`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy.typing as npt
 
 import awb
 from awb.study import Interval, bootstrap, draw_replicates, percentile_interval
+from benchmarks import coverage_macro
 from benchmarks.environment import environment
 
 SHIFT = 1.2
@@ -85,12 +88,15 @@ def measure(sizes: tuple[int, ...], studies: int, n_replicates: int, seed: int) 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--macro", action="store_true", help="means over classes instead, of AUROC and AUPRC")
     parser.add_argument("--patients", type=int, nargs="+", default=[50, 100, 200, REQUIRED, 800])
-    parser.add_argument("--studies", type=int, default=1000)
-    parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("--studies", type=int, help="1,000, or 400 with --macro")
+    parser.add_argument("--replicates", type=int, help="as many")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    table, kept = measure(tuple(args.patients), args.studies, args.replicates, args.seed)
+    usual = 400 if args.macro else 1000
+    counts = args.studies or usual, args.replicates or usual, args.seed
+    table, kept = coverage_macro.measure(*counts) if args.macro else measure(tuple(args.patients), *counts)
     print(table.to_markdown())
     print(environment("numpy", "scipy", "scikit-learn"))
     return 0 if kept else 1

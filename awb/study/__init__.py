@@ -1,12 +1,13 @@
 """What an honest multi-label study stands on, whatever the model: nothing here knows of attention blocks.
 
 Labels       LabelTable, read_labels, read_predictions
-Losses       BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts
+Losses       BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
 Schedule     TrainingStage, OptimizerSettings, Schedule, two_stage, ScheduleState, Epoch, freeze_parts
 Splits       Split, split_by_group, nested_split
 Leakage      audit_leakage, require_disjoint
 Ranking      auroc, auprc, macro, evaluate, evaluate_subgroups, bands
-Intervals    draw_replicates, Replicates, bootstrap, percentile_interval, Interval
+Intervals    draw_replicates, Replicates, bootstrap, percentile_interval,
+             bias_corrected_interval, Interval
 Comparison   compare, bootstrap_p, holm
 Decisions    choose_thresholds, operating_points, sensitivity_at_specificity
 Calibration  evaluate_calibration, brier_score, expected_calibration_error, reliability_curve, fit_temperature,
@@ -16,7 +17,7 @@ Calibration  evaluate_calibration, brier_score, expected_calibration_error, reli
 from awb.study.audit import audit_leakage, require_disjoint
 from awb.study.group_split import split_by_group
 from awb.study.labels import LabelTable, read_labels
-from awb.study.losses import BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts
+from awb.study.losses import BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
 from awb.study.metrics import (
     Interval,
     Replicates,
@@ -24,6 +25,7 @@ from awb.study.metrics import (
     auprc,
     auroc,
     bands,
+    bias_corrected_interval,
     bootstrap,
     bootstrap_p,
     brier_score,
@@ -68,6 +70,7 @@ __all__ = [
     "auprc",
     "auroc",
     "bands",
+    "bias_corrected_interval",
     "bootstrap",
     "bootstrap_p",
     "brier_score",
@@ -85,6 +88,7 @@ __all__ = [
     "nested_split",
     "operating_points",
     "percentile_interval",
+    "pos_weight_from_counts",
     "read_labels",
     "read_predictions",
     "reliability_curve",

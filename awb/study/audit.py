@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import posixpath
 from collections.abc import Callable, Collection, Mapping
-from pathlib import PurePath
 
 import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean, shortlist
-from awb.study.labels import LabelTable, require_groups
+from awb.study.labels import LabelTable, Strings, require_groups
+from awb.study.names import image_key, patient_key
 from awb.table import Table
+
+Key = Callable[[str], str]
 
 _HEADERS = (
     "set", "seen in", "images of", "images", "seen", "share", "of seen patients", "share of images",
@@ -22,8 +25,9 @@ _HEADERS = (
 def audit_leakage(sets: Mapping[str, LabelTable], *, per_class: bool = True) -> Table:
     """Count what each set shares with each set before it.
 
-    Put training sets first: a row then reads "of this many test images, that many were seen in training".
-    Names of images and patients are compared as they are written; notes say where another spelling would match.
+    Put training sets first: a row then reads "of this many test images, that many were seen in training". `13`,
+    `13.0`, `00013` and `p13` are one patient, and `./a.png` and `A.PNG` one image; notes say where that counted, and
+    where images may be the same that lie elsewhere or have another format.
 
     Args:
         sets: Two or more sets by name.
@@ -41,10 +45,12 @@ def audit_leakage(sets: Mapping[str, LabelTable], *, per_class: bool = True) -> 
         raise AWBError(f"{len(sets)} set to audit; expected at least two")
     rows, notes = [], []
     for (first, seen_in), (name, table) in itertools.combinations(sets.items(), 2):
-        classes = {"all images": np.ones(len(table), dtype=np.bool_), "any finding": table.abnormal}
+        classes = {"all images": np.ones(len(table), dtype=np.bool_)}
+        if table.classes:
+            classes["any finding"] = table.abnormal
         if per_class:
             classes |= {each: table.labels[:, k] == 1 for k, each in enumerate(table.classes)}
-        images, patients = np.isin(table.images, seen_in.images), _seen_groups(table, seen_in)
+        images, patients = _is_in(table.images, seen_in.images, image_key), _seen_groups(table, seen_in)
         for each, mask in classes.items():
             rows.append((name, first, each, *_count(table, mask, images, patients)))
         notes += _remarks(first, seen_in, name, table)
@@ -75,7 +81,7 @@ def require_disjoint(
     overlaps = [
         overlap
         for (first, a), (second, b) in itertools.product(trained.items(), tested.items())
-        if (first, second) not in allow and (overlap := _overlap(first, a, second, b))
+        if (first, second) not in allow and (overlap := describe_overlap(first, a, second, b))
     ]
     if overlaps:
         raise AWBError(
@@ -84,18 +90,38 @@ def require_disjoint(
         )
 
 
-def _overlap(first: str, a: LabelTable, second: str, b: LabelTable) -> str:
-    """What two sets share, in words; empty if nothing."""
-    shared = np.intersect1d(a.images, b.images)
-    patients = np.intersect1d(require_groups(a, first), require_groups(b, second))
-    if not len(patients) and not len(shared):
+def describe_overlap(first: str, a: LabelTable, second: str, b: LabelTable) -> str:
+    """What two sets share, in words; empty if nothing.
+
+    Raises:
+        AWBError: A set has no groups.
+    """
+    images = _shared(a.images, b.images, image_key)
+    patients = _shared(require_groups(a, first), require_groups(b, second), patient_key)
+    if not patients and not images:
         return ""
-    examples = [f"images {shortlist(shared.tolist(), 3)}"] if len(shared) else []
-    examples += [f"patients {shortlist(patients.tolist(), 3)}"] if len(patients) else []
+    examples = [f"{what} {_spelt(found)}" for what, found in (("images", images), ("patients", patients)) if found]
     return (
-        f"{second!r} shares {len(shared):,} of its {len(b):,} images and {len(patients):,} of its "
+        f"{second!r} shares {len(images):,} of its {len(b):,} images and {len(patients):,} of its "
         f"{len(np.unique(require_groups(b, second))):,} patients with {first!r} ({'; '.join(examples)})"
     )
+
+
+def lookalikes(first: str, a: LabelTable, second: str, b: LabelTable) -> list[str]:
+    """Notes on names that two sets do not share as they are written, but may all the same."""
+    images = _shared(a.images, b.images, image_key)
+    notes = [_written_differently(f"images of {second} and {first}", images)]
+    known = {other for _, other in images}
+    stems = _shared(a.images, b.images, _file_stem)
+    if alike := sorted(_file_stem(other) for _, other in stems if other not in known):
+        notes.append(
+            f"{len(alike):,} more images of {second} and {first} may be the same, written differently: "
+            f"{shortlist(alike, 3)}"
+        )
+    if a.groups is not None and b.groups is not None:
+        shared = _shared(a.groups, b.groups, patient_key)
+        notes.append(_written_differently(f"patients of {second} and {first}", shared))
+    return [note for note in notes if note]
 
 
 def _check_pair(pair: tuple[str, str], trained: Collection[str], tested: Collection[str]) -> None:
@@ -128,30 +154,39 @@ def _share(part: int, whole: int) -> float | None:
 def _seen_groups(table: LabelTable, other: LabelTable) -> npt.NDArray[np.bool_] | None:
     if table.groups is None or other.groups is None:
         return None
-    return np.isin(table.groups, other.groups)
+    return _is_in(table.groups, other.groups, patient_key)
+
+
+def _is_in(names: Strings, others: Strings, key: Key) -> npt.NDArray[np.bool_]:
+    """Which names the others have, in any spelling."""
+    known = set(map(key, others.tolist()))
+    return np.array([key(name) in known for name in names.tolist()], dtype=np.bool_)
+
+
+def _shared(ours: Strings, theirs: Strings, key: Key) -> list[tuple[str, str]]:
+    """What both have, as it is written in each, in the order of their names."""
+    spelt = {key(name): name for name in ours.tolist()}
+    names = ((key(name), name) for name in sorted(set(theirs.tolist())))
+    return [(spelt[same], name) for same, name in names if same in spelt]
+
+
+def _spelt(shared: list[tuple[str, str]]) -> str:
+    """Some of them, with both spellings where they differ."""
+    return shortlist((two if one == two else f"{two} = {one}" for one, two in shared), 3)
+
+
+def _written_differently(what: str, shared: list[tuple[str, str]]) -> str:
+    different = [(one, two) for one, two in shared if one != two]
+    return f"{len(different):,} {what} are the same, written differently: {_spelt(different)}" if different else ""
 
 
 def _remarks(first: str, a: LabelTable, second: str, b: LabelTable) -> list[str]:
-    """What the counts of a pair cannot say: names that would match if written alike, patients not compared."""
-    notes = [_lookalikes(f"images of {second} and {first}", a.images, b.images, _file_stem)]
+    """What the counts of a pair cannot say."""
+    notes = lookalikes(first, a, second, b)
     if a.groups is None or b.groups is None:
         notes.append(f"the patients of {second} and {first} were not compared: no groups were given")
-    else:
-        notes.append(_lookalikes(f"patients of {second} and {first}", a.groups, b.groups, _without_zeros))
-    return [note for note in notes if note]
-
-
-def _lookalikes(what: str, a: npt.NDArray[np.str_], b: npt.NDArray[np.str_], spelling: Callable[[str], str]) -> str:
-    ours, theirs = set(a.tolist()), set(b.tolist())
-    alike = set(map(spelling, ours - theirs)) & set(map(spelling, theirs - ours))
-    if not alike:
-        return ""
-    return f"{len(alike):,} more {what} may be the same, written differently: {shortlist(sorted(alike), 3)}"
+    return notes
 
 
 def _file_stem(name: str) -> str:
-    return PurePath(name).stem
-
-
-def _without_zeros(name: str) -> str:
-    return name.lstrip("0") or "0"
+    return posixpath.splitext(posixpath.basename(image_key(name)))[0]

@@ -25,7 +25,8 @@ def add_commands(command: AddCommand) -> None:
     audit = command("audit", _audit, "Count the images and patients that sets share.")
     audit.add_argument(
         "files", nargs="+", metavar="LABELS.csv",
-        help="two or more files, one row an image, one column of 0 and 1 a class; those trained on first",
+        help="two or more files, one row an image, with a column of 0 and 1 a class if there are any; those trained on "
+        "first",
     )  # fmt: skip
     add_columns(audit)
     add_evaluate(command("evaluate", evaluate_files, "Evaluate any model's predictions, with intervals by patients."))
@@ -34,4 +35,4 @@ def add_commands(command: AddCommand) -> None:
 def _audit(args: argparse.Namespace) -> Table:
     if len(set(args.files)) < len(args.files):  # two sets of one name
         raise AWBError(f"a file is named twice: {' '.join(args.files)}")
-    return audit_leakage({file: read_labels(file, **columns_of(args)) for file in args.files})
+    return audit_leakage({file: read_labels(file, **columns_of(args), require_classes=False) for file in args.files})

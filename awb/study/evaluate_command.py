@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from awb.errors import AWBError, did_you_mean, shortlist
+from awb.study.ages import years
+from awb.study.audit import describe_overlap, lookalikes
 from awb.study.columns import add_columns, columns_of
-from awb.study.labels import LabelTable, read_labels, require_groups
+from awb.study.label_cells import EXPECTED
+from awb.study.labels import LabelTable, read_csv, read_labels, require_groups
 from awb.study.metrics import (
     bands,
     choose_thresholds,
@@ -19,6 +21,7 @@ from awb.study.metrics import (
     operating_points,
 )
 from awb.study.metrics.arrays import Floats
+from awb.study.no_finding import means_no_finding
 from awb.study.predictions import read_predictions
 from awb.table import Table
 
@@ -56,20 +59,52 @@ def evaluate_files(args: argparse.Namespace) -> Table:
     """
     _check(args)
     labels = read_labels(args.labels, **columns_of(args))
+    if args.classes is None:
+        _require_all_predicted(args, labels)
     scores = read_predictions(args.predictions, labels, image=args.image)
     patients = require_groups(labels, args.labels)
     options: dict[str, Any] = {"n_replicates": args.replicates, "seed": args.seed, "level": args.level}
     options |= {"classes": labels.classes, "undefined": args.undefined}
+    absent = [name for name in labels.columns if means_no_finding(name)]
+    apart = (f"no finding, and no row: {shortlist(absent)}; name it in --classes for one",) * bool(absent)
     if args.subgroup is not None:
-        return evaluate_subgroups(labels.labels, scores, patients, _subgroups(args, labels), **options)
-    table = evaluate(labels.labels, scores, patients, **options)
+        table = evaluate_subgroups(labels.labels, scores, patients, _subgroups(args, labels), **options)
+        return table.with_notes(*apart)
+    table = evaluate(labels.labels, scores, patients, **options).with_notes(*apart)
     if args.thresholds_from:
-        points = operating_points(labels.labels, scores, _thresholds(args, labels), classes=labels.classes)
-        table = _beside(table, points, _thresholds_note(args))
+        thresholds, notes = _thresholds(args, labels)
+        points = operating_points(labels.labels, scores, thresholds, classes=labels.classes)
+        table = _beside(table, points, _thresholds_note(args), *notes)
     if args.calibration:
         calibration = evaluate_calibration(labels.labels, scores, classes=labels.classes)
         table = _beside(table, calibration, *calibration.notes)
     return table
+
+
+def _require_all_predicted(args: argparse.Namespace, labels: LabelTable) -> None:
+    """Refuse predictions of what was not taken for a class: it would disappear from the table.
+
+    Raises:
+        AWBError: There are such predictions.
+    """
+    header, rows = read_csv(Path(args.predictions))
+    names = [name for name in labels.columns if name in header and not means_no_finding(name)]
+    for name in names:
+        predicted = [row[header.index(name)] for row in rows]
+        if set(predicted) != set(labels.columns[name].tolist()) and all(map(_is_number, predicted)):
+            cells = shortlist(map(repr, dict.fromkeys(labels.columns[name].tolist())), 3)
+            raise AWBError(
+                f"{args.predictions} predicts {name!r}, which is no class of {args.labels}: its cells are {cells}. "
+                f"Name the classes (--classes); expected {EXPECTED}"
+            )
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -87,23 +122,31 @@ def _subgroups(args: argparse.Namespace, labels: LabelTable) -> Any:
         others = shortlist(labels.columns, 20) or "none"
         raise AWBError(f"{args.labels} has no column {args.subgroup!r} beside the labels{near}; it has {others}")
     values = labels.columns[args.subgroup]
-    return bands(values, args.bands) if args.bands else values
+    if not args.bands:
+        return values
+    return bands(_ages(labels, args) if "age" in args.subgroup.lower() else values, args.bands)
 
 
-def _thresholds(args: argparse.Namespace, labels: LabelTable) -> Floats:
+def _ages(labels: LabelTable, args: argparse.Namespace) -> list[float]:
+    ages = []
+    for image, cell in zip(labels.images.tolist(), labels.columns[args.subgroup].tolist(), strict=True):
+        try:
+            ages.append(years(cell))
+        except AWBError as error:
+            raise AWBError(f"{args.labels}, image {image!r}, column {args.subgroup!r}: {error}") from None
+    return ages
+
+
+def _thresholds(args: argparse.Namespace, labels: LabelTable) -> tuple[Floats, list[str]]:
+    """A threshold a class, and notes on images and patients that may be shared all the same."""
     predictions, path = args.thresholds_from
-    validation = read_labels(path, image=args.image, group=args.group, classes=labels.classes)
-    for what, shared in (
-        ("images", np.intersect1d(validation.images, labels.images)),
-        ("groups (patients)", np.intersect1d(require_groups(validation, path), require_groups(labels, args.labels))),
-    ):
-        if len(shared):
-            raise AWBError(
-                f"{path} and {args.labels} share {len(shared):,} {what}: {shortlist(shared.tolist(), 4)}; "
-                "thresholds must come from others than those evaluated"
-            )
+    options = {**columns_of(args), "classes": labels.classes}
+    validation = read_labels(path, **options)
+    if overlap := describe_overlap(path, validation, args.labels, labels):
+        raise AWBError(f"{overlap}; thresholds must come from others than those evaluated")
     scores = read_predictions(predictions, validation, image=args.image)
-    return choose_thresholds(validation.labels, scores, rule=args.rule, target=args.target, classes=labels.classes)
+    chosen = choose_thresholds(validation.labels, scores, rule=args.rule, target=args.target, classes=labels.classes)
+    return chosen, lookalikes(path, validation, args.labels, labels)
 
 
 def _thresholds_note(args: argparse.Namespace) -> str:

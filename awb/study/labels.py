@@ -6,7 +6,6 @@ import csv
 import gzip
 import hashlib
 import json
-import math
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean, shortlist
+from awb.study.label_cells import Blank, LabelCells, Uncertain, is_positive
+from awb.study.names import is_nobody, patient_key, require_one_spelling, same_path
+from awb.study.no_finding import findings_among, means_no_finding, require_no_contradiction
 
 Strings = npt.NDArray[np.str_]
 Floats = npt.NDArray[np.float64]
-
-_VALUES = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0, "": math.nan, "nan": math.nan}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +34,13 @@ class LabelTable:
         images: Names, (n,); each once.
         classes: Names of the C classes.
         labels: 0, 1 or NaN (unknown), float64 (n, C).
-        groups: What must not be parted, (n,), as a rule the patient; None if not known.
+        groups: What must not be parted, (n,), as a rule the patient; None if not known. Kept as they are written.
         columns: Other columns by name, (n,) strings each: view, sex, age, …
 
     Raises:
-        AWBError: An image or a class is named twice, shapes disagree, or a label is not 0, 1 or NaN.
+        AWBError: An image or a class is named twice, shapes disagree, or a label is not 0, 1 or NaN; a group is not
+            known (empty, NaN, `<NA>`) or written in more than one way (`13` and `13.0`); an image has a finding and
+            a class such as `No Finding`.
     """
 
     images: Strings
@@ -90,8 +92,13 @@ class LabelTable:
 
     @property
     def abnormal(self) -> npt.NDArray[np.bool_]:
-        """Which images have a finding, (n,): at least one label is 1."""
-        return np.asarray((self.labels == 1).any(axis=1))
+        """Which images have a finding, (n,): at least one label is 1, `No Finding` and the like apart."""
+        return np.asarray((self.labels[:, self.findings] == 1).any(axis=1))
+
+    @property
+    def findings(self) -> npt.NDArray[np.bool_]:
+        """Which classes are findings, (C,): all but `No Finding`, `Normal`, `healthy` and the like."""
+        return findings_among(self.classes)
 
     @property
     def checksum(self) -> str:
@@ -116,8 +123,7 @@ class LabelTable:
         for name, values in aside.items():
             if values is not None and values.shape != (n,):
                 raise AWBError(f"{name}: shape {values.shape}; expected {(n,)}, one value an image")
-        if self.groups is not None and (self.groups == "").any():
-            raise AWBError(f"image {str(self.images[self.groups == ''][0])!r} has no group; every image needs one")
+        self._check_names()
         wrong = ~(np.isnan(self.labels) | (self.labels == 0) | (self.labels == 1))
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
@@ -125,6 +131,22 @@ class LabelTable:
                 f"image {str(self.images[row])!r}, class {self.classes[column]!r}: label {self.labels[row, column]:g}; "
                 "expected 0, 1 or NaN (unknown)"
             )
+        for column in np.flatnonzero(~self.findings):
+            absent = self.labels[:, column] == 1
+            require_no_contradiction(self.classes[column], absent, self.classes, self.labels, self.images.tolist())
+
+    def _check_names(self) -> None:
+        images = self.images.tolist()
+        if "" in images:
+            raise AWBError(f"row {images.index('') + 1}: no image; expected its name")
+        require_one_spelling((name for name in images if "/" in name or "\\" in name), same_path, "images")
+        if self.groups is None:
+            return
+        names = dict.fromkeys(self.groups.tolist())
+        if nobody := [name for name in names if is_nobody(name)]:
+            image = str(self.images[self.groups == nobody[0]][0])
+            raise AWBError(f"image {image!r} has no group (it is {nobody[0]!r}); every image needs one")
+        require_one_spelling(names, patient_key, "groups (patients)")
 
 
 def read_labels(
@@ -134,10 +156,18 @@ def read_labels(
     group: str | None = None,
     classes: Sequence[str] | None = None,
     columns: Collection[str] = (),
+    blank: Blank = "unknown",
+    uncertain: Uncertain = "refuse",
+    require_classes: bool = True,
 ) -> LabelTable:
     """Read a CSV file (or CSV.gz) with a header, one row an image.
 
-    Cells of a class are 0, 1, 0.0 or 1.0, or empty or `nan` for unknown.
+    Cells of a class are 0 or 1, however many decimals they have, true or false, yes or no (Y, N), or unknown: empty,
+    NA, NaN. By default every column of such cells is a class, but for
+
+    - one that says that there is nothing, such as `No Finding` or `Normal`: it is kept among the other columns, and
+      an image where it is 1 beside a finding is refused. Named in `classes` it is a class, and never a finding;
+    - sex, gender, age, view and the like, and what `columns` names.
 
     Args:
         path: The file.
@@ -145,12 +175,16 @@ def read_labels(
         group: The column of groups, as a rule the patient.
         classes: The columns of labels; by default every other column that holds nothing but labels and is not
             empty throughout. A column that holds more labels than other values is then refused rather than
-            left out, since one misprint would make a class disappear.
-        columns: What is no class by default, whatever it holds: a sex of 0 and 1, say.
+            left out, since one misprint would make a class disappear; so is one of 1 alone, which may be no class.
+        columns: What is no class by default, whatever it holds.
+        blank: What an empty cell (NA, NaN) means: `unknown`, or `negative`, as in CheXpert's table, where most are.
+        uncertain: What −1 or U means, as CheXpert has it: `refuse`, `unknown`, `negative` or `positive`.
+        require_classes: Refuse a file without a column of labels.
 
     Raises:
         AWBError: No such file or column; a row of another length; a cell that is no label; a name given twice.
     """
+    cell_rule = LabelCells(blank, uncertain)
     header, rows = read_csv(Path(path))
     cells = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
     special = [image] if group is None else [image, group]
@@ -158,18 +192,25 @@ def read_labels(
         if name not in cells:
             raise AWBError(f"{path} has no column {name!r}{did_you_mean(name, header)}; it has {shortlist(header, 20)}")
     others = [name for name in header if name not in special]
+    absent = [name for name in others if means_no_finding(name) and name not in (classes or ())]
     if classes is None:
-        classes = [name for name in others if name not in columns and _is_class(str(path), name, cells[name])]
-        if not classes:
-            raise AWBError(f"{path} has no column of labels (0, 1 or empty) among {shortlist(others, 20)}")
-    labels = [_parse(str(path), name, cells[name]) for name in classes]
-    return LabelTable(
+        candidates = [name for name in others if name not in columns and name not in absent]
+        classes = [name for name in candidates if cell_rule.is_class(str(path), name, cells[name])]
+        if not classes and require_classes:
+            beside = f"; {absent[0]!r} says that there is none" if absent else ""
+            raise AWBError(f"{path} has no column of labels (0, 1 or empty) among {shortlist(others, 20)}{beside}")
+    labels = np.array([cell_rule.values(str(path), name, cells[name]) for name in classes], dtype=np.float64)
+    table = LabelTable(
         np.array(cells[image], dtype=np.str_),
         tuple(classes),
-        np.array(labels, dtype=np.float64).T,
+        labels.T if len(classes) else np.zeros((len(rows), 0)),
         None if group is None else np.array(cells[group], dtype=np.str_),
         {name: np.array(cells[name], dtype=np.str_) for name in others if name not in classes},
     )
+    for name in absent:
+        said = [is_positive(cell) for cell in cells[name]]
+        require_no_contradiction(name, said, table.classes, table.labels, cells[image])
+    return table
 
 
 def require_groups(table: LabelTable, name: str = "the table") -> Strings:
@@ -237,28 +278,6 @@ def require_commas(path: Path, header: Sequence[str]) -> None:
         raise AWBError(
             f"{path} separates its columns by {other!r}; expected commas (in a spreadsheet: save as CSV UTF-8)"
         )
-
-
-def _is_class(path: str, name: str, cells: list[str]) -> bool:
-    known = [cell for cell in cells if cell.lower() in _VALUES]
-    filled = sum(not math.isnan(_VALUES[cell.lower()]) for cell in known)
-    if 0 < len(cells) - len(known) < filled:
-        row, value = next((i, cell) for i, cell in enumerate(cells, 1) if cell.lower() not in _VALUES)
-        raise AWBError(
-            f"{path}, row {row}, column {name!r}: {value!r} among labels (0, 1 or empty). "
-            "Correct it, or name the columns of labels (classes) if this is none"
-        )
-    return filled > 0 and len(known) == len(cells)
-
-
-def _parse(path: str, name: str, cells: list[str]) -> list[float]:
-    try:
-        return [_VALUES[cell.lower()] for cell in cells]
-    except KeyError:
-        row, value = next((i, cell) for i, cell in enumerate(cells, 1) if cell.lower() not in _VALUES)
-        raise AWBError(
-            f"{path}, row {row}, column {name!r}: {value!r}; expected 0, 1, or an empty cell (unknown)"
-        ) from None
 
 
 def _refuse_repeated(what: str, names: Sequence[str]) -> None:

@@ -172,13 +172,16 @@ def _macro_by(subgroups: npt.NDArray[np.str_], test: LabelTable, probs: Floats, 
             continue
         assert inside.groups is not None
         *_, macro = evaluate(
-            inside.labels[:, use], probs[subgroups == name][:, use], inside.groups, n_replicates=n_replicates
-        )
+            inside.labels[:, use], probs[subgroups == name][:, use], inside.groups,
+            classes=np.array(inside.classes)[use].tolist(), n_replicates=n_replicates,
+        )  # fmt: skip
         patients = len(np.unique(inside.groups))
         rows.append((name, len(inside), patients, int(use.sum()), *(macro[header] for header in _RANKING)))
     notes = [f"of each subgroup, the findings that at least {FEWEST} of its patients have and {FEWEST} have not"]
     if len({row[3] for row in rows}) > 1:
         notes.append("means of different numbers of findings: not to be compared with each other")
+    if any(row[-1] is None and row[-2] is not None for row in rows):
+        notes.append("no interval where the replicates lie too far to one side of the mean for any to hold")
     if small:
         notes.append(f"left out, since there is no such finding: {', '.join(small)}")
     if unknown := int((subgroups == "").sum()):

@@ -12,7 +12,7 @@ from pathlib import Path
 from awb.errors import AWBError, shortlist
 from awb.study import LabelTable, read_labels
 from awb.study.labels import open_text
-from examples.chestxray14.labels import SUBGROUPS
+from examples.chestxray14.labels import SUBGROUPS, subgroup_of
 
 NIH = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -21,14 +21,14 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 def read_table(path: str | Path) -> LabelTable:
     """A plain table of your own: columns `path` and `patient`, and one a label (0, 1 or empty).
 
-    `view`, `sex` and `age`, however they are capitalised, are never labels, whatever they hold.
+    `view`, `sex` (or `gender`) and `age`, however they are capitalised, are never labels, whatever they hold.
 
     Raises:
         AWBError: As `awb.study.read_labels` does, or there are two columns `sex` and `Sex`, say.
     """
     with open_text(Path(path)) as file:
         header = [name.strip() for name in next(csv.reader(file), [])]
-    subgroups = {name: name.lower() for name in header if name.lower() in SUBGROUPS}
+    subgroups = {name: subgroup for name in header if (subgroup := subgroup_of(name))}
     if len(set(subgroups.values())) < len(subgroups):
         raise AWBError(f"{path} has columns {', '.join(subgroups)}; expected each of {', '.join(SUBGROUPS)} once")
     table = read_labels(path, image="path", group="patient", columns=subgroups)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from awb.errors import AWBError, did_you_mean
 from awb.study import LabelTable
+from awb.study.ages import years
 from awb.study.labels import open_text, require_commas
+from awb.study.names import patient_key
 
 FINDINGS = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -27,8 +28,6 @@ _COLUMNS = {
     "image": "Image Index", "findings": "Finding Labels", "patient": "Patient ID", "age": "Patient Age",
     "sex": "Patient Gender", "view": "View Position", "follow_up": "Follow-up #",
 }  # fmt: skip
-_NUMBER = re.compile("[0-9]{1,18}")
-_DAYS = {"Y": 365.25, "M": 365.25 / 12, "D": 1}
 
 
 def read_data_entry(path: str | Path) -> LabelTable:
@@ -36,12 +35,12 @@ def read_data_entry(path: str | Path) -> LabelTable:
 
     Returns:
         A table of the 14 findings with patients as groups and the columns `view` (PA, AP), `sex` (M, F), `age`
-        (whole years) and `follow_up`, rows **in the order of the file**: it is not sorted by image, and the
-        report's split depends on it.
+        (whole years; empty where the file has none that a human can have, as the first release's 411) and
+        `follow_up`, rows **in the order of the file**: it is not sorted by image, and the report's split depends on it.
 
     Raises:
-        AWBError: No such file or column; or, with the line, a row that is cut short or too long, an unknown finding,
-            "No Finding" beside a finding, a patient or age that is no number, or an image named twice.
+        AWBError: No such file or column, a row that is too short, a patient or an age that is none, an unknown
+            finding, or "No Finding" beside a finding; with file and line.
     """
     path = Path(path)
     with open_text(path) as file:
@@ -52,23 +51,43 @@ def read_data_entry(path: str | Path) -> LabelTable:
             if name not in header:
                 raise AWBError(f"{path} has no column {name!r}{did_you_mean(name, header)}: is it NIH's Data_Entry?")
         place = {key: header.index(name) for key, name in _COLUMNS.items()}
-        rows = []
-        for row in filter(None, reader):
-            where = f"{path}, line {reader.line_num}"
-            _require_length(where, row, header, 1 + max(place.values()))
-            rows.append(_entry(where, {key: row[i] for key, i in place.items()}))
+        rows = [_read_row(f"{path}, line {reader.line_num}", row, place, len(header)) for row in reader if row]
     if not rows:
-        raise AWBError(f"{path} has no rows below its header")
+        raise AWBError(f"{path} has no rows; expected one an image")
     try:
         return LabelTable(
-            np.array([row["image"] for row in rows]),
+            np.array([row.image for row in rows]),
             FINDINGS,
-            np.array([row["findings"] for row in rows], dtype=np.float64),
-            np.array([row["patient"] for row in rows]),
-            {name: np.array([row[name] for row in rows]) for name in ("view", "sex", "age", "follow_up")},
+            np.array([row.findings for row in rows], dtype=np.float64),
+            np.array([row.patient for row in rows]),
+            {name: np.array([row.columns[name] for row in rows]) for name in ("view", "sex", "age", "follow_up")},
         )
     except AWBError as error:  # an image is named twice
         raise AWBError(f"{path}: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Row:
+    image: str
+    findings: list[bool]
+    patient: str
+    columns: dict[str, str]
+
+
+def _read_row(where: str, row: Sequence[str], place: Mapping[str, int], n_headers: int) -> _Row:
+    if len(row) <= max(place.values()) or any(row[n_headers:]):  # cut short, or moved by a comma too many
+        raise AWBError(f"{where}: {len(row)} cells under {n_headers} headers")
+    cells = {key: row[i].strip() for key, i in place.items()}
+    _require_file_name(where, cells["image"])
+    patient = patient_key(cells["patient"])  # some copies write leading zeros, or 13.0
+    if not patient.isdecimal():
+        raise AWBError(f"{where}: patient {cells['patient']!r}; expected NIH's number")
+    try:
+        findings, age = _findings(cells["image"], cells["findings"]), _age(cells["age"])
+    except AWBError as error:
+        raise AWBError(f"{where}: {error}") from None
+    columns = {"view": cells["view"], "sex": cells["sex"], "age": age, "follow_up": cells["follow_up"]}
+    return _Row(cells["image"], findings, patient, columns)
 
 
 def packaged_data_entry() -> Path:
@@ -89,6 +108,12 @@ def packaged_data_entry() -> Path:
     return path
 
 
+def subgroup_of(header: str) -> str | None:
+    """Which of `SUBGROUPS` a column of any table is, if one: `gender` is `sex`, `Patient Age` is `age`."""
+    name = "".join(filter(str.isalpha, header.lower())).removeprefix("patient")
+    return {"gender": "sex", "viewposition": "view"}.get(name, name if name in SUBGROUPS else None)
+
+
 def read_list(path: str | Path) -> list[str]:
     """The image names in one of NIH's lists, or any other file with one a line; plain or gzipped.
 
@@ -97,51 +122,39 @@ def read_list(path: str | Path) -> list[str]:
     """
     with open_text(Path(path)) as file:
         names = [line.strip() for line in file]
-    for line, name in enumerate(names, 1):
-        if not name.isprintable():
-            raise AWBError(f"{path}, line {line}: {name!r} for an image; expected the name of a file")
     if not any(names):
         raise AWBError(f"{path} names no image; expected one a line")
+    for line, name in enumerate(names, 1):
+        if name:
+            _require_file_name(f"{path}, line {line}", name)
     return [name for name in names if name]
 
 
-def _require_length(where: str, row: Sequence[str], header: Sequence[str], fewest: int) -> None:
-    """Refuse a row in which cells are missing, or moved by a comma too many."""
-    if len(row) < fewest or any(row[len(header) :]):
-        raise AWBError(f"{where}: {len(row)} cells under {len(header)} headers")
-
-
-def _entry(where: str, cells: Mapping[str, str]) -> dict[str, Any]:
-    """A row of which the findings are read, and numbers are numbers."""
-    image = cells["image"]
+def _require_file_name(where: str, image: str) -> None:
     if not image or not image.isprintable():
         raise AWBError(f"{where}: {image!r} for an image; expected the name of a file")
-    findings = _findings(f"{where}, image {image}", cells["findings"])
-    patient, age = _patient(where, cells["patient"]), _years(where, cells["age"])
-    return {**cells, "findings": findings, "patient": patient, "age": age}
 
 
-def _findings(where: str, text: str) -> list[bool]:
+def _findings(image: str, text: str) -> list[bool]:
     names = text.split("|")
     if names == [NO_FINDING]:
         return [False] * len(FINDINGS)
     for name in names:
         if name not in FINDINGS:
             why = f"{NO_FINDING!r} beside findings" if name == NO_FINDING else f"unknown finding {name!r}"
-            raise AWBError(f"{where}: {why} in {text!r}{did_you_mean(name, FINDINGS)}")
+            raise AWBError(f"image {image}: {why} in {text!r}{did_you_mean(name, FINDINGS)}")
     return [finding in names for finding in FINDINGS]
 
 
-def _patient(where: str, text: str) -> str:
-    """A number without leading zeros, which some copies write."""
-    if not _NUMBER.fullmatch(text):
-        raise AWBError(f"{where}, {_COLUMNS['patient']!r}: {text!r}; expected a whole number")
-    return str(int(text))
+def _age(text: str) -> str:
+    """Whole years of `58`, or of the first release's `058Y`, `013M` and `001D`; empty if no human has so many.
 
-
-def _years(where: str, text: str) -> str:
-    """Whole years of `58`, or of the first release's `058Y`, `013M` and `001D`."""
-    number, unit = (text[:-1], text[-1]) if text[-1:] in _DAYS else (text, "Y")
-    if not _NUMBER.fullmatch(number):
-        raise AWBError(f"{where}, {_COLUMNS['age']!r}: {text!r}; expected whole years, or as in 058Y, 013M, 001D")
-    return str(int(int(number) * _DAYS[unit] / _DAYS["Y"]))
+    Raises:
+        AWBError: It is no age.
+    """
+    try:
+        return str(int(years(text)))
+    except AWBError:
+        if text.upper().removesuffix("Y").isdecimal():
+            return ""
+        raise

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -13,6 +12,8 @@ import numpy as np
 
 from awb.errors import AWBError
 from awb.study import LabelTable, Split, TrainingStage, require_disjoint
+from awb.study.ages import years
+from awb.study.names import is_nobody
 from examples.chestxray14 import splits
 from examples.chestxray14.images import find_nih_file, read_table
 from examples.chestxray14.labels import FINDINGS, read_data_entry, read_list
@@ -136,7 +137,7 @@ def read_labelled_images(folder: Path, store: str | Path, table: str | Path | No
         AWBError: A file is missing or wrong, or the store lacks images.
     """
     labels = read_table(table) if table else read_data_entry(find_nih_file(folder, "Data_Entry_2017*.csv"))
-    _require_ages(labels)
+    labels = _with_ages(labels)
     images = ImageStore.open(store)
     images.require(labels.images)
     return labels, images
@@ -195,11 +196,21 @@ def sets_of(stage: TrainingStage | StageSettings) -> str:
     return "stage1" if stage.samples == "abnormal" else "stage2"
 
 
-def _require_ages(table: LabelTable) -> None:
-    """Now, and not when a training has ended: subgroups are made of them."""
-    for image, age in zip(table.images.tolist(), table.columns.get("age", ()), strict=False):
-        if age and not re.fullmatch(r"\d+(\.\d*)?", age):
-            raise AWBError(f"image {image}: age {str(age)!r}; expected years, or nothing where they are not known")
+def _with_ages(table: LabelTable) -> LabelTable:
+    """Ages as years, empty where they are not known; now, and not when a training has ended: subgroups are of them.
+
+    Raises:
+        AWBError: An age is none.
+    """
+    if "age" not in table.columns:
+        return table
+    ages = []
+    for image, age in zip(table.images.tolist(), table.columns["age"].tolist(), strict=True):
+        try:
+            ages.append("" if is_nobody(age) else f"{years(age):g}")
+        except AWBError as error:
+            raise AWBError(f"image {image}: {error}, or nothing where it is not known") from None
+    return replace(table, columns={**table.columns, "age": np.array(ages, dtype=np.str_)})
 
 
 def _split(table: LabelTable, settings: SplitSettings, folder: Path, lists: Sequence[str | Path] | None) -> Split:

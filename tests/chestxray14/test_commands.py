@@ -117,7 +117,7 @@ def test_a_test_set_of_one_patient_and_an_age_that_is_none_are_refused_before_tr
     cells[4] = "-3"
     labels.write_text("\n".join([text[0], ",".join(cells), *text[2:]]))
     assert main(["train", "tiny", str(tmp_path / "run"), *data, *lists]) == 2
-    assert "'Patient Age': '-3'; expected whole years" in capsys.readouterr().err
+    assert "age '-3'; expected years" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

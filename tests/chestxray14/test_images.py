@@ -157,3 +157,16 @@ def test_a_sex_of_0_and_1_is_no_finding(tmp_path: Path, capitalised: bool) -> No
     table.write_text("path,patient,sex,Sex,Mass\na.png,1,0,0,1\n")
     with pytest.raises(AWBError, match="has columns sex, Sex; expected each of view, sex, age once"):
         read_table(table)
+
+
+def test_gender_is_sex_and_no_finding_is_no_finding_in_a_plain_table(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("path,patient,Gender,Patient Age,Normal,Mass\na.png,1,0,058Y,1,0\nb.png,2,1,41,0,True\n")
+    table = read_table(path)
+    assert table.classes == ("Mass",)
+    assert table.abnormal.tolist() == [False, True]
+    assert table.columns["sex"].tolist() == ["0", "1"]
+    assert table.columns["age"].tolist() == ["058Y", "41"]
+    path.write_text("path,patient,Mass\na.png,13,1\nb.png,013,0\n")
+    with pytest.raises(AWBError, match="written in more than one way: '13' and '013'"):
+        read_table(path)

@@ -11,7 +11,7 @@ import pytest
 
 from awb import AWBError
 from awb.study import LabelTable
-from examples.chestxray14.labels import FINDINGS, packaged_data_entry, read_data_entry
+from examples.chestxray14.labels import FINDINGS, packaged_data_entry, read_data_entry, subgroup_of
 
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -89,3 +89,31 @@ def test_the_packaged_file_is_found_without_importing_the_package() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
     assert packaged_data_entry().is_file()
+
+
+def test_ages_that_no_human_has_are_not_known_and_other_bad_cells_are_named_with_their_line(tmp_path: Path) -> None:
+    row = "{}.png,No Finding,0,{},{},F,PA,1,1,1,1"
+    table = read(tmp_path, row.format("a", "13.0", "411Y"), row.format("b", "p7", "411"), row.format("c", "00013", "9"))
+    assert table.columns["age"].tolist() == ["", "", "9"]
+    assert table.groups is not None
+    assert table.groups.tolist() == ["13", "7", "13"]
+    for bad, words in (
+        (row.format("b", "", "58"), "patient ''; expected NIH's number"),
+        (row.format("b", "nan", "58"), "patient 'nan'"),
+        (row.format("b", "2", "old"), "age 'old'; expected years"),
+        ("b.png,No Finding", "2 cells under 11 headers"),
+        ("b.png,Mas,0,2,58,F,PA,1,1,1,1", "unknown finding 'Mas'"),
+    ):
+        with pytest.raises(AWBError, match=rf"Data_Entry_2017\.csv, line 3: .*{words}"):
+            read(tmp_path, row.format("a", "1", "58"), bad)
+    with pytest.raises(AWBError, match="no rows"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("header", "subgroup"),
+    [("Gender", "sex"), ("Patient Sex", "sex"), ("PATIENT_AGE", "age"), ("View Position", "view"), ("Mass", None),
+     ("Hernia", None)],
+)  # fmt: skip
+def test_subgroups_are_known_in_any_table(header: str, subgroup: str | None) -> None:
+    assert subgroup_of(header) == subgroup

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from awb import AWBError
-from awb.study import Interval, bootstrap, draw_replicates, percentile_interval
+from awb.study import Interval, bias_corrected_interval, bootstrap, draw_replicates, percentile_interval
+from benchmarks import coverage_macro
 from benchmarks.coverage import TRUE_AUROC, simulate, simulate_intervals
 from tests.study.strategies import Study, studies
 
@@ -93,6 +94,41 @@ def test_an_interval_is_the_quantiles_of_what_is_defined() -> None:
     assert percentile_interval(values, max_left_out=0.009) is None
     assert str(Interval(0.79, 0.834)) == "0.790–0.834"
     assert str(Interval(-0.1, 0.02)) == "-0.100 to 0.020"
+
+
+def test_a_bias_corrected_interval_is_moved_by_twice_the_bias_and_holds_its_estimate_or_is_none() -> None:
+    values = np.random.default_rng(0).gamma(20, size=1000)
+    low, high = percentile_interval(values)  # type: ignore[misc]
+    for share in (-0.7, 0.0, 0.3, 0.7):
+        bias = share * values.std()
+        moved = bias_corrected_interval(values, values.mean() - bias)
+        assert moved == pytest.approx((low - 2 * bias, high - 2 * bias))
+    for share in (-0.8, 0.8, 5):
+        assert bias_corrected_interval(values, values.mean() - share * values.std()) is None
+    assert bias_corrected_interval([0.0] * 990 + [1.0] * 10, 0.011) is None  # its percentiles are 0 and 0
+    assert bias_corrected_interval(np.ones(5), 1 - 1e-16) == pytest.approx((1, 1))
+    assert bias_corrected_interval([np.nan, *values[:9]], values[:9].mean()) is None
+    with pytest.raises(AWBError, match="at least one"):
+        bias_corrected_interval([], 0)
+
+
+def test_the_truth_of_the_macro_simulation_is_what_a_huge_study_gives() -> None:
+    study = coverage_macro.simulate(np.random.default_rng(0), np.array([0.05]), 60_000)
+    for scores, shift in ((study.scores, coverage_macro.SHIFT), (study.others, coverage_macro.OTHER_SHIFT)):
+        area = roc_auc_score(study.y_true[:, 0], scores[:, 0])
+        assert area == pytest.approx(coverage_macro.true_auroc(shift), abs=0.006)
+        precision = average_precision_score(study.y_true[:, 0], scores[:, 0])
+        assert precision == pytest.approx(coverage_macro.true_auprc(0.05, shift), abs=0.008)
+
+
+@pytest.mark.slow
+def test_macro_intervals_cover_where_there_is_one() -> None:
+    # a smaller benchmarks/coverage_macro.py: the standard error of 80 studies is 2.5 points
+    table, _ = coverage_macro.measure(80, 200, seed=1, settings=coverage_macro.SETTINGS[:1])
+    covered = {(row["of"], row["interval"]): float(row["covered"].rstrip("%")) for row in table}
+    assert covered["AUPRC, macro", "bias-corrected"] > 86
+    assert covered["AUROC, macro", "percentile"] > 86
+    assert covered["AUPRC, macro", "percentile"] < 83
 
 
 def test_the_closed_form_of_the_simulation_is_what_a_huge_study_gives() -> None:

@@ -122,3 +122,15 @@ def test_bins_and_temperatures_are_checked() -> None:
         expected_calibration_error([0, 1], [0.5, 0.5], binning="uniform")  # type: ignore[arg-type]
     with pytest.raises(AWBError, match="expected 1 positive numbers"):
         apply_temperature([0.5, 1.0], [0.0])
+
+
+def test_probabilities_in_place_of_logits_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    y = (rng.random((100, 2)) < 0.3).astype(float)
+    logits = 2 * y - 1 + rng.normal(size=y.shape)
+    probs = apply_temperature(logits, [1, 1])
+    for call in (lambda: fit_temperature(y, probs), lambda: apply_temperature(probs, [1, 1])):
+        with pytest.raises(AWBError, match="all logits lie in 0–1, as probabilities do"):
+            call()
+    assert (fit_temperature(y, logits) > 0).all()
+    assert apply_temperature([0.5, 1.0], [1]).shape == (2,)  # two logits may lie there

@@ -10,6 +10,7 @@ from awb.study import (
     auprc,
     auroc,
     bands,
+    bias_corrected_interval,
     bootstrap,
     draw_replicates,
     evaluate,
@@ -33,7 +34,9 @@ def test_every_class_and_the_macro_mean_have_their_numbers() -> None:
         assert [row[name] for row in rows] == list(values)
         assert macro[name] == pytest.approx(values.mean(), abs=1e-15)
         assert [row[f"{name} 95 %"] for row in rows] == [percentile_interval(column) for column in sampled.T]
-        assert macro[f"{name} 95 %"] == percentile_interval(sampled.mean(axis=1))
+        mean = sampled.mean(axis=1)
+        expected = percentile_interval(mean) if name == "AUROC" else bias_corrected_interval(mean, macro[name])
+        assert macro[f"{name} 95 %"] == expected
     for c, row in enumerate(rows):
         known = ~np.isnan(Y[:, c])
         positive = Y[:, c] == 1
@@ -43,6 +46,27 @@ def test_every_class_and_the_macro_mean_have_their_numbers() -> None:
         assert row["prevalence"] == pytest.approx(positive.sum() / known.sum())
         assert row["left out"] == 0
     assert (macro["class"], macro["n"]) == ("macro (3)", 240)
+
+
+def test_a_macro_auprc_of_one_class_has_that_classs_interval() -> None:
+    row, macro = evaluate(Y[:, 0], SCORES[:, 0], PATIENTS, n_replicates=100)
+    assert macro["AUPRC 95 %"] == row["AUPRC 95 %"]
+    perfect = np.column_stack([Y[:, :2] == 1, Y[:, :2] == 1])
+    assert list(evaluate(perfect, perfect, PATIENTS, n_replicates=100))[-1]["AUPRC 95 %"] == (1, 1)
+
+
+def test_many_rare_classes_have_no_interval_of_their_macro_auprc_and_it_is_said_why() -> None:
+    rng = np.random.default_rng(1)
+    y = (rng.random((1000, 40)) < 0.02).astype(float)
+    table = evaluate(y, rng.normal(size=y.shape) + y, range(1000), n_replicates=200)
+    *rows, macro = table
+    assert macro["AUPRC 95 %"] is None
+    assert table.notes[1:] == (
+        "no interval of AUPRC, since its replicates lie too far to one side of the value for any to hold: macro",
+    )
+    for row in rows:
+        assert row["AUPRC 95 %"].low <= row["AUPRC"] <= row["AUPRC 95 %"].high
+    assert macro["AUROC 95 %"].low <= macro["AUROC"] <= macro["AUROC 95 %"].high
 
 
 def test_the_macro_interval_is_narrower_than_the_classes_are() -> None:

@@ -118,7 +118,9 @@ def test_predictions_that_do_not_match_are_refused_by_name(
 
 @pytest.mark.usefixtures("files")
 def test_options_that_do_not_go_together_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "share 90 images" in refusal(capsys, *COMMAND, "--thresholds-from", "predictions.csv", "labels.csv")
+    assert "shares 90 of its 90 images and 30 of its 30 patients" in refusal(
+        capsys, *COMMAND, "--thresholds-from", "predictions.csv", "labels.csv"
+    )
     assert "--rule and --target need --thresholds-from" in refusal(capsys, *COMMAND, "--rule", "f1")
     assert "--bands needs --subgroup" in refusal(capsys, *COMMAND, "--bands", "0", "40")
     assert "did you mean 'age'" in refusal(capsys, *COMMAND, "--subgroup", "ages")
@@ -141,4 +143,4 @@ def test_patients_shared_with_validation_are_refused(files: Path, capsys: pytest
     for name in ("labels", "predictions"):
         (files / f"val_{name}.csv").write_text((files / f"{name}.csv").read_text().replace(".png", "b.png"))
     line = refusal(capsys, *COMMAND, "--thresholds-from", "val_predictions.csv", "val_labels.csv")
-    assert "share 30 groups (patients): p00, p01, p02, p03" in line
+    assert "shares 0 of its 90 images and 30 of its 30 patients with 'val_labels.csv' (patients p00, p01, p02" in line

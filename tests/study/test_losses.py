@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
 from awb import AWBError
-from awb.study import BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts
+from awb.study import BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
 
 ALPHA = torch.tensor([0.2, 0.9, 0.5], dtype=torch.float64)
 LOSSES = [
@@ -255,3 +256,41 @@ def test_wrong_input_is_refused_by_name(call: object, words: str) -> None:
 def test_labels_may_have_any_dtype(dtype: torch.dtype) -> None:
     logits, targets = batch(unknown=0)
     assert BCELoss()(logits, targets.to(dtype)) == BCELoss()(logits, targets)
+
+
+def test_pos_weight_is_torchs_and_gives_both_sides_the_same_weight() -> None:
+    torch.manual_seed(0)
+    positives, known = torch.tensor([3.0, 40.0]), torch.tensor([50.0, 100.0])
+    weight = pos_weight_from_counts(positives, known)
+    torch.testing.assert_close(weight * positives.double(), (known - positives).double())
+    logits, targets = 3 * torch.randn(20, 2, dtype=torch.float64), (torch.rand(20, 2) < 0.4).double()
+    theirs = torch.nn.BCEWithLogitsLoss(pos_weight=weight)(logits, targets)
+    torch.testing.assert_close(BCELoss(pos_weight=weight)(logits, targets), theirs)
+    targets[3] = torch.nan
+    rest = [row for row in range(20) if row != 3]
+    theirs = torch.nn.BCEWithLogitsLoss(pos_weight=weight)(logits[rest], targets[rest])
+    torch.testing.assert_close(BCELoss(pos_weight=weight)(logits, targets), theirs)
+
+
+def test_alpha_weighs_rare_classes_down_and_pos_weight_does_not() -> None:
+    positives, images = torch.tensor([19_894.0, 227.0], dtype=torch.float64), 112_120  # NIH's Infiltration, Hernia
+    alpha, weight = alpha_from_counts(positives, images), pos_weight_from_counts(positives, images)
+    by_alpha = alpha * positives + (1 - alpha) * (images - positives)
+    by_weight = weight * positives + (images - positives)
+    assert (by_alpha[0] / by_alpha[1]).item() == pytest.approx(72, abs=0.5)
+    assert (by_weight[0] / by_weight[1]).item() == pytest.approx(0.82, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: BCELoss(alpha=0.5, pos_weight=2.0), "give one of them"),
+        (lambda: BCELoss(pos_weight=0.0), "a number above 0"),
+        (lambda: BCELoss(pos_weight=torch.tensor([1.0, torch.inf])), "a number above 0"),
+        (lambda: BCELoss(pos_weight=torch.ones(3))(torch.zeros(1, 2), torch.zeros(1, 2)), "pos_weight is for 3"),
+        (lambda: pos_weight_from_counts([0, 3], 5), "class 0 has 0 positives"),
+    ],
+)
+def test_a_pos_weight_that_cannot_be_meant_is_refused(call: Callable[[], object], words: str) -> None:
+    with pytest.raises(AWBError, match=words):
+        call()

@@ -9,7 +9,7 @@ from awb.study.metrics.calibration import (
 )
 from awb.study.metrics.compare import bootstrap_p, compare, holm
 from awb.study.metrics.evaluate import evaluate
-from awb.study.metrics.intervals import Interval, percentile_interval
+from awb.study.metrics.intervals import Interval, bias_corrected_interval, percentile_interval
 from awb.study.metrics.ranking import auprc, auroc, macro
 from awb.study.metrics.replicates import Replicates, draw_replicates
 from awb.study.metrics.subgroups import bands, evaluate_subgroups
@@ -23,6 +23,7 @@ __all__ = [
     "auprc",
     "auroc",
     "bands",
+    "bias_corrected_interval",
     "bootstrap",
     "bootstrap_p",
     "brier_score",

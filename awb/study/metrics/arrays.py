@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, shortlist
+from awb.study.names import is_nobody, patient_key, require_one_spelling
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -101,15 +102,18 @@ def check_groups(groups: Any) -> Indices:
     """Each image's group as a number from 0, (n,).
 
     Raises:
-        AWBError: Not one axis, an image whose group is not known, or fewer than two groups.
+        AWBError: Not one axis, an image whose group is not known, a group written in more than one way (`13` and
+            `13.0`), or fewer than two groups.
     """
     given = np.asarray(_on_cpu(groups))
     if given.ndim != 1:
         raise AWBError(f"groups have shape {given.shape}; expected one axis, one group (patient) an image")
-    unknown = [row for row, group in enumerate(given.tolist()) if group is None or group != group or group == ""]
+    unknown = [row for row, group in enumerate(given.tolist()) if is_nobody(group)]
     if unknown:
         raise AWBError(f"{len(unknown):,} images have no group, the first in row {unknown[0]}; every image needs one")
     names, numbers = np.unique(given.astype(np.str_) if given.dtype == object else given, return_inverse=True)
+    if names.dtype.kind == "U":
+        require_one_spelling(names.tolist(), patient_key, "groups (patients)")
     if len(names) < 2:
         raise AWBError(f"{len(given):,} images, all of one group; an interval needs at least two groups (patients)")
     return numbers

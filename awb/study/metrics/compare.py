@@ -14,12 +14,16 @@ from awb.study.metrics.intervals import check_level
 from awb.study.metrics.ranking import each_class, macro
 from awb.study.metrics.replicates import draw_replicates
 from awb.study.metrics.table_columns import (
+    averaged_classes,
     class_and_macro_intervals,
+    class_notes,
     count_left_out,
     counts_columns,
+    few_replicates_notes,
     interval_header,
     interval_note,
     macro_replicates,
+    one_sided_notes,
     or_none,
 )
 from awb.table import Table
@@ -75,24 +79,31 @@ def compare(
     sampled = bootstrap(b.y_true, b.values, replicates, metric=metric) - bootstrap(
         a.y_true, a.values, replicates, metric=metric
     )
-    defined = ~np.isnan(values_a)
-    intervals = class_and_macro_intervals(sampled, defined, level, max_left_out)
-    ps = [bootstrap_p(column) for column in (*sampled.T, macro_replicates(sampled, defined))]
+    averaged = averaged_classes(a)
+    intervals = class_and_macro_intervals(sampled, values_b - values_a, averaged, level, max_left_out)
+    ps = [bootstrap_p(column) for column in (*sampled.T, macro_replicates(sampled, averaged))]
     ps = [np.nan if interval is None else p for p, interval in zip(ps, intervals, strict=True)]
-    counts = counts_columns(a, replicates)
+    counts = counts_columns(a, averaged, replicates)
+    left_out = count_left_out(sampled, values_a, averaged)
     columns = {
         **{name: counts[name] for name in ("class", "n", "positives", "positive groups")},
-        names[0]: or_none([*values_a, macro(values_a)]),
-        names[1]: or_none([*values_b, macro(values_b)]),
-        "difference": or_none([*(values_b - values_a), macro(values_b - values_a)]),
+        names[0]: or_none([*values_a, macro(values_a[averaged])]),
+        names[1]: or_none([*values_b, macro(values_b[averaged])]),
+        "difference": or_none([*(values_b - values_a), macro((values_b - values_a)[averaged])]),
         interval_header("difference", level): intervals,
         "p": or_none(ps),
         "p (Holm)": or_none([*holm(ps[:-1]), np.nan]),
-        "left out": count_left_out(sampled, defined),
+        "left out": left_out,
     }
     title = metric.upper() if isinstance(metric, str) else getattr(metric, "__name__", "the metric")
     note = f"{title}, {names[1]} − {names[0]}; {interval_note(replicates)}"
-    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), (note,))
+    notes = (
+        note,
+        *class_notes(a, averaged),
+        *few_replicates_notes(a, left_out, max_left_out * n_replicates),
+        *one_sided_notes(a, "", intervals, left_out, max_left_out * n_replicates),
+    )
+    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), notes)
 
 
 def bootstrap_p(differences: npt.ArrayLike) -> float:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
-import numpy as np
 import numpy.typing as npt
 
-from awb.errors import shortlist
-from awb.study.metrics.arrays import Cases, Floats, Undefined, check_cases, require_both_labels
+from awb.study.metrics.arrays import Floats, Undefined, check_cases, require_both_labels
 from awb.study.metrics.bootstrap import bootstrap
-from awb.study.metrics.intervals import Interval, check_level
+from awb.study.metrics.intervals import check_level
 from awb.study.metrics.ranking import auprc, auroc, macro
 from awb.study.metrics.replicates import draw_replicates
 from awb.study.metrics.table_columns import (
+    averaged_classes,
     class_and_macro_intervals,
+    class_notes,
     count_left_out,
     counts_columns,
+    few_replicates_notes,
     interval_header,
     interval_note,
+    one_sided_notes,
     or_none,
 )
 from awb.table import Table
@@ -55,7 +57,9 @@ def evaluate(
     Returns:
         A row a class and a macro row: images with a known label, positives, groups that have a positive,
         prevalence, AUROC and AUPRC with intervals, and how many replicates were left out. What is not defined is
-        None.
+        None. The macro mean is over findings: a class such as `No Finding` beside them has its row only. The
+        interval of the macro AUPRC is `bias_corrected_interval`, the others are percentiles; where none holds, as
+        for the macro AUPRC of many rare classes, there is none, and a note says why.
 
     Raises:
         AWBError: Bad arrays (see `check_cases`), an image without a group, or an undefined class.
@@ -65,30 +69,25 @@ def evaluate(
     require_both_labels(cases, undefined, what="AUROC")
     replicates = draw_replicates(groups, n_replicates=n_replicates, seed=seed)
     replicates.require_images(len(cases.y_true))
-    columns = counts_columns(cases, replicates)
+    averaged = averaged_classes(cases)
+    columns = counts_columns(cases, averaged, replicates)
     metrics: tuple[tuple[Literal["auroc", "auprc"], Callable[..., Floats]], ...] = (("auroc", auroc), ("auprc", auprc))
+    left_out: list[int | None] = []
     for metric, plain in metrics:
         name = metric.upper()
         values = plain(cases.y_true, cases.values, undefined="skip")
         sampled = bootstrap(cases.y_true, cases.values, replicates, metric=metric)
-        columns[name] = or_none([*values, macro(values)])
+        columns[name] = or_none([*values, macro(values[averaged])])
         columns[interval_header(name, level)] = class_and_macro_intervals(
-            sampled, ~np.isnan(values), level, max_left_out
+            sampled, values, averaged, level, max_left_out, biased=metric == "auprc"
         )
-        columns["left out"] = count_left_out(sampled, ~np.isnan(values))  # the same for both
-    columns["left out"] = columns.pop("left out")  # last
-    notes = (
-        interval_note(replicates),
-        *_undefined_notes(cases, columns["AUROC"], columns[interval_header("AUROC", level)]),
-    )
-    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), notes)
-
-
-def _undefined_notes(cases: Cases, values: list[float | None], intervals: list[Interval | None]) -> Iterator[str]:
-    missing = [f"{known.name} ({known.missing})" for known in cases if known.missing]
-    if missing:
-        yield f"not defined, and not in the macro mean: {shortlist(missing)}"
-    names = (*cases.classes, "macro")
-    few = [n for n, v, i in zip(names, values, intervals, strict=True) if v is not None and i is None]
-    if few:
-        yield f"no interval, since too many replicates had one label only: {shortlist(few)}"
+        left_out = count_left_out(sampled, values, averaged)  # the same for both
+    columns["left out"] = left_out
+    intervals = {metric.upper(): columns[interval_header(metric.upper(), level)] for metric, _ in metrics}
+    is_moved = averaged.sum() > 1 and intervals["AUPRC"][-1] is not None
+    moved = "; the macro AUPRC's is moved by twice their bias" if is_moved else ""
+    notes = [interval_note(replicates) + moved, *class_notes(cases, averaged)]
+    notes += few_replicates_notes(cases, left_out, max_left_out * n_replicates)
+    for name, found in intervals.items():
+        notes += one_sided_notes(cases, f" of {name}", found, left_out, max_left_out * n_replicates)
+    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))

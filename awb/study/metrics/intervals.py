@@ -1,4 +1,4 @@
-"""From replicates to an interval, and the rule for replicates that say nothing."""
+"""From replicates to an interval, and the rules for when there is none."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
+
+Floats = npt.NDArray[np.float64]
+_ROUNDING = 1e-9  # two ways to the same number
+MAX_BIAS = 0.75  # in standard deviations of the replicates; see `bias_corrected_interval`
 
 
 class Interval(NamedTuple):
@@ -39,13 +43,76 @@ def percentile_interval(values: npt.ArrayLike, *, level: float = 0.95, max_left_
         AWBError: No replicates, or a level or share outside 0–1.
     """
     check_level(level, max_left_out)
+    defined = _defined(values, max_left_out)
+    return None if defined is None else _quantiles(defined, level)
+
+
+def bias_corrected_interval(
+    values: npt.ArrayLike, estimate: float, *, level: float = 0.95, max_left_out: float = 0.05
+) -> Interval | None:
+    """The percentile bootstrap interval, moved by twice the replicates' bias: for a mean of several AUPRCs.
+
+    An AUPRC of few positives comes out too high, since each positive counts itself in its own precision, and a
+    replicate, which draws positives twice, counts them once more. In one class this bias is small beside chance. In a
+    mean over classes chance evens out and the bias does not, and the percentile interval lies above the truth: it
+    held it in 80 % of studies with NIH's prevalences and 400 patients, and in 2 % with 40 rare classes; this one in
+    93 % of the former (`python -m benchmarks.coverage --macro`). So it is moved once from the replicates to the
+    estimate, and once more from the estimate towards the truth, by mean(replicates) − estimate (Efron & Tibshirani
+    1993, *An Introduction to the Bootstrap*, chapter 10). If the replicates are symmetric this is the basic (pivotal)
+    interval.
+
+    The replicates' bias is smaller than the estimate's, so that where it is large no interval here covers: above 0.75
+    standard deviations of the replicates there is none.
+
+    Args:
+        values: A metric on each replicate, (R,), NaN where it is not defined.
+        estimate: The metric on all images, each once.
+        level: The share of replicates inside.
+        max_left_out: The largest share of replicates that may be left out.
+
+    Returns:
+        The interval; None if more than `max_left_out` of the replicates are undefined, if they are too biased, or if
+        the interval would not hold the estimate.
+
+    Raises:
+        AWBError: No replicates, or a level or share outside 0–1.
+
+    Example:
+        >>> import numpy as np
+        >>> from awb.study import bias_corrected_interval
+        >>> replicates = np.random.default_rng(0).normal(0.31, 0.02, 2000)
+        >>> print(bias_corrected_interval(replicates, 0.30))
+        0.252–0.329
+    """
+    check_level(level, max_left_out)
+    defined = _defined(values, max_left_out)
+    if defined is None:
+        return None
+    bias = float(defined.mean()) - estimate
+    if abs(bias) > MAX_BIAS * defined.std() + _ROUNDING:
+        return None
+    low, high = _quantiles(defined, level)
+    return holding(Interval(low - 2 * bias, high - 2 * bias), estimate)
+
+
+def holding(interval: Interval | None, estimate: float) -> Interval | None:
+    """The interval if it holds the estimate that stands beside it, else None."""
+    if interval is None or not interval.low - _ROUNDING <= estimate <= interval.high + _ROUNDING:
+        return None
+    return interval
+
+
+def _defined(values: npt.ArrayLike, max_left_out: float) -> Floats | None:
+    """The replicates that say something, or None if there are too few of them."""
     replicates = np.asarray(values, dtype=np.float64)
     if replicates.ndim != 1 or not len(replicates):
         raise AWBError(f"values have shape {replicates.shape}; expected (replicates,), at least one")
     defined = replicates[~np.isnan(replicates)]
     left_out = len(replicates) - len(defined)
-    if left_out > max_left_out * len(replicates) or not len(defined):
-        return None
+    return None if left_out > max_left_out * len(replicates) or not len(defined) else defined
+
+
+def _quantiles(defined: Floats, level: float) -> Interval:
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from awb.errors import AWBError
 from awb.study.metrics.arrays import Floats, Known, check_cases, require_both_labels
 
+_MANY = 20  # images; one or two logits may well lie in 0–1
+
 
 def fit_temperature(y_true: npt.ArrayLike, logits: npt.ArrayLike, *, classes: Sequence[str] | None = None) -> Floats:
     """The temperature of each class that makes sigmoid(logit / T) most likely (Guo et al. 2017, section 4).
@@ -26,10 +28,12 @@ def fit_temperature(y_true: npt.ArrayLike, logits: npt.ArrayLike, *, classes: Se
         (C,), positive.
 
     Raises:
-        AWBError: Bad arrays, a class with one label only, or no such temperature: the sign of the logits tells every
-            label (T → 0), or they are no better than chance (T → ∞).
+        AWBError: Bad arrays; at least 20 images whose values all lie in 0–1, as probabilities do and logits do not; a
+            class with one label only; or no such temperature: the sign of the logits tells every label (T → 0), or
+            they are no better than chance (T → ∞).
     """
     cases = check_cases(y_true, logits, classes, kind="logits")
+    _refuse_probabilities(cases.values)
     require_both_labels(cases, "raise", what="a temperature")
     return np.array([_temperature(known) for known in cases])
 
@@ -45,7 +49,8 @@ def apply_temperature(logits: npt.ArrayLike, temperatures: npt.ArrayLike) -> Flo
         Same shape as the logits.
 
     Raises:
-        AWBError: Not one positive temperature a class, or logits that are not finite.
+        AWBError: Not one positive temperature a class, logits that are not finite, or at least 20 images whose logits
+            all lie in 0–1, as probabilities do.
     """
     from scipy.special import expit
 
@@ -53,7 +58,17 @@ def apply_temperature(logits: npt.ArrayLike, temperatures: npt.ArrayLike) -> Flo
     scale = np.asarray(temperatures, dtype=np.float64)
     if scale.shape != (values.shape[1],) or not ((scale > 0) & np.isfinite(scale)).all():
         raise AWBError(f"temperatures {scale}; expected {values.shape[1]} positive numbers, one a class")
+    _refuse_probabilities(values)
     return np.asarray(expit(values / scale)).reshape(np.shape(logits))
+
+
+def _refuse_probabilities(values: Floats) -> None:
+    """Logits of 0 to 1 alone would be a network that calls everything positive, and nothing for sure."""
+    if len(values) >= _MANY and (values >= 0).all() and (values <= 1).all() and ((values > 0) & (values < 1)).any():
+        raise AWBError(
+            "all logits lie in 0–1, as probabilities do; give what was before the sigmoid (scipy.special.logit takes "
+            "probabilities back)"
+        )
 
 
 def _temperature(known: Known) -> float:

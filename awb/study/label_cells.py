@@ -1,0 +1,149 @@
+"""What the cells of a column of labels mean, and which columns are columns of labels."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from awb.errors import AWBError, did_you_mean
+
+Blank = Literal["unknown", "negative"]
+Uncertain = Literal["refuse", "unknown", "negative", "positive"]
+
+_WORDS = {
+    "true": 1.0, "yes": 1.0, "y": 1.0, "positive": 1.0, "present": 1.0,
+    "false": 0.0, "no": 0.0, "n": 0.0, "negative": 0.0, "absent": 0.0,
+}  # fmt: skip
+_BLANK = frozenset(("", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "none", "null", "nat"))
+_UNCERTAIN = frozenset(("u", "uncertain", "unknown", "unclear", "equivocal", "?"))
+_VALUES = {"unknown": math.nan, "negative": 0.0, "positive": 1.0}
+# what a table says of a person or an exposure; never a class unless it is named as one
+_NO_CLASS = frozenset(
+    ("sex", "gender", "male", "female", "age", "view", "viewposition", "projection", "laterality", "frontallateral",
+     "appa", "followup", "fold", "split", "unnamed0", "")
+)  # fmt: skip
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?")
+EXPECTED = "0, 1, true, false, yes, no, or an empty cell (unknown)"
+
+
+@dataclass(frozen=True)
+class LabelCells:
+    """How cells are read that are neither 0 nor 1.
+
+    Attributes:
+        blank: An empty cell, or NA, NaN and the like, is `unknown`, or `negative` as in tables that write positives
+            alone.
+        uncertain: −1 or `U`, as CheXpert has it: `refuse`, since only its user can know, or `unknown`, `negative` or
+            `positive` (that paper's U-Ignore, U-Zeros and U-Ones).
+
+    Raises:
+        AWBError: Other words.
+    """
+
+    blank: Blank = "unknown"
+    uncertain: Uncertain = "refuse"
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("blank", self.blank, get_args(Blank)),
+            ("uncertain", self.uncertain, get_args(Uncertain)),
+        ):
+            if value not in choices:
+                raise AWBError(f"{name}={value!r}; expected {', '.join(choices)}{did_you_mean(str(value), choices)}")
+
+    def values(self, path: str, name: str, cells: Sequence[str]) -> list[float]:
+        """The labels of a column: 0, 1 or NaN.
+
+        Raises:
+            AWBError: A cell is no label; it is named.
+        """
+        meaning = {cell: self._value(cell) for cell in set(cells)}
+        for row, cell in enumerate(cells, 1):
+            if meaning[cell] is None:
+                hint = ""
+                if kind_of(cell) == "uncertain":
+                    hint = "; where it means uncertain, say what that is to count as (uncertain): " + (
+                        "unknown, negative or positive"
+                    )
+                raise AWBError(f"{path}, row {row}, column {name!r}: {cell!r}; expected {EXPECTED}{hint}")
+        return [value for cell in cells if (value := meaning[cell]) is not None]
+
+    def is_class(self, path: str, name: str, cells: Sequence[str]) -> bool:
+        """Whether a column is one of labels: all its cells are, and not all are empty.
+
+        Raises:
+            AWBError: It cannot be told, and a class must not disappear: more cells are labels than are not; some are
+                uncertain; or all are 1, as in a column that says what all images have in common.
+        """
+        if _plain(name).removeprefix("patient").removeprefix("is") in _NO_CLASS:
+            return False
+        counts = Counter(cells)
+        kinds: Counter[str] = Counter()
+        for cell, count in counts.items():
+            kinds[kind_of(cell)] += count
+        if 0 < kinds["other"] < kinds["label"] + kinds["uncertain"] * bool(kinds["label"]):
+            self._refuse(path, name, cells, "other", f"among labels ({EXPECTED})")
+        if kinds["other"] or not kinds["label"] + kinds["uncertain"]:
+            return False
+        if kinds["uncertain"] and self.uncertain == "refuse":
+            self._refuse(
+                path, name, cells, "uncertain",
+                "among labels; where it means uncertain, say what that is to count as (uncertain): unknown, negative "
+                "or positive",
+            )  # fmt: skip
+        if len(cells) > 1 and all(_label(cell) == 1 for cell in counts):
+            raise AWBError(
+                f"{path}, column {name!r}: every row is {cells[0]!r}. Name the columns of labels (classes), with it "
+                "if it is one, or take it out of the file"
+            )
+        return True
+
+    def _value(self, cell: str) -> float | None:
+        kind = kind_of(cell)
+        if kind == "label":
+            return _label(cell)
+        if kind == "blank":
+            return _VALUES[self.blank]
+        return None if kind == "other" or self.uncertain == "refuse" else _VALUES[self.uncertain]
+
+    @staticmethod
+    def _refuse(path: str, name: str, cells: Sequence[str], kind: str, why: str) -> None:
+        row, cell = next((row, cell) for row, cell in enumerate(cells, 1) if kind_of(cell) == kind)
+        raise AWBError(
+            f"{path}, row {row}, column {name!r}: {cell!r} {why}. "
+            "Correct it, or name the columns of labels (classes) if this is none"
+        )
+
+
+def kind_of(cell: str) -> Literal["label", "blank", "uncertain", "other"]:
+    """What a cell could be in a column of labels."""
+    text = cell.strip().casefold()
+    if text in _BLANK:
+        return "blank"
+    if text in _UNCERTAIN or _number(text) == -1:
+        return "uncertain"
+    return "other" if _label(text) is None else "label"
+
+
+def is_positive(cell: str) -> bool:
+    """Whether a cell is 1, true or yes."""
+    return _label(cell) == 1
+
+
+def _label(cell: str) -> float | None:
+    text = cell.strip().casefold()
+    number = _number(text)
+    return number if number in (0, 1) else _WORDS.get(text)
+
+
+def _number(text: str) -> float | None:
+    """`1`, `1.00` and `1e0` alike; None for what is no number."""
+    return float(text) + 0.0 if _NUMBER.fullmatch(text) else None
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold()))

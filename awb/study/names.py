@@ -1,0 +1,78 @@
+"""When two names mean one patient or one image, and when a cell names nobody."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+
+from awb.errors import AWBError, shortlist
+
+_NOBODY = frozenset(
+    ("", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "none", "null", "nat", "?", "-", "unknown", "missing")
+)
+_PERSON = r"(?:(?:patient|pat|pt|p|subject|subj|sub|case)(?:[\s_#.:-]*(?:id|no|nr|number))?|id|no|nr)"
+_NUMBERED = re.compile(rf"(?:{_PERSON}[\s_#.:-]*)?0*([0-9]+)(?:\.0+)?")
+
+
+def is_nobody(name: object) -> bool:
+    """Whether a cell, or what stands for one in an array, names nobody: empty, NaN, `<NA>`, None, ….
+
+    Example:
+        >>> from awb.study.names import is_nobody
+        >>> [is_nobody(name) for name in (None, float("nan"), "<NA>", " ", "13", 0)]
+        [True, True, True, True, False, False]
+    """
+    return str(name).strip().casefold() in _NOBODY
+
+
+def patient_key(name: str) -> str:
+    """What the spellings of one patient have in common: `13`, `13.0`, `00013`, `p13` and `Patient 13` are `13`.
+
+    Case, white space around and leading zeros do not count, nor do a decimal point that a table program put behind a
+    whole number and the words that mean patient. Other names are told apart letter by letter.
+
+    Example:
+        >>> from awb.study.names import patient_key
+        >>> [patient_key(name) for name in ("00013", "13.0", "P-013", "Anne ", "1.10", "-13")]
+        ['13', '13', '13', 'anne', '1.10', '-13']
+    """
+    plain = unicodedata.normalize("NFKC", name).strip().casefold()
+    numbered = _NUMBERED.fullmatch(plain)
+    return numbered[1] if numbered else plain
+
+
+def image_key(name: str) -> str:
+    r"""What the spellings of one image's path have in common: `./a.png`, `a.png` and `A.PNG`; `b\a.png` and `b/a.png`.
+
+    Example:
+        >>> from awb.study.names import image_key
+        >>> [image_key(name) for name in ("./a.png", "A.PNG", "b//a.png", "b\\a.png")]
+        ['a.png', 'a.png', 'b/a.png', 'b/a.png']
+    """
+    return same_path(name).casefold()
+
+
+def same_path(name: str) -> str:
+    """A path as it is written shortest."""
+    plain = name.strip().replace("\\", "/")
+    return posixpath.normpath(plain) if "/" in plain else plain
+
+
+def require_one_spelling(names: Iterable[str], key: Callable[[str], str], what: str) -> None:
+    """Refuse names of which several mean the same.
+
+    Args:
+        names: Of one table.
+        key: `patient_key`, say.
+        what: They are, for the message.
+
+    Raises:
+        AWBError: There are such names.
+    """
+    first: dict[str, str] = {}
+    pairs = [(other, name) for name in dict.fromkeys(names) if (other := first.setdefault(key(name), name)) != name]
+    if pairs:
+        shown = shortlist((f"{one!r} and {two!r}" for one, two in pairs), 3)
+        raise AWBError(f"{len(pairs):,} {what} are written in more than one way: {shown}; write each in one way")
