@@ -21,6 +21,7 @@ from awb.stages import find_stages
 from awb.stages.inputs import Size, default_size
 from awb.study.cli import add_commands
 from awb.table import Table
+from awb.terminal import print_anything, run_to_the_end
 
 _LIBRARIES = ("timm", "torchvision")  # a bare name that both have means the first
 # how errors name an argument in Python, and what it is here
@@ -38,11 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; by default those of the process.
 
     Returns:
-        The exit status: 0, or 2 if the request was refused; the reason is then on stderr.
+        The exit status: 0; 2 if the request was refused, or as `run_to_the_end`. The reason is then on stderr.
 
     Raises:
         SystemExit: The words are no command (2), or ask for help or the version (0).
     """
+    print_anything()
+    return run_to_the_end(partial(_run, argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser, commands = _parser()
     words = sys.argv[1:] if argv is None else list(argv)
     _check_words(parser, commands, words)

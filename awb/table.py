@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from awb.markup import in_line, in_markdown
 
 
 @dataclass(frozen=True)
@@ -35,30 +36,25 @@ class Table:
         right = self._numeric()
         lines = ["  ".join(_pad(c, w, r) for c, w, r in zip(line, widths, right, strict=True)) for line in cells]
         lines.insert(1, "  ".join("-" * w for w in widths))
-        return "\n".join([line.rstrip() for line in lines] + list(self.notes))
+        return "\n".join([line.rstrip() for line in lines] + [in_line(note) for note in self.notes])
 
     def with_notes(self, *notes: str) -> Table:
         """The same table with more notes after its own."""
         return replace(self, notes=(*self.notes, *notes))
 
     def to_markdown(self) -> str:
-        """The table as GitHub-flavoured Markdown."""
-        header, *body = self._cells()
+        """The table as GitHub-flavoured Markdown, in which the text of cells and notes is no Markdown of its own."""
+        header, *body = ([in_markdown(cell) for cell in line] for line in self._cells())
         rule = ["--:" if right else "---" for right in self._numeric()]
-        lines = ["| " + " | ".join(map(_in_markdown, line)) + " |" for line in (header, rule, *body)]
-        return "\n".join(lines + [f"\n{note}" for note in self.notes])
+        lines = ["| " + " | ".join(line) + " |" for line in (header, rule, *body)]
+        return "\n".join(lines + [f"\n{in_markdown(note)}" for note in self.notes])
 
     def _cells(self) -> list[list[str]]:
-        return [list(self.headers), *([_text(v) for v in row] for row in self.rows)]
+        return [[in_line(_text(v)) for v in row] for row in (self.headers, *self.rows)]
 
     def _numeric(self) -> list[bool]:
         columns = zip(*self.rows, strict=True) if self.rows else ((None,) for _ in self.headers)
         return [all(isinstance(v, int | float) for v in column if v is not None) for column in columns]
-
-
-def _in_markdown(text: str) -> str:
-    """A cell's text where `|` ends no cell, and `<a` begins no tag."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text.replace("\n", " ").replace("|", "\\|"))
 
 
 def _pad(text: str, width: int, right: bool) -> str:

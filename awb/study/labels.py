@@ -251,6 +251,7 @@ def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     with open_text(path) as file:
         reader = csv.reader(file)
         header = [name.strip() for name in next(reader, [])]
+        require_commas(path, header)
         _refuse_repeated(f"{path}: column", header)
         rows = []
         for row in reader:
@@ -258,10 +259,25 @@ def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
                 continue
             if len(row) != len(header):
                 raise AWBError(f"{path}, line {reader.line_num}: {len(row)} cells under {len(header)} headers")
+            if any("\0" in cell for cell in row):  # numpy would take it for the end of the text
+                raise AWBError(f"{path}, line {reader.line_num} holds a NUL character; is the file damaged?")
             rows.append([cell.strip() for cell in row])
     if not rows:
         raise AWBError(f"{path} has no rows; expected a header and one row an image")
     return header, rows
+
+
+def require_commas(path: Path, header: Sequence[str]) -> None:
+    """Refuse a file whose columns are separated by something else than commas.
+
+    Raises:
+        AWBError: There is one header, and another separator in it.
+    """
+    other = next((sign for sign in ";\t|" if len(header) == 1 and sign in header[0]), None)
+    if other is not None:
+        raise AWBError(
+            f"{path} separates its columns by {other!r}; expected commas (in a spreadsheet: save as CSV UTF-8)"
+        )
 
 
 def _refuse_repeated(what: str, names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from examples.chestxray14 import (
     reproduce_command,
     train_command,
 )
-from examples.chestxray14.command_line import run_command
+from examples.chestxray14.command_line import run_main
 
 COMMANDS = {
     "prepare": prepare,
@@ -46,8 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )  # fmt: skip
         module.add_arguments(added)
         added.set_defaults(command=module.run)
-    args = parser.parse_args(argv)
-    return run_command(args.command, args)
+    return run_main(parser, argv)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ def write_atomically(path: Path, data: bytes | memoryview, *, shared: bool = Fal
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in a folder outlast a power cut."""
+    """Make a rename in a folder outlast a power cut; Windows opens no folders, and has no way to."""
+    if os.name == "nt":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -12,7 +12,7 @@ import numpy as np
 from awb.study import LabelTable, audit_leakage
 from awb.table import Table
 from examples.chestxray14 import splits
-from examples.chestxray14.command_line import run_command
+from examples.chestxray14.command_line import run_main
 from examples.chestxray14.labels import packaged_data_entry, read_data_entry, read_list
 
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.chestxray14.audit", description=__doc__)
     add_arguments(parser)
-    return run_command(run, parser.parse_args(argv))
+    return run_main(parser, argv, run)
 
 
 def print_audit(table: LabelTable, lists: Sequence[Path] | None) -> None:

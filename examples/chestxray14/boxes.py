@@ -60,7 +60,8 @@ def read_boxes(path: str | Path) -> Boxes:
     """Read NIH's box list, plain or gzipped. What it calls Infiltrate is named Infiltration, as in its label file.
 
     Raises:
-        AWBError: No such file or column, an unknown finding, or a box that is empty or leaves the image.
+        AWBError: No such file or column; or, with the line, a row that is cut short, an unknown finding, or a box that
+            is empty or leaves the image.
     """
     with open_text(Path(path)) as file:
         reader = csv.reader(file)
@@ -73,7 +74,7 @@ def read_boxes(path: str | Path) -> Boxes:
 
 def write_boxes(path: str | Path, boxes: Boxes) -> None:
     """Write boxes as NIH does, empty columns included."""
-    with Path(path).open("w", newline="") as file:
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow((*_HEADER, "", "", ""))
         for box in boxes.scaled_to(ORIGINAL_SIZE):
@@ -82,7 +83,13 @@ def write_boxes(path: str | Path, boxes: Boxes) -> None:
 
 
 def _box(where: str, row: list[str]) -> Box:
+    if len(row) < len(_HEADER):
+        raise AWBError(
+            f"{where}: {len(row)} cells; beside image and finding, expected four numbers, x, y, width and height"
+        )
     image, name, *numbers = row[: len(_HEADER)]
+    if not image or not image.isprintable():
+        raise AWBError(f"{where}: {image!r} for an image; expected the name of a file")
     finding = _OTHER_NAMES.get(name, name)
     if finding not in FINDINGS:
         raise AWBError(f"{where}: unknown finding {name!r}{did_you_mean(name, FINDINGS)}")

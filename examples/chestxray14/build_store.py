@@ -6,7 +6,6 @@ disk, its checksum is appended to a journal; when all are, the index is written 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from awb.errors import AWBError, shortlist
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.decode import decode
+from examples.chestxray14.locks import wait_for_lock
 from examples.chestxray14.processes import run_all
 from examples.chestxray14.store import (
     CHUNK,
@@ -95,7 +95,7 @@ def build_store(
         failures = []
         bar = tqdm(total=len(names), desc="decoding", unit=" images", disable=None if progress else True)
         bar.update(len(names) - sum(len(job.paths) for job in jobs))
-        with bar, (folder / _JOURNAL).open("a") as journal:
+        with bar, (folder / _JOURNAL).open("a", encoding="utf-8") as journal:
             for result in run_all(_decode_chunk, jobs, workers):
                 rows = chunks[result.chunk]
                 bar.update(len(names[rows]))
@@ -217,6 +217,5 @@ def _refuse_unreadable(folder: Path, failures: Sequence[tuple[str, str]], n_imag
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Wait until no other process builds this store. The lock goes with the process, however it ends."""
-    with (folder / _LOCK).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with wait_for_lock(folder / _LOCK):
         yield

@@ -1,33 +1,40 @@
-"""How every command ends."""
+"""How every command begins and ends."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from awb.errors import AWBError
+from awb.terminal import print_anything, run_to_the_end
 
 
-def run_command(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """Run a command.
+def run_main(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    command: Callable[[argparse.Namespace], int] | None = None,
+) -> int:
+    """Parse the arguments and run a command.
+
+    Args:
+        parser: Of the arguments.
+        argv: They; by default those of the process.
+        command: By default what the parser sets as `command`.
 
     Returns:
-        Its exit status, or 2 if the request was refused, or a file cannot be read or written; the reason is then on
-        stderr.
+        Its exit status; 2 if the request was refused, or as `run_to_the_end`. The reason is then on stderr.
     """
+    print_anything()
+    args = parser.parse_args(argv)
+    run = partial(_answered, command or args.command, args)
+    return run_to_the_end(run, advice=": the same command goes on from what is saved")
+
+
+def _answered(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     try:
-        status = command(args)
-        sys.stdout.flush()
-        return status
+        return command(args)
     except AWBError as error:
         print(f"error: {error}", file=sys.stderr)
-    except BrokenPipeError:  # whoever reads the output, such as head, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        if error.filename is None:  # no file that the user could name otherwise
-            raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-    return 2
+        return 2

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from awb.errors import AWBError
+from awb.markup import in_markdown
 from awb.study import compare
 from awb.table import Table
 from examples.chestxray14.arguments import add_replicates_argument
@@ -38,15 +39,15 @@ def run(args: argparse.Namespace) -> int:
     runs = [read_evaluated(path) for path in args.runs]
     names = _names(args.runs)
     headline = _headline(runs[0])
-    print(headline)
-    parts = [headline]
+    print("\n\n".join(headline))
+    parts = [in_markdown(sentence) for sentence in headline]
     for name, other in zip(names[1:], runs[1:], strict=True):
         table = compare_runs(
             runs[0], other, names=(names[0], name), metric=args.metric, n_replicates=args.replicates
         )  # fmt: skip
         title = f"{name} against {names[0]}"
         print(f"\n## {title}\n\n{table}")
-        parts.append(f"## {title}\n\n{table.to_markdown()}")
+        parts.append(f"## {in_markdown(title)}\n\n{table.to_markdown()}")
     if args.out:
         write_atomically(args.out, ("\n\n".join(parts) + "\n").encode())
     return 0
@@ -107,7 +108,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
 
 
-def _headline(first: EvaluatedRun) -> str:
+def _headline(first: EvaluatedRun) -> list[str]:
     test = f"{len(first.test):,} test images of {first.n_patients:,} patients"
     leak = first.leak.note()  # the same in all that can be compared
-    return f"{synthetic_note(first.synthetic)}split {first.split.name}; {test}" + (f"\n\n{leak}" if leak else "")
+    return [f"{synthetic_note(first.synthetic)}split {first.split.name}; {test}", *([leak] if leak else [])]

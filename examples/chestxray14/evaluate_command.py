@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from awb.markup import in_markdown
 from awb.study import (
     LabelTable,
     bands,
@@ -73,10 +74,10 @@ def evaluate_run(folder: RunFolder, study: Study, workers: int = 0, n_replicates
         write_predictions(out / f"predictions-{name}.csv", table, probs[name])
         write_labels(out / f"labels-{name}.csv", table)
     tables = dict(evaluation_tables(study.test, probs["test"], validation, probs["validation"], n_replicates))
-    text = "".join(f"## {title}\n\n{result.to_markdown()}\n\n" for title, result in tables.items())
+    text = "".join(f"## {in_markdown(title)}\n\n{result.to_markdown()}\n\n" for title, result in tables.items())
     recipe = folder.read_recipe()
     leak = find_leak(recipe, study.split, study.test).note()
-    head = study.headline() + (f"\n\n**{leak}**" if leak else "")
+    head = in_markdown(study.headline()) + (f"\n\n**{in_markdown(leak)}**" if leak else "")
     write_atomically(out / "evaluation.md", f"{head}\n\n{text}".encode())
     write_model_card(folder, recipe, study, next(iter(tables.values())))
     written = [path for path in sorted(out.iterdir()) if not path.name.startswith(".")]

@@ -97,7 +97,7 @@ def read_evaluated(path: str | Path) -> EvaluatedRun:
     probs = read_predictions(folder.evaluation / PREDICTIONS, test)
     seconds: dict[str, float] = {}
     epochs: dict[str, int] = {}
-    with folder.epochs.open(newline="") as file:
+    with folder.epochs.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             name = row["stage"]
             seconds[name] = seconds.get(name, 0.0) + float(row["seconds"])

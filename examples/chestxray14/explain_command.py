@@ -16,11 +16,13 @@ from typing import Any
 from PIL import Image
 
 from awb.errors import AWBError
+from awb.markup import in_markdown
 from awb.study import LabelTable
 from examples.chestxray14.arguments import add_replicates_argument, at_least
 from examples.chestxray14.boxes import read_boxes
 from examples.chestxray14.explain import LAST, Inputs
 from examples.chestxray14.explain_study import BASELINES, Explained, captions, map_makers, measure_models, overlays
+from examples.chestxray14.file_names import file_name
 from examples.chestxray14.images import read_table
 from examples.chestxray14.labels import FINDINGS, read_data_entry
 from examples.chestxray14.localisation import Case, Localisation, Rules, find_cases
@@ -104,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         write_values(args.out / VALUES, results)
         tables = _tables(results, rules, over=args.over, n_replicates=args.replicates, seed=args.seed)
         text = f"{_describe(cases, inputs)}\n\n{tables}\n"
-        (args.out / TABLES).write_text(text)
+        (args.out / TABLES).write_text(text, encoding="utf-8")
         print(text)
         drawn += _evenly(cases, args.overlays)
     write_overlays(args.out, makers, inputs, drawn)
@@ -114,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
 
 def write_values(path: Path, results: Mapping[str, Localisation]) -> None:
     """Each measure of each map as CSV: a row a map."""
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         for number, (name, result) in enumerate(results.items()):
             if number == 0:
@@ -130,8 +132,8 @@ def write_overlays(folder: Path, makers: Sequence[Explained], inputs: Inputs, ca
     rows: list[tuple[str, list[Image.Image]]] = []
     for case, pictures in zip(cases, overlays(makers, inputs, cases), strict=True):
         row = (case.finding, pictures)
-        name = case.image.removesuffix(".png").replace("/", "_")
-        save_picture(sheet([row], columns), folder / f"{name}, {case.finding}.png")
+        name = file_name(f"{case.image.removesuffix('.png')}, {case.finding}")
+        save_picture(sheet([row], columns), folder / f"{name}.png")
         if len(rows) < _SHEET_ROWS:
             rows.append(row)
     if rows:
@@ -179,4 +181,4 @@ def _tables(results: Mapping[str, Localisation], rules: Rules, *, over: Over, n_
         **{name: by_finding(result, **options) for name, result in results.items() if name not in BASELINES},
     }
     rule = f"Pointing game with a tolerance of {rules.tolerance:g} of the side; regions at shares of the maximum."
-    return "\n\n".join([rule, *(f"## {title}\n\n{table.to_markdown()}" for title, table in parts.items())])
+    return "\n\n".join([rule, *(f"## {in_markdown(title)}\n\n{table.to_markdown()}" for title, table in parts.items())])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
+from matplotlib import colormaps, rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,6 +22,7 @@ from awb.study.metrics.arrays import Known, check_cases
 from awb.study.metrics.calibration import Binning
 from examples.chestxray14.atomic import write_atomically
 
+rcParams["text.parse_math"] = False  # a name between two dollars is no formula
 Floats = npt.NDArray[np.float64]
 
 DPI = 150
@@ -207,9 +208,9 @@ def save(figure: Figure, path: str | Path) -> None:
 def _figure(width: float, height: float, title: str, note: str = "") -> Figure:
     """An empty figure, in inches, with its title above and a note below, both wrapped to its width."""
     figure = Figure((width, height), layout="constrained")
-    figure.suptitle(textwrap.fill(title, int(_CHARACTERS * width)), parse_math=False)
+    figure.suptitle(textwrap.fill(title, int(_CHARACTERS * width)))
     if note:
-        figure.supxlabel(textwrap.fill(note, int(1.4 * _CHARACTERS * width)), fontsize="small", parse_math=False)
+        figure.supxlabel(textwrap.fill(note, int(1.4 * _CHARACTERS * width)), fontsize="small")
     return figure
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from awb.errors import AWBError, did_you_mean
 from awb.study import LabelTable
 from awb.study.ages import years
-from awb.study.labels import open_text
+from awb.study.labels import open_text, require_commas
 from awb.study.names import patient_key
 
 FINDINGS = (
@@ -42,23 +42,28 @@ def read_data_entry(path: str | Path) -> LabelTable:
         AWBError: No such file or column, a row that is too short, a patient or an age that is none, an unknown
             finding, or "No Finding" beside a finding; with file and line.
     """
-    with open_text(Path(path)) as file:
+    path = Path(path)
+    with open_text(path) as file:
         reader = csv.reader(file)
         header = next(reader, [])
+        require_commas(path, header)
         for name in _COLUMNS.values():
             if name not in header:
                 raise AWBError(f"{path} has no column {name!r}{did_you_mean(name, header)}: is it NIH's Data_Entry?")
         place = {key: header.index(name) for key, name in _COLUMNS.items()}
-        rows = [_read_row(f"{path}, line {reader.line_num}", row, place) for row in reader if row]
+        rows = [_read_row(f"{path}, line {reader.line_num}", row, place, len(header)) for row in reader if row]
     if not rows:
         raise AWBError(f"{path} has no rows; expected one an image")
-    return LabelTable(
-        np.array([row.image for row in rows]),
-        FINDINGS,
-        np.array([row.findings for row in rows], dtype=np.float64),
-        np.array([row.patient for row in rows]),
-        {name: np.array([row.columns[name] for row in rows]) for name in ("view", "sex", "age", "follow_up")},
-    )
+    try:
+        return LabelTable(
+            np.array([row.image for row in rows]),
+            FINDINGS,
+            np.array([row.findings for row in rows], dtype=np.float64),
+            np.array([row.patient for row in rows]),
+            {name: np.array([row.columns[name] for row in rows]) for name in ("view", "sex", "age", "follow_up")},
+        )
+    except AWBError as error:  # an image is named twice
+        raise AWBError(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,11 @@ class _Row:
     columns: dict[str, str]
 
 
-def _read_row(where: str, row: Sequence[str], place: Mapping[str, int]) -> _Row:
-    if len(row) <= max(place.values()):
-        raise AWBError(f"{where}: {len(row)} cells; expected at least {max(place.values()) + 1}, as under the headers")
+def _read_row(where: str, row: Sequence[str], place: Mapping[str, int], n_headers: int) -> _Row:
+    if len(row) <= max(place.values()) or any(row[n_headers:]):  # cut short, or moved by a comma too many
+        raise AWBError(f"{where}: {len(row)} cells under {n_headers} headers")
     cells = {key: row[i].strip() for key, i in place.items()}
+    _require_file_name(where, cells["image"])
     patient = patient_key(cells["patient"])  # some copies write leading zeros, or 13.0
     if not patient.isdecimal():
         raise AWBError(f"{where}: patient {cells['patient']!r}; expected NIH's number")
@@ -109,9 +115,24 @@ def subgroup_of(header: str) -> str | None:
 
 
 def read_list(path: str | Path) -> list[str]:
-    """The image names in one of NIH's lists, or any other file with one a line; plain or gzipped."""
+    """The image names in one of NIH's lists, or any other file with one a line; plain or gzipped.
+
+    Raises:
+        AWBError: No such file, no name in it, or a line that is no name of a file.
+    """
     with open_text(Path(path)) as file:
-        return [line.strip() for line in file if line.strip()]
+        names = [line.strip() for line in file]
+    if not any(names):
+        raise AWBError(f"{path} names no image; expected one a line")
+    for line, name in enumerate(names, 1):
+        if name:
+            _require_file_name(f"{path}, line {line}", name)
+    return [name for name in names if name]
+
+
+def _require_file_name(where: str, image: str) -> None:
+    if not image or not image.isprintable():
+        raise AWBError(f"{where}: {image!r} for an image; expected the name of a file")
 
 
 def _findings(image: str, text: str) -> list[bool]:

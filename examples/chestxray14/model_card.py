@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from awb.markup import in_fence, in_markdown
 from awb.table import Table
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.labels import SUBGROUPS
@@ -39,15 +40,15 @@ def write_model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: T
 def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table | None = None) -> str:
     """The card as Markdown."""
     info, model = folder.read_info(), recipe.model
-    blocks = "no attention blocks" if model.attention is None else (
+    blocks = "no attention blocks" if model.attention is None else in_markdown(
         f"{model.attention} blocks, placement {model.placement}, initialised as {model.init}"
     )  # fmt: skip
     subgroups = [name for name in SUBGROUPS if name in study.table.columns]
-    images = ", ".join(f"{name} {count:,}" for name, count in info["images"].items())
-    overlap = "; ".join(" with ".join(pair) for pair in recipe.data.split.allow_overlap)
-    leak = find_leak(recipe, study.split, study.test).note()
+    images = in_markdown(", ".join(f"{name} {count:,}" for name, count in info["images"].items()))
+    overlap = in_markdown("; ".join(" with ".join(pair) for pair in recipe.data.split.allow_overlap))
+    leak = in_markdown(find_leak(recipe, study.split, study.test).note())
     sections = {
-        f"Model card: {recipe.name}": f"{model.backbone}, {blocks}; {len(study.table.classes)} findings.",
+        f"Model card: {in_markdown(recipe.name)}": f"{model.backbone}, {blocks}; {len(study.table.classes)} findings.",
         "Not a medical device": "It is not cleared, validated or meant for diagnosis, triage or any decision about a "
         "patient.",
         "Intended use": "Research on training, attention blocks and evaluation. Not: clinical use, images other than "
@@ -57,9 +58,10 @@ def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table |
         + (f"\n\n**Sets share patients, which the recipe allows: {overlap}.**" if overlap else "")
         + (f"\n\n**{leak}**" if leak else ""),
         "Training": f"`recipe.yaml`, sha256 `{recipe.checksum}`; schedule sha256 `{info['schedule']}`.\n\n"
-        f"```text\n{recipe.schedule()}\n```\n\n" + ", ".join(f"{k} {v}" for k, v in info["versions"].items()),
+        f"{in_fence(str(recipe.schedule()))}\n\n"
+        + in_markdown(", ".join(f"{name} {version}" for name, version in info["versions"].items())),
         "Label noise": LABEL_NOISE[study.origin],
-        "Figures": f"{study.headline()}.\n\n"
+        "Figures": f"{in_markdown(study.headline())}.\n\n"
         + ("Not evaluated yet: run `evaluate`." if figures is None else figures.to_markdown()),
         "Subgroups": (
             f"`evaluate` gives figures by {', '.join(subgroups)}, in `evaluation/evaluation.md`. A difference may come "

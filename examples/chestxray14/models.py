@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import awb
 from awb.study.parts import Part
+from examples.chestxray14.pretrained import load_packaged, load_torchvision
 from examples.chestxray14.recipe import PART, ModelSettings
-from examples.efficientnet_lite0 import load_efficientnet_lite0
 
 
 class DenseNetWithoutFinalReLU(torchvision.models.DenseNet):
@@ -62,7 +62,7 @@ def build_model(
         pretrained: In place of the recipe's, for weights that are loaded anyway.
 
     Raises:
-        AWBError: The blocks cannot be attached so.
+        AWBError: The blocks cannot be attached so, or pretrained weights cannot be had.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -85,11 +85,8 @@ def _backbone(settings: ModelSettings, pretrained: bool) -> nn.Module:
     if settings.backbone == "tiny":
         return Tiny()
     if settings.backbone == "efficientnet_lite0":
-        return load_efficientnet_lite0() if pretrained else timm.create_model("tf_efficientnet_lite0")
-    weights = "IMAGENET1K_V1" if pretrained else None
-    if settings.backbone == "vgg16_bn":
-        return torchvision.models.vgg16_bn(weights=weights)
-    model = torchvision.models.densenet121(weights=weights)
+        return load_packaged() if pretrained else timm.create_model("tf_efficientnet_lite0")
+    model = load_torchvision(settings.backbone) if pretrained else torchvision.models.get_model(settings.backbone)
     if settings.final_relu:
         return model
     without = DenseNetWithoutFinalReLU(32, (6, 12, 24, 16), 64)

@@ -14,7 +14,7 @@ from pathlib import Path
 from awb.study import LabelTable
 from examples.chestxray14.arguments import at_least
 from examples.chestxray14.build_store import build_store
-from examples.chestxray14.command_line import run_command
+from examples.chestxray14.command_line import run_main
 from examples.chestxray14.images import find_images, find_nih_file, read_table
 from examples.chestxray14.labels import read_data_entry
 from examples.chestxray14.phantoms import draw_phantoms
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
-    return run_command(run, parser.parse_args(argv))
+    return run_main(parser, argv, run)
 
 
 def _labels(args: argparse.Namespace) -> LabelTable:

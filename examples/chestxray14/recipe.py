@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from awb.errors import AWBError, did_you_mean
 from awb.study import BCELoss, FocalLoss, OptimizerSettings, Schedule, TrainingStage
-from examples.chestxray14.recipe_yaml import read_yaml
+from examples.chestxray14.recipe_yaml import read_yaml, to_yaml
 from examples.chestxray14.transforms import Augmentation, Transform
 
 RECIPES = Path(__file__).parent / "recipes"
 PART = "backbone"  # what `frozen` may name: everything but the blocks and the classifier
 Triple = tuple[float, float, float]
+_MOST_ERRORS = 8  # that are shown
 
 
 class _Section(BaseModel):
@@ -184,8 +185,7 @@ class Recipe(_Section):
         return Schedule(tuple(stage.build() for stage in self.stages))
 
     def to_yaml(self) -> str:
-        text: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=120)
-        return text
+        return to_yaml(self.model_dump(mode="json"))
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -201,6 +201,9 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
             out of its range; an override names no value.
     """
     content = read_yaml(Path(path))
+    if not isinstance(content, dict):
+        what = "nothing" if content is None else f"a {type(content).__name__}"
+        raise AWBError(f"{path} holds {what}; expected {', '.join(Recipe.model_fields)}, and what belongs to each")
     for key, value in (overrides or {}).items():
         _override(content, key.split("."), value, f"{path}: override {key!r}")
     return parse_recipe(content, str(path))
@@ -222,7 +225,8 @@ def parse_recipe(content: Any, where: str = "recipe") -> Recipe:
         return Recipe.model_validate_json(json.dumps(content))
     except ValidationError as error:
         lines = [_explain(one) for one in error.errors()]
-        raise AWBError(f"{where}: " + "; ".join(lines)) from None
+        more = f"; and {len(lines) - _MOST_ERRORS:,} more" if len(lines) > _MOST_ERRORS else ""
+        raise AWBError(f"{where}: " + "; ".join(lines[:_MOST_ERRORS]) + more) from None
     except TypeError as error:  # a date, say
         raise AWBError(f"{where}: {error}") from None
 
@@ -246,13 +250,21 @@ def _override(content: Any, keys: list[str], value: Any, where: str) -> None:
 
 def _explain(error: Any) -> str:
     """One of pydantic's errors: the path, what is wrong, and the nearest key."""
-    path = ".".join(str(part) for part in error["loc"] if part not in ("bce", "focal")) or "the whole"
+    path = ".".join(str(part) for part in error["loc"] if part not in ("bce", "focal"))
     if error["type"] == "extra_forbidden":
         return f"{path} is no key{did_you_mean(str(error['loc'][-1]), _fields(error['loc'][:-1]))}"
     if error["type"] == "missing":
         return f"{path} is missing"
     message = error["msg"].removeprefix("Value error, ")
-    return f"{path}: {message}" + ("" if isinstance(error["input"], dict) else f", not {error['input']!r}")
+    place = f"{path}: " if path else ""  # else of several values together
+    return f"{place}{message}" + ("" if isinstance(error["input"], dict) else f", not {_short(error['input'])}")
+
+
+def _short(value: Any) -> str:
+    """A value as Python writes it, or the beginning of it."""
+    short = reprlib.Repr()
+    short.maxstring = 100
+    return short.repr(value)
 
 
 def _fields(loc: tuple[int | str, ...]) -> list[str]:

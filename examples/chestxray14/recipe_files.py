@@ -139,7 +139,7 @@ def main() -> None:
     RECIPES.mkdir(exist_ok=True)
     recipes = list(study_recipes())
     for recipe in recipes:
-        (RECIPES / f"{recipe.name}.yaml").write_text(recipe.to_yaml())
+        (RECIPES / f"{recipe.name}.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     print(f"{len(recipes)} recipes in {RECIPES}")
 
 

@@ -1,22 +1,27 @@
 """Train and evaluate all cells of the study, and write one report of them.
 
 Killed at any moment, the same command goes on. Any number of processes, on any number of machines, may share the
-output folder: no cell is done twice. With several GPUs, start one process for each:
-`CUDA_VISIBLE_DEVICES=0 python -m examples.chestxray14 reproduce … &`, and so on.
+output folder: no cell is done twice. With several GPUs, give `--jobs` their number: each process has one of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from awb.errors import AWBError
 from examples.chestxray14.arguments import above_zero, add_replicates_argument, at_least
 from examples.chestxray14.recipe import Recipe
 from examples.chestxray14.study_data import StudySource, add_study_arguments, source_of
 from examples.chestxray14.train_command import add_training_arguments, read_overrides
+
+if TYPE_CHECKING:
+    from examples.chestxray14.processes import WorkersKilledError
+    from examples.chestxray14.reproduce.work import Output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names of recipes, as in a shell (`vgg16_bn-*-lka-*`), or YAML files; by default all but demo and tiny",
     )  # fmt: skip
     add_training_arguments(parser)
-    parser.add_argument("--jobs", type=at_least(1), default=1, help="processes here, which part the cores (default: 1)")
+    parser.add_argument(
+        "--jobs", type=at_least(1), default=1, help="processes here, which part cores and GPUs (default: 1)"
+    )
     add_replicates_argument(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the cells with what each would cost, and end")
     parser.add_argument(
@@ -51,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _reproduce(args: argparse.Namespace, cells: Mapping[str, Recipe], source: StudySource) -> int:
-    from examples.chestxray14.processes import run_all
+    from examples.chestxray14.devices import use_device_of_slot
+    from examples.chestxray14.processes import WorkersKilledError, run_all
     from examples.chestxray14.reproduce.work import Job, Output, work
     from examples.chestxray14.reproduce.write import write_report
     from examples.chestxray14.trainer import TrainerOptions
@@ -62,11 +70,31 @@ def _reproduce(args: argparse.Namespace, cells: Mapping[str, Recipe], source: St
     job = Job(
         output, cells, source, TrainerOptions(args.workers, args.checkpoint_every), args.replicates, threads
     )  # fmt: skip
-    done = sum(run_all(work, [job] * args.jobs, args.jobs))
+    done, killed = 0, False
+    try:
+        for number in run_all(work, [job] * args.jobs, args.jobs, use_device_of_slot):
+            done += number
+    except WorkersKilledError as error:
+        killed = True
+        _say_who_was_killed(error, output)
     states = [output.state(cell, recipe)[0] for cell, recipe in cells.items()]
     print(f"{done} cells done here; of {len(cells)} in all, " + ", ".join(
         f"{states.count(state)} {state}" for state in dict.fromkeys(states)
     ))  # fmt: skip
     report = write_report(output, cells, source, args.replicates)
     print(f"\n{report.cells}\n\nreport: {report.page}")
-    return 1 if {"failed", "of another recipe", "unreadable"} & set(report.states.values()) else 0
+    wrong = {"failed", "of another recipe", "unreadable", *(["begun", "not begun"] if killed else [])}
+    return 1 if wrong & set(report.states.values()) else 0
+
+
+def _say_who_was_killed(error: WorkersKilledError, output: Output) -> None:
+    """Each process with the cell that it was at: another may have done that since."""
+    from examples.chestxray14.reproduce.claims import claimed_by
+
+    for one in error.killed:
+        cell = claimed_by(output.claims, one.pid)
+        print(f"a process {one.how}" + (f" in cell {cell}" if cell else ""), file=sys.stderr)
+    print(
+        "the others went on; if cells are left, run the same command again, and it goes on; with fewer --jobs if "
+        "memory was short", file=sys.stderr
+    )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ from awb.errors import AWBError
 from awb.study import Split
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.checkpoint import require_same_run
+from examples.chestxray14.locks import try_lock
 from examples.chestxray14.recipe import Recipe, load_recipe
 from examples.chestxray14.sha256sums import changed_files, read_sums, write_sums
 from examples.chestxray14.sha256sums import digest as file_digest
@@ -169,7 +169,7 @@ class RunFolder:
         if not self.info.is_file():
             raise AWBError(f"{self.path} is no folder of a run: it has no {self.info.name}")
         try:
-            info = json.loads(self.info.read_text())
+            info = json.loads(self.info.read_text(encoding="utf-8"))
         except ValueError as error:
             raise AWBError(f"{self.info} is damaged: {error}") from None
         lacking = _INFO - info.keys() if isinstance(info, dict) else _INFO
@@ -222,12 +222,13 @@ class RunFolder:
             AWBError: Another process trains here.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise AWBError(f"another process trains in {self.path}") from None
+        lock = try_lock(self.path / ".lock")
+        if lock is None:
+            raise AWBError(f"another process trains in {self.path}")
+        try:
             yield
+        finally:
+            lock.release()
 
 
 def identity(recipe: Recipe, study: Study) -> dict[str, str]:

@@ -30,7 +30,7 @@ def read_sums(path: Path) -> dict[Path, str]:
         AWBError: It is damaged.
     """
     try:
-        lines = [line.partition("  ") for line in path.read_text().splitlines()]
+        lines = [line.partition("  ") for line in path.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:
         raise AWBError(f"{path} is damaged: {error}") from None
     return {path.parent / name: recorded for recorded, _, name in lines}

@@ -66,7 +66,7 @@ def read_index(folder: Path) -> Index:
         why = "its images are not all decoded: run prepare again" if (folder / PIXELS).is_file() else "run prepare"
         raise AWBError(f"{folder} is no finished store, it has no {INDEX}; {why}")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         recorded = content.pop("sha256")
     except (ValueError, KeyError, AttributeError, TypeError):
         raise AWBError(f"{path} is damaged: no JSON object with a checksum; {_REMEDY}") from None

@@ -219,9 +219,20 @@ def _split(table: LabelTable, settings: SplitSettings, folder: Path, lists: Sequ
             f"split {settings.name}: three files of names (--lists) belong to the split `lists`, and only it"
         )
     if lists is not None:
-        train, validation, test = map(read_list, lists)
+        train, validation, test = (_listed(path, table) for path in lists)
         return splits.lists(table, train, validation, test)
     if settings.name == "official":
-        names = [read_list(find_nih_file(folder, pattern)) for pattern in ("train_val_list.txt", "test_list.txt")]
+        patterns = ("train_val_list.txt", "test_list.txt")
+        names = [_listed(find_nih_file(folder, pattern), table) for pattern in patterns]
         return splits.official(table, names[0], names[1], settings.seed)
     return splits.report(table) if settings.name == "report" else splits.nested(table, settings.seed)
+
+
+def _listed(path: str | Path, table: LabelTable) -> list[str]:
+    """The images that a list names, all of which the table has."""
+    names = read_list(path)
+    try:
+        table.find(names)
+    except AWBError as error:
+        raise AWBError(f"{path}: {error}") from None
+    return names

@@ -30,6 +30,7 @@ from examples.chestxray14.alive import require_alive
 from examples.chestxray14.batches import EpochBatches, count_steps, epoch_loader
 from examples.chestxray14.checkpoint import load_checkpoint, load_state, save_checkpoint, weights_file
 from examples.chestxray14.dataset import XrayDataset
+from examples.chestxray14.file_names import file_name
 from examples.chestxray14.keys import key
 from examples.chestxray14.lr_finder import find_lr
 from examples.chestxray14.models import build_model, parts
@@ -80,7 +81,8 @@ class Trainer:
         self.state = ScheduleState(recipe.schedule())
         self.identity = identity(recipe, study) | {"processes": str(self.accelerator.num_processes)}
         classes, size = len(study.table.classes), recipe.data.image_size
-        self.model = build_model(recipe.model, classes, size, recipe.training.seed)
+        begun = False if folder.checkpoint.exists() else None  # whose weights are loaded, so that none are downloaded
+        self.model = build_model(recipe.model, classes, size, recipe.training.seed, pretrained=begun)
         decay = recipe.training.ema
         self.ema = None if decay is None else ModelEmaV3(self.model, decay, device=self.accelerator.device)
         self.network = self.accelerator.prepare_model(self.model)
@@ -134,7 +136,7 @@ class Trainer:
         images, _ = _collate(dataset, next(iter(sampler)), self.accelerator.device)
         measured = require_alive(self.model, images)
         if self.accelerator.is_main_process:
-            (self.folder.path / f"alive-{stage.name}.txt").write_text(measured + "\n")
+            (self.folder.path / f"alive-{file_name(stage.name)}.txt").write_text(measured + "\n", encoding="utf-8")
         if epoch.lr is None:
             self.state.set_lr(self._find_lr(stage, dataset, sampler))
             self._set_mode(epoch)

@@ -101,7 +101,7 @@ def test_ages_that_no_human_has_are_not_known_and_other_bad_cells_are_named_with
         (row.format("b", "", "58"), "patient ''; expected NIH's number"),
         (row.format("b", "nan", "58"), "patient 'nan'"),
         (row.format("b", "2", "old"), "age 'old'; expected years"),
-        ("b.png,No Finding", "2 cells; expected at least 7"),
+        ("b.png,No Finding", "2 cells under 11 headers"),
         ("b.png,Mas,0,2,58,F,PA,1,1,1,1", "unknown finding 'Mas'"),
     ):
         with pytest.raises(AWBError, match=rf"Data_Entry_2017\.csv, line 3: .*{words}"):

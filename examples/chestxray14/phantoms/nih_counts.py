@@ -35,7 +35,7 @@ class Combination:
 @cache
 def nih_counts() -> tuple[Combination, ...]:
     """The committed counts, the most frequent first; the first is no finding."""
-    with _FILE.open(newline="") as file:
+    with _FILE.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return tuple(
         Combination(

@@ -58,7 +58,7 @@ def write_phantoms(
     write_boxes(folder / BOXES, phantoms.boxes)
     split = split_by_group(phantoms.table, {"train_val": 0.8, "test": 0.2}, phantoms.seed)
     for name, file in (("train_val", TRAIN_VAL), ("test", TEST)):
-        (folder / file).write_text("".join(f"{image}\n" for image in split.sets[name]))
+        (folder / file).write_text("".join(f"{image}\n" for image in split.sets[name]), encoding="utf-8")
     draw = partial(_write_image, folder / IMAGES, phantoms.seed, size)
     missing = [case for case in phantoms.cases if not (folder / IMAGES / case.image).exists()]
     for _ in tqdm(
@@ -73,7 +73,7 @@ def _sign(folder: Path, seed: int, size: int) -> None:
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.[pc]*"))))
     signature = {"synthetic": True, "seed": seed, "size": size, "drawn by": code.hexdigest()}
     path = folder / SIGNATURE
-    if path.exists() and json.loads(path.read_text()) != signature:
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != signature:
         raise AWBError(f"{folder} holds phantoms of another seed, size or version; give another folder, or delete it")
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def _sign(folder: Path, seed: int, size: int) -> None:
 
 
 def _write_labels(path: Path, cases: tuple[Case, ...], size: int) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_HEADER)
         for c in cases:

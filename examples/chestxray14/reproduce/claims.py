@@ -1,16 +1,15 @@
 """Who works on which cell, in a folder that several processes and machines share.
 
-A claim is a file `CELL.N`, made by O_EXCL: whoever tries at the same moment, one process makes it. Its holder keeps it
-locked and touches it, and says in it when it has ended. A claim is stale when its holder has said so; when it was not
-touched for `patience` seconds by the clock of the file server; and on the holder's own machine as soon as the lock is
-free, which it is when the holder has ended, however it did. A stale claim is followed by `CELL.N+1`, which again one
-process can make. Nothing is ever deleted, so a number means one claim. A holder that had only slept finds a higher
-number when it wakes, and ends before it can write to a run that is another's.
+A claim is a file `CELL.N`, made by O_EXCL: whoever tries at the same moment, one process makes it. Its holder keeps
+`CELL.N.lock` locked and touches the claim, and says in it when it has ended. A claim is stale when its holder has
+said so; when it was not touched for `patience` seconds by the clock of the file server; and on the holder's own
+machine as soon as the lock is free, which it is when the holder has ended, however it did. A stale claim is followed
+by `CELL.N+1`, which again one process can make. Nothing is ever deleted, so a number means one claim. A holder that
+had only slept finds a higher number when it wakes, and ends before it can write to a run that is another's.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -20,6 +19,11 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
+
+from filelock import BaseFileLock
+
+from examples.chestxray14.locks import try_lock
 
 PATIENCE = 600.0  # seconds
 
@@ -28,14 +32,17 @@ class Claim:
     """A cell that is this process's, as a context manager: it is given up at the end.
 
     Args:
-        path: The file, which is there and locked.
-        descriptor: Of the file, open and locked.
+        path: The file.
+        file: Open.
+        lock: Of its own, held.
         every: Seconds from one touch to the next.
         lost: Called, in another thread, when the claim has become another's.
     """
 
-    def __init__(self, path: Path, descriptor: int, every: float, lost: Callable[[], None]) -> None:
-        self._path, self._descriptor, self._every, self._lost = path, descriptor, every, lost
+    def __init__(
+        self, path: Path, file: BinaryIO, lock: BaseFileLock, every: float, lost: Callable[[], None]
+    ) -> None:  # fmt: skip
+        self._path, self._file, self._lock, self._every, self._lost = path, file, lock, every, lost
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._touch, daemon=True)
         self._thread.start()
@@ -48,8 +55,9 @@ class Claim:
     ) -> None:
         self._ended.set()
         self._thread.join()
-        _write(self._descriptor, {"ended": True})
-        os.close(self._descriptor)
+        _write(self._file, {"ended": True})
+        self._file.close()
+        self._lock.release()
 
     def _touch(self) -> None:
         cell, _, number = self._path.name.rpartition(".")
@@ -57,7 +65,7 @@ class Claim:
             if max(_claims(self._path.parent, cell)) != int(number):
                 self._lost()
                 return
-            os.utime(self._descriptor)
+            os.utime(self._path)
 
 
 def claim(folder: Path, cell: str, patience: float = PATIENCE, lost: Callable[[], None] | None = None) -> Claim | None:
@@ -79,12 +87,13 @@ def claim(folder: Path, cell: str, patience: float = PATIENCE, lost: Callable[[]
         return None
     path = folder / f"{cell}.{number + 1}"
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+        file = path.open("x+b", buffering=0)
     except FileExistsError:
         return None
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    _write(descriptor, {"machine": _machine(), "host": platform.node()})
-    return Claim(path, descriptor, patience / 10, lost or _end)
+    lock = try_lock(_lock(path))
+    assert lock is not None  # nobody looks for it before this machine is named in the claim
+    _write(file, {"machine": _machine(), "host": platform.node(), "pid": os.getpid()})
+    return Claim(path, file, lock, patience / 10, lost or _end)
 
 
 def holder(folder: Path, cell: str, patience: float = PATIENCE) -> str | None:
@@ -93,6 +102,15 @@ def holder(folder: Path, cell: str, patience: float = PATIENCE) -> str | None:
     if not there or _is_stale(there[max(there)], patience):
         return None
     return str(_content(there[max(there)]).get("host", "another process"))
+
+
+def claimed_by(folder: Path, pid: int) -> str | None:
+    """The cell that a process of this machine, which may have died, has not given up."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        cell, _, number = path.name.rpartition(".")
+        if number.isdigit() and (content := _content(path)).get("pid") == pid and content["machine"] == _machine():
+            return cell
+    return None
 
 
 def _claims(folder: Path, cell: str) -> dict[int, Path]:
@@ -107,24 +125,30 @@ def _is_stale(path: Path, patience: float) -> bool:
     return content.get("machine") == _machine() and _is_free(path)
 
 
+def _lock(path: Path) -> Path:
+    """A file beside the claim: what is locked cannot be read on every system."""
+    return path.with_name(f"{path.name}.lock")
+
+
 def _is_free(path: Path) -> bool:
-    """Whether nobody on this machine has the file locked."""
-    with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+    """Whether nobody on this machine holds a claim; one that never had a lock is not known to be free."""
+    if not _lock(path).is_file():
+        return False
+    lock = try_lock(_lock(path))
+    if lock is not None:
+        lock.release()
+    return lock is not None
 
 
-def _write(descriptor: int, content: dict[str, object]) -> None:
+def _write(file: BinaryIO, content: dict[str, object]) -> None:
     data = json.dumps(content).encode()
-    os.pwrite(descriptor, data.ljust(os.fstat(descriptor).st_size), 0)  # blanks over what is longer: never half a text
-    os.fsync(descriptor)
+    file.seek(0)
+    file.write(data.ljust(os.fstat(file.fileno()).st_size))  # blanks over what is longer: never half a text
+    os.fsync(file.fileno())
 
 
 def _content(path: Path) -> dict[str, object]:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     # empty between its making and its writing: then it is fresh, and not known to be of this machine
     content: dict[str, object] = json.loads(text) if text else {}
     return content
@@ -142,7 +166,7 @@ def _now(folder: Path) -> float:
 
 def _machine() -> str:
     boot = Path("/proc/sys/kernel/random/boot_id")
-    return boot.read_text().strip() if boot.is_file() else platform.node()
+    return boot.read_text(encoding="utf-8").strip() if boot.is_file() else platform.node()
 
 
 def _end() -> None:

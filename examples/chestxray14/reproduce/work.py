@@ -60,7 +60,7 @@ class Output:
         if (host := holder(self.claims, cell)) is not None:
             return "in progress", f"on {host}"
         if self.failure(cell).is_file():
-            return "failed", self.failure(cell).read_text().strip().splitlines()[-1]
+            return "failed", self.failure(cell).read_text(encoding="utf-8").strip().splitlines()[-1]
         if run.info.is_file():
             return "begun", "reproduce again, and it goes on"
         return "not begun", ""

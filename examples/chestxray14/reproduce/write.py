@@ -6,6 +6,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from awb.errors import AWBError, shortlist
+from awb.markup import in_html, in_markdown
 from awb.table import Table
 from examples.chestxray14.atomic import write_atomically
 from examples.chestxray14.boxes import Boxes, read_boxes
@@ -163,7 +165,7 @@ def to_html(text: str) -> str:
     from markdown import markdown
 
     body = markdown(text, extensions=["tables", "md_in_html", "sane_lists"])
-    title = text.splitlines()[0].lstrip("# ")
+    title = in_html(text.splitlines()[0].lstrip("# "))
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>\n'
         f"<style>{_STYLE}</style></head>\n<body>\n{body}\n</body>\n</html>\n"
@@ -187,7 +189,7 @@ def _head(
         )
     yield f"Not a medical device. Label noise: {LABEL_NOISE[study.origin]}"
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
-    devices = ", ".join(dict.fromkeys(str(run.info["device"]) for run in runs.values()))
+    devices = in_markdown(", ".join(dict.fromkeys(str(run.info["device"]) for run in runs.values())))
     yield (
         f"Written {datetime.date.today()} on {os.cpu_count()} {platform.machine()} cores; trained on {devices}; "
         f"Python {platform.python_version()}, {versions}."
@@ -199,33 +201,41 @@ def _head(
         yield Table(("cell", "state", "why"), rows)
     others = sorted(path.name for path in (output.path / "runs").iterdir() if path.name not in states)
     if others:
-        yield f"**{len(others)} other cells of this folder were not asked for: {shortlist(others)}.**"
+        yield f"**{len(others)} other cells of this folder were not asked for: {in_markdown(shortlist(others))}.**"
 
 
 def _leak(runs: Mapping[str, EvaluatedRun]) -> Iterable[str]:
-    leaking = [name for name, run in runs.items() if run.leak.any]
+    leaking = in_html(", ".join(name for name, run in runs.items() if run.leak.any))
     if leaking:
         yield (
-            f'<p class="warning"><b>{", ".join(leaking)}: trained on part of its own test set, or on other images of '
+            f'<p class="warning"><b>{leaking}: trained on part of its own test set, or on other images of '
             "its patients</b> (columns “images seen” and “of seen patients”), as the 2025 report's first stage did. "
             "Its AUROC is too high, and it is compared only with cells that have seen the same.</p>"
         )
 
 
 def _cell(output: Output, figures: Path, name: str, run: EvaluatedRun) -> Iterable[str]:
-    yield f'<details markdown="1"><summary>{name}</summary>'
-    yield (output.run(name).evaluation / "evaluation.md").read_text().strip().replace("\n## ", "\n#### ")
+    yield f'<details markdown="1"><summary>{in_html(name)}</summary>'
+    evaluation = (output.run(name).evaluation / "evaluation.md").read_text(encoding="utf-8")
+    yield _without_links(evaluation.strip().replace("\n## ", "\n#### "))
     yield from _pictures(output, draw_curves(figures, name, run))
     yield f"[Model card](runs/{name}/MODEL_CARD.md), [recipe](runs/{name}/recipe.yaml)"
     yield "</details>"
 
 
+def _without_links(evaluation: str) -> str:
+    """Tables in which no link or tag is meant; earlier versions wrote names into them as they were."""
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", evaluation)
+    return re.sub(r"(?<!\\)((?:\\\\)*)\[", r"\1\\[", text)
+
+
 def _pictures(output: Output, drawn: Mapping[str, Path]) -> Iterable[str]:
     for caption, path in drawn.items():
-        yield f"![{caption}]({path.relative_to(output.path)})\n\n*{caption}*"
+        where, caption = path.relative_to(output.path).as_posix(), in_markdown(caption)
+        yield f"![{caption}]({where})\n\n*{caption}*"
 
 
 def _titled(tables: Mapping[str, Table]) -> Iterable[str | Table]:
     for title, table in tables.items():
-        yield f"### {title}"
+        yield f"### {in_markdown(title)}"
         yield table

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.chestxray14.reproduce.claims import claim, holder
+from examples.chestxray14.reproduce.claims import claim, claimed_by, holder
 
 FORK = multiprocessing.get_context("fork")
 
@@ -66,6 +66,45 @@ def test_a_killed_process_s_cell_is_free_at_once(tmp_path: Path) -> None:
     assert held is not None
     with held:
         pass
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_of_many_that_try_at_once_one_gets_a_dead_process_s_cell(tmp_path: Path, attempt: int) -> None:
+    got, start, end = FORK.Queue(), FORK.Event(), FORK.Event()
+    start.set()
+    dead = FORK.Process(target=_hold, args=(tmp_path, got, start, end))
+    dead.start()
+    assert got.get(timeout=30)
+    assert dead.pid is not None
+    assert claimed_by(tmp_path, dead.pid) == "cell"
+    os.kill(dead.pid, signal.SIGKILL)
+    dead.join(30)
+    assert claimed_by(tmp_path, dead.pid) == "cell"
+    got, start, end = FORK.Queue(), FORK.Event(), FORK.Event()  # a killed process leaves its own locked
+    processes = [FORK.Process(target=_hold, args=(tmp_path, got, start, end)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    start.set()
+    assert sum(got.get(timeout=30) for _ in processes) == 1
+    assert sum(process.pid is not None and claimed_by(tmp_path, process.pid) == "cell" for process in processes) == 1
+    end.set()
+    for process in processes:
+        process.join(30)
+    assert claimed_by(tmp_path, os.getpid()) is None
+
+
+def test_a_claim_of_an_earlier_version_which_has_no_lock_file_is_free_when_it_has_been_silent(tmp_path: Path) -> None:
+    held = claim(tmp_path, "cell")
+    assert held is not None
+    with held:
+        theirs = {name: value for name, value in json.loads((tmp_path / "cell.1").read_text()).items() if name != "pid"}
+    (tmp_path / "cell.1.lock").unlink()
+    (tmp_path / "cell.1").write_text(json.dumps(theirs))
+    assert claim(tmp_path, "cell", patience=60) is None
+    assert claimed_by(tmp_path, os.getpid()) is None
+    long_ago = time.time() - 61
+    os.utime(tmp_path / "cell.1", (long_ago, long_ago))
+    assert holder(tmp_path, "cell", patience=60) is None
 
 
 def test_another_machine_s_cell_is_free_when_it_has_been_silent(tmp_path: Path) -> None:

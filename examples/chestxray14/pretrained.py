@@ -1,0 +1,60 @@
+"""Pretrained weights, and one sentence that says what to do where they cannot be had."""
+
+from __future__ import annotations
+
+import http.client
+import pickle
+import urllib.error
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import nn
+
+from awb.errors import AWBError
+from examples.efficientnet_lite0 import load_efficientnet_lite0
+
+_WITHOUT = "or train without them: --set model.pretrained=false"
+_OF_A_NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+
+
+def load_torchvision(name: str) -> nn.Module:
+    """A network of torchvision with its ImageNet weights, which are downloaded if they are not on the disk.
+
+    Raises:
+        AWBError: They cannot be downloaded, or the file on the disk is damaged.
+    """
+    weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+    with _explained(name, weights.url):
+        return torchvision.models.get_model(name, weights=weights)
+
+
+def load_packaged() -> nn.Module:
+    """EfficientNet-Lite0 with its ImageNet weights, which a package carries.
+
+    Raises:
+        AWBError: The package is not installed.
+    """
+    try:
+        return load_efficientnet_lite0()
+    except ImportError as error:
+        raise AWBError(f"no weights of efficientnet_lite0: {error}; {_WITHOUT}") from None
+
+
+@contextmanager
+def _explained(name: str, url: str) -> Iterator[None]:
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    try:
+        yield
+    except _OF_A_NETWORK as error:
+        raise AWBError(
+            f"the weights of {name} could not be downloaded ({error}): put the file of {url} at {path}, {_WITHOUT}"
+        ) from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:  # of torch.hub's check, or of reading the file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AWBError(
+            f"the weights of {name} at {path} are damaged ({reason}): delete that file, and they are downloaded again; "
+            f"{_WITHOUT}"
+        ) from None
