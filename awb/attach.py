@@ -13,7 +13,7 @@ from awb.block import AWB
 from awb.changed_weights import forget_weights, know_weights
 from awb.context import switched_off
 from awb.errors import AWBError, LostBlockError, require_module
-from awb.guard import add_guards, check_guards, forget_lost, guard_of, remove_guards
+from awb.guard import add_guards, check_guards, is_guarded, lost_blocks, remove_guards, unguard
 from awb.hosts import (
     NoteGrid,
     RunBlock,
@@ -146,7 +146,7 @@ def detach_awb(model: nn.Module) -> nn.Module:
         raise AWBError("DistributedDataParallel goes on waiting for the blocks' gradients: detach, then wrap anew")
     require_unbaked(model)
     placed = placed_blocks(model)
-    if not placed and all(guard_of(module) is None for module in model.modules()):
+    if not placed and not is_guarded(model):
         raise AWBError(_no_blocks(model))
     for p in placed:
         if p.site is None:
@@ -187,7 +187,7 @@ def rehook_awb(model: nn.Module, *, forget: bool = False) -> nn.Module:
         planned = p.block.planned if root is not None else relocated(model, p)
         _connect(root or model, planned, p.block.planned.path)
     if forget:
-        forget_lost(model)
+        unguard(model, lost_blocks(model))
     check_guards(model)
     return model
 
@@ -304,9 +304,7 @@ def _clear_place(model: nn.Module, planned: PlannedBlock) -> None:
             continue
         hook.steps.remove(step)
         _delete(site, step.path)
-        for guard in filter(None, map(guard_of, model.modules())):
-            guard.sites.pop(step.name, None)
-            guard.aspects.pop(step.name, None)
+        unguard(model, [step.name])
 
 
 def _delete(module: nn.Module, path: str) -> None:

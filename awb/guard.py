@@ -7,6 +7,7 @@ block may be moved to the new one and never run, or be gone with the old one.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -20,19 +21,49 @@ from awb.wrappers import follow, innermost, unwrapped
 
 
 class Guard(Hook):
-    """Forward pre-hook on a module around blocks: refuse to run if one has been lost, or has another image's grid."""
+    """Forward pre-hook: refuse to run if a block below has been lost, or has another image's grid.
 
-    def __init__(self) -> None:
+    Args:
+        around: The model to guard, if it is not the module that the hook sits on but around it: `forward_features`
+            passes by the hooks of the model itself, and none of its first layer's.
+    """
+
+    def __init__(self, around: nn.Module | None = None) -> None:
         self.sites: dict[str, str] = {}  # by block name: the path of its site, relative to the guarded module
         self.aspects: dict[str, tuple[int, int]] = {}  # for blocks with a fixed grid: the image that it belongs to
+        self._around: Callable[[], nn.Module | None] | None = None if around is None else weakref.ref(around)
 
     def __call__(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
+        if self.is_inside and torch.compiler.is_compiling():
+            return
+        root = self.guarded(module)
+        if root is None:  # the first layer is no longer in it
+            return
         for name, path in self.sites.items():
-            if not _runs_at(module, path, name):
-                self.check(module)
+            if not _runs_at(root, path, name):
+                self.check(root)
                 break
         for name, size in self.aspects.items():
             _check_aspect(name, size, (args, kwargs))
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it sits on a layer of what it guards."""
+        return self._around is not None
+
+    def guarded(self, module: nn.Module) -> nn.Module | None:
+        """What is guarded by this hook on a module; None if that is gone."""
+        return module if self._around is None else self._around()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Guard:
+        copied = Guard()
+        copied.sites, copied.aspects = dict(self.sites), dict(self.aspects)
+        root = None if self._around is None else memo.get(id(self._around()))
+        copied._around = None if self._around is None else _nobody if root is None else weakref.ref(root)
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_around": None if self._around is None else _nobody}
 
     def lost(self, root: nn.Module) -> list[str]:
         """Names of the blocks that no longer run anywhere below `root`."""
@@ -59,29 +90,6 @@ class Guard(Hook):
         )
 
 
-class FirstLayerGuard(Hook):
-    """Forward pre-hook on a model's first layer: `forward_features` passes by the hooks of the model itself.
-
-    Args:
-        root: The model; None where the layer was copied out of it.
-    """
-
-    def __init__(self, root: nn.Module | None) -> None:
-        self._root = None if root is None else weakref.ref(root)
-
-    def __call__(self, module: nn.Module, args: Any) -> None:
-        root = None if self._root is None or torch.compiler.is_compiling() else self._root()
-        guard = None if root is None else guard_of(root)
-        if root is not None and guard is not None:
-            guard.check(root)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> FirstLayerGuard:
-        return FirstLayerGuard(memo.get(id(self._root())) if self._root is not None else None)
-
-    def __reduce__(self) -> tuple[type[FirstLayerGuard], tuple[None]]:
-        return FirstLayerGuard, (None,)
-
-
 def add_guards(root: nn.Module, planned: PlannedBlock, block: str) -> None:
     """Guard a block at the model, at each module between it and the site, or else at the model's first layer.
 
@@ -91,7 +99,7 @@ def add_guards(root: nn.Module, planned: PlannedBlock, block: str) -> None:
         block: The block's name.
     """
     site = planned.site.module
-    guard = _guard(root, with_kwargs=True)
+    guard = _guard(root)
     guard.sites[block] = site
     if planned.input_size is not None:
         guard.aspects[block] = planned.input_size
@@ -102,42 +110,44 @@ def add_guards(root: nn.Module, planned: PlannedBlock, block: str) -> None:
         if not isinstance(module, nn.ModuleList | nn.ModuleDict):  # they are not called
             _guard(module).sites[block] = ".".join(names[depth:])
             between += 1
-    if not between:
-        first = next((m for m in root.children() if next(m.parameters(), None) is not None), root)
-        if first is not root and not any(isinstance(h, FirstLayerGuard) for h in first._forward_pre_hooks.values()):
-            first.register_forward_pre_hook(FirstLayerGuard(root))
+    first = next((m for m in root.children() if next(m.parameters(), None) is not None), None)
+    if not between and first is not None:
+        _guard(first, around=root).sites[block] = site
 
 
 def remove_guards(root: nn.Module) -> None:
     """Take off all guards in a model."""
     for module in root.modules():
         hooks = module._forward_pre_hooks
-        for key in [key for key, hook in hooks.items() if isinstance(hook, Guard | FirstLayerGuard)]:
+        for key in [key for key, hook in hooks.items() if isinstance(hook, Guard)]:
             del hooks[key]
             module._forward_pre_hooks_with_kwargs.pop(key, None)
 
 
-def forget_lost(root: nn.Module) -> None:
-    """Guard no longer the blocks in a model that have been lost."""
-    for module in root.modules():
-        guard = guard_of(module)
-        for name in guard.lost(module) if guard is not None else ():
-            assert guard is not None
-            del guard.sites[name]
-            guard.aspects.pop(name, None)
+def unguard(model: nn.Module, names: Iterable[str]) -> None:
+    """Guard blocks no longer."""
+    for module in model.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, Guard):
+                for name in names:
+                    hook.sites.pop(name, None)
+                    hook.aspects.pop(name, None)
 
 
-def guard_of(module: nn.Module) -> Guard | None:
-    """The guard on a module."""
-    return next((h for h in module._forward_pre_hooks.values() if isinstance(h, Guard)), None)
+def lost_blocks(model: nn.Module) -> list[str]:
+    """Names of the blocks of any model inside that no longer run."""
+    return [name for guard, root in _guards(model) for name in guard.lost(root)]
+
+
+def is_guarded(model: nn.Module) -> bool:
+    """Whether blocks were attached to the model, or to one inside."""
+    return next(_guards(model), None) is not None
 
 
 def check_guards(model: nn.Module) -> None:
     """Raise `LostBlockError` if a block of any model inside no longer runs."""
-    for module in model.modules():
-        guard = guard_of(module)
-        if guard is not None:
-            guard.check(module)
+    for guard, root in _guards(model):
+        guard.check(root)
 
 
 def running_steps(model: nn.Module) -> list[RunBlock]:
@@ -145,12 +155,25 @@ def running_steps(model: nn.Module) -> list[RunBlock]:
     return [s for _, host, s in steps_in(model) if isinstance(s, RunBlock) and follow(host, s.path) is not None]
 
 
-def _guard(module: nn.Module, with_kwargs: bool = False) -> Guard:
-    guard = guard_of(module)
-    if guard is None:
-        guard = Guard()
-        module.register_forward_pre_hook(guard, with_kwargs=with_kwargs)
+def _guards(model: nn.Module) -> Iterator[tuple[Guard, nn.Module]]:
+    """The guards in a model, each with what it guards."""
+    for module in model.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, Guard) and not hook.is_inside:
+                yield hook, module
+
+
+def _guard(module: nn.Module, around: nn.Module | None = None) -> Guard:
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, Guard) and hook.is_inside == (around is not None):
+            return hook
+    guard = Guard(around)
+    module.register_forward_pre_hook(guard, with_kwargs=True)
     return guard
+
+
+def _nobody() -> None:
+    """What a guard on a first layer guards that was copied or unpickled without its model."""
 
 
 def _runs_at(root: nn.Module, path: str, name: str) -> bool:
