@@ -381,3 +381,16 @@ def test_stages_of_an_attached_model_are_the_same() -> None:
     awb.attach_awb(model, "all")
     assert awb.find_stages(model) == before
     assert awb.find_stages(copy.deepcopy(model)) == before
+
+
+@pytest.mark.parametrize("selector", [3, "last", "all", "nowhere"])
+def test_paths_to_choose_from_are_named_where_no_stages_are_known(selector: Any) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.LazyLinear(2)
+    )
+    model(torch.zeros(1, 3, 32, 32))
+    with pytest.raises(
+        awb.AWBError, match=r"no stages known for Sequential; name modules by path, e\.g\. \['1', '2', '3'\]"
+    ):
+        awb.plan_awb(model, selector, input_size=32)
+    awb.attach_awb(model, ["1", "2", "3"], input_size=32)

@@ -10,6 +10,7 @@ from numbers import Integral
 from torch import nn
 
 from awb.errors import AWBError, did_you_mean, shortlist
+from awb.stages.advice import candidate_paths
 from awb.stages.describe import check_site
 from awb.stages.families import Entry
 from awb.stages.find import family_stages, find_after, make_stage, mark_dead, number_stages
@@ -95,12 +96,12 @@ def _match(
     if isinstance(selector, bool) or not isinstance(selector, Integral | str):
         raise AWBError(f"stages: {selector!r} is a {type(selector).__name__}; expected {_EXPECTED}")
     if isinstance(selector, Integral):
-        return [_by_number(model, numbered, int(selector))]
+        return [_by_number(model, traced, numbered, int(selector))]
     last = _LAST.fullmatch(selector)
     if selector in ("all", "last") or last:
         live = [stage for stage in numbered if stage.live]
         if not live:
-            raise AWBError(f"{selector!r}: {_known(model, numbered)}")
+            raise AWBError(f"{selector!r}: {_known(model, traced, numbered)}")
         count = int(last[1]) if last else (len(live) if selector == "all" else 1)
         if not 1 <= count <= len(live):
             raise AWBError(f"{selector!r}: {type(model).__name__} has {len(live)} live stages")
@@ -123,10 +124,10 @@ def _checked(model: nn.Module, traced: Trace, stage: Stage) -> Stage:
     return replace(stage, sites=sites)
 
 
-def _by_number(model: nn.Module, numbered: Sequence[Stage], number: int) -> Stage:
+def _by_number(model: nn.Module, traced: Trace, numbered: Sequence[Stage], number: int) -> Stage:
     index = number - 1 if number > 0 else len(numbered) + number
     if number == 0 or not 0 <= index < len(numbered):
-        raise AWBError(f"no stage {number}: {_known(model, numbered)}")
+        raise AWBError(f"no stage {number}: {_known(model, traced, numbered)}")
     return numbered[index]
 
 
@@ -143,7 +144,7 @@ def _by_path(model: nn.Module, traced: Trace, numbered: Sequence[Stage], pattern
             raise AWBError(f"{pattern!r} is the same module as {aliases[pattern]!r}: name it so")
         words = ["all", "last", "last:2", "after", *names]
         hint = _spelling(pattern, names) or did_you_mean(pattern, words)
-        raise AWBError(f"no module matches {pattern!r}{hint}: {_known(model, numbered)}")
+        raise AWBError(f"no module matches {pattern!r}{hint}: {_known(model, traced, numbered)}")
     found = [by_path[name] for name in matches if name in by_path]
     fresh = [make_stage(traced, Entry(name)) for name in matches if name not in by_path]
     check_token_order(model, traced, [site for stage in fresh for site in stage.sites])
@@ -184,11 +185,11 @@ def _as_regex(part: str) -> str:
     return f"[^.{escaped}]" if unlike else f"(?!\\.)[{escaped}]"
 
 
-def _known(model: nn.Module, numbered: Sequence[Stage]) -> str:
+def _known(model: nn.Module, traced: Trace, numbered: Sequence[Stage]) -> str:
     config = getattr(model, "pretrained_cfg", None) or {}
     name = config.get("architecture") or type(model).__name__
     if not numbered:
-        return f"no stages known for {name}; name modules by path"
+        return f"no stages known for {name}; name modules by path, e.g. {candidate_paths(traced)}"
     return f"{name} has stages 1-{len(numbered)}: {shortlist([stage.name for stage in numbered])}"
 
 
