@@ -219,10 +219,10 @@ def host_class(cls: Any) -> Any:
 
     class HostOf(cls):  # type: ignore[misc]
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            hook = self.__dict__[_HOOK]
-            if not any(h is hook for h in self._forward_hooks.values()):  # a tool has cleared all hooks
+            hook = self.__dict__.get(_HOOK)  # none where torch.compile of this layer keeps the call of a former host
+            if hook is not None and not any(h is hook for h in self._forward_hooks.values()):  # a tool has cleared all
                 _put_first(self, hook)
-            return super().__call__(*args, **kwargs)
+            return cls.__call__(self, *args, **kwargs)
 
         def __reduce_ex__(self, protocol: Any) -> Any:
             reduced = super().__reduce_ex__(protocol)
