@@ -246,21 +246,21 @@ VIT = transformers.ViTConfig(
 )  # fmt: skip
 
 
-class ResNetWithBlocks(transformers.ResNetForImageClassification):
+class ResNetWithBlocksForImageClassification(transformers.ResNetForImageClassification):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         awb.attach_awb(self, "resnet.encoder.stages.*")
 
 
-class ViTWithBlocks(transformers.ViTForImageClassification):
+class ViTWithBlocksForImageClassification(transformers.ViTForImageClassification):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         awb.attach_awb(self, ["vit.layers.0", "vit.layers.1"])
 
 
 SUBCLASSES = {
-    "ResNet": (ResNetWithBlocks, transformers.ResNetForImageClassification, RESNET),
-    "ViT": (ViTWithBlocks, transformers.ViTForImageClassification, VIT),
+    "ResNet": (ResNetWithBlocksForImageClassification, transformers.ResNetForImageClassification, RESNET),
+    "ViT": (ViTWithBlocksForImageClassification, transformers.ViTForImageClassification, VIT),
 }
 
 
@@ -389,7 +389,7 @@ def test_backbone_finetuning_freezes_blocks_with_the_backbone(lightning: Any, tm
     callback = lightning.callbacks.BackboneFinetuning(unfreeze_backbone_at_epoch=10, verbose=False)
     step = training(lightning, model)
     step.head = nn.Linear(5, 2)  # what it leaves to train
-    step.training_step = lambda batch, index: step.head(model(batch)).square().mean()
+    step.training_step = lambda batch: step.head(model(batch)).square().mean()
     trainer(lightning, tmp_path, callbacks=[callback]).fit(step, DataLoader(IMAGES, 2))
     assert number_that_train(model) == 0
     assert len(awb.summary(model)) == 5
