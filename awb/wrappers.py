@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from torch import nn
 
-# what wrappers call the module inside; LoRA's layers call it base_layer, and PEFT's model base_model and model
-_INSIDE = ("_checkpoint_wrapped_module", "_orig_mod", "_fsdp_wrapped_module", "base_layer")
+# what wrappers call the module inside
+_INSIDE = ("_checkpoint_wrapped_module", "_orig_mod", "_fsdp_wrapped_module")
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -19,6 +19,8 @@ def unwrapped(module: nn.Module) -> nn.Module | None:
     if isinstance(copies, nn.ModuleDict):  # PEFT's ModulesToSaveWrapper: a copy that is trained, and the original
         names = [name for name in getattr(module, "active_adapters", ()) if name in copies]
         return copies[names[0]] if names else module._modules.get("original_module")
+    if hasattr(type(module), "adapter_layer_names"):  # PEFT's layers (LoRA); timm's DLA has a base_layer too
+        return module._modules.get("base_layer")
     return next((module._modules[name] for name in _INSIDE if name in module._modules), None)
 
 
