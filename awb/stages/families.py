@@ -54,7 +54,8 @@ def listed(model: nn.Module, traced: Trace) -> list[Entry]:
     `features_only=True` models list all features but keep modules only up to the last one asked for, and
     flatten their names (`stages_0` for `stages.0`).
     """
-    info: Any = getattr(model, "feature_info", ())
+    # its own: PEFT's model passes on what it is asked for to the model inside, where paths are other ones
+    info: Any = vars(model).get("feature_info", getattr(type(model), "feature_info", ()))
     layout = getattr(model, "output_fmt", None)
     modules = dict(model.named_modules())
     entries = []

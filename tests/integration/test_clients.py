@@ -74,7 +74,7 @@ def assert_merges(wrapped: Any, logits: Tensor, file: Path) -> None:
     merged = wrapped.merge_and_unload().eval()
     assert difference(merged(IMAGES), logits) < TOLERANCE
     assert len(awb.summary(merged)) == len(awb.awb_blocks(merged)) > 0
-    awb.save_awb(merged, file)
+    awb.save_awb(merged, file, allow_lost=True)  # the merged backbone is for another file
     loaded = network()
     loaded.load_state_dict({k: v for k, v in merged.state_dict().items() if ".awb." not in k})
     assert torch.equal(awb.load_awb(loaded, file)(IMAGES), merged(IMAGES))
@@ -112,7 +112,7 @@ def test_peft_after_awb_freezes_blocks_that_it_is_not_told_of(peft: Any, tmp_pat
 
 
 def test_peft_before_awb(peft: Any, tmp_path: Path) -> None:
-    """PEFT's own checkpoint knows no blocks that came later: save_awb does."""
+    """PEFT's own checkpoint knows no blocks that came later; save_awb takes what PEFT trains along."""
     wrapped = peft.get_peft_model(network(), lora(peft, "head")).eval()
     awb.attach_awb(wrapped, ["base_model.model.blocks.1", "base_model.model.blocks.4"])
     perturb(wrapped)
@@ -120,12 +120,9 @@ def test_peft_before_awb(peft: Any, tmp_path: Path) -> None:
     assert len(awb.summary(wrapped)) == 2
     train_a_step(wrapped)
     file = tmp_path / "blocks.safetensors"
-    awb.save_awb(wrapped, file)
-    again = awb.load_awb(peft.get_peft_model(network(), lora(peft, "head")), file)
-    for (key, saved), loaded in zip(
-        awb.awb_state_dict(wrapped).items(), awb.awb_state_dict(again).values(), strict=True
-    ):
-        assert torch.equal(saved, loaded), key
+    awb.save_awb(wrapped, file)  # with the head and the adapters, which were trained
+    again = awb.load_awb(peft.get_peft_model(network(), lora(peft, "head")).eval(), file)
+    assert torch.equal(again(IMAGES), wrapped(IMAGES))
     assert_merges(wrapped, wrapped(IMAGES), file)
 
 

@@ -17,17 +17,17 @@ import awb
 from benchmarks.zoo_coverage import Row, build, set_weights, smallest_size, tame, _no_random_init
 from tests.helpers import calibrate, gradients, perturb
 
-# the smallest of each of 60 files of timm by number of parameters
-TINY = "test_convnext test_efficientnet test_mambaout test_nfnet test_resnet test_vit".split()  # noqa: SIM905
+# of 60 files of timm, the smallest of each by number of parameters
+TINY = "dla46x_c test_convnext test_efficientnet test_nfnet test_resnet test_vit".split()  # noqa: SIM905
 NAMES = """
-cait_xxs24_224 coat_tiny convit_tiny cpubone_nano crossvit_tiny_240 cs3darknet_focus_s cspnext_tiny
-deit_tiny_patch16_224 densenet121 dla46x_c dpn48b edgenext_xx_small efficientformer_l1 efficientformerv2_s0
+convit_tiny cpubone_nano crossvit_tiny_240 cs3darknet_focus_s cspnext_tiny
+deit_tiny_patch16_224 densenet121 dpn48b edgenext_xx_small efficientformer_l1 efficientformerv2_s0
 efficientvim_m1 efficientvit_b0 efficientvit_m0 ese_vovnet19b_slim_dw fasternet_t0 fastvit_t8 gcvit_xxtiny ghostnet_050
 gmlp_ti16_224 hardcorenas_b hgnetv2_b0 hrnet_w18_small iformer_t inception_next_atto lcnetv2_small
 legacy_seresnet18 levit_128s lowformer_b0 mobilenetv3_small_050 mobilevit_xxs nest_tiny pit_ti_224
 poolformerv2_s12 pvt_v2_b0 regnetx_002 repghostnet_050 repvit_m1 resnest14d resnetv2_18 rexnet_100 selecsls42
-shvit_s1 skresnet18 starnet_s050 swiftformer_xs test_byobnet test_coatnet test_vit_relpos tiny_vit_5m_224
-xcit_nano_12_p8_224
+shvit_s1 skresnet18 starnet_s050 swiftformer_xs test_byobnet test_coatnet test_mambaout test_vit_relpos
+tiny_vit_5m_224 visformer_tiny vit_tiny_r_s16_p8_224 xcit_nano_12_p8_224
 """.split()  # noqa: SIM905 (a list would be longer than it is clear)
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the networks' own
@@ -118,7 +118,11 @@ def test_features_only(case: Case) -> None:
         pytest.skip(f"the network offers no feature maps at this size: {error}")
     calibrate(bare, case.images)
     plain = bare(case.images)
-    model = awb.attach_awb(copy.deepcopy(bare), "all", input_size=size)
+    try:
+        model = awb.attach_awb(copy.deepcopy(bare), "all", input_size=size)
+    except awb.AWBError as error:
+        assert "by path" in str(error) or "pass a Stage" in str(error)
+        pytest.skip(f"awb asks for paths: {error}")
     assert same(model(case.images), plain)
     perturb(model, 0.05 / len(awb.awb_blocks(model)))
     maps = model(case.images)
@@ -145,8 +149,9 @@ def test_fx(case: Case) -> None:
         traced(case.bare)
     except (fx.proxy.TraceError, TypeError, RuntimeError, ValueError, AssertionError, AttributeError) as error:
         pytest.skip(f"FX cannot trace the network without blocks: {error}")
-    expected = case.model(case.images)
-    found = traced(case.model)(case.images)
+    model, images = copy.deepcopy(case.model).double(), case.images.double()  # in float32 LKA's fast path rounds otherwise
+    expected = model(images)
+    found = traced(model)(images)
     assert float((found - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
 
 
