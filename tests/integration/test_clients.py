@@ -397,7 +397,9 @@ def test_backbone_finetuning_freezes_blocks_with_the_backbone(lightning: Any, tm
 def test_weight_averaging_of_lightning(lightning: Any, tmp_path: Path) -> None:
     model = awb.freeze_backbone(attached("test_resnet"), head=[])
     callback = lightning.callbacks.StochasticWeightAveraging(swa_lrs=0.1, swa_epoch_start=1)
-    run = trainer(lightning, tmp_path, fast_dev_run=False, max_epochs=3, callbacks=[callback], enable_checkpointing=False)
+    run = trainer(
+        lightning, tmp_path, fast_dev_run=False, max_epochs=3, callbacks=[callback], enable_checkpointing=False
+    )
     run.fit(training(lightning, model), DataLoader(IMAGES, 2))
     assert len(awb.summary(model)) == 4
     with torch.no_grad(), awb.awb_disabled(model):

@@ -149,7 +149,10 @@ def test_fx(case: Case) -> None:
         traced(case.bare)
     except (fx.proxy.TraceError, TypeError, RuntimeError, ValueError, AssertionError, AttributeError) as error:
         pytest.skip(f"FX cannot trace the network without blocks: {error}")
-    model, images = copy.deepcopy(case.model).double(), case.images.double()  # in float32 LKA's fast path rounds otherwise
+    model, images = (
+        copy.deepcopy(case.model).double(),
+        case.images.double(),
+    )  # in float32 LKA's fast path rounds otherwise
     expected = model(images)
     found = traced(model)(images)
     assert float((found - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
