@@ -57,7 +57,7 @@ def test_offloaded_blocks(name: str, way: str, accelerate: Any, tmp_path: Path) 
 def test_attaching_to_an_offloaded_model_is_refused(accelerate: Any) -> None:
     """Its weights are on the meta device between calls: attach before."""
     model = accelerate.cpu_offload(network("test_resnet"), torch.device("cpu"))
-    with pytest.raises(awb.AWBError):
+    with pytest.raises(awb.AWBError, match="attach first, then offload"):
         awb.attach_awb(model)
     assert difference(model(IMAGES), network("test_resnet")(IMAGES)) < TOLERANCE
 
