@@ -344,8 +344,12 @@ def _noted_grid(root: nn.Module, planned: PlannedBlock) -> TokenGrid:
     assert planned.grid_source is not None
     name, element = planned.grid_source
     found = follow(root, name)
+    while found is None and "." in name:  # it was fused into the module around it (timm's reparameterize_model)
+        name, element = name.rpartition(".")[0], None
+        found = follow(root, name)
     if found is None:
-        raise LostBlockError(f"there is no module {name!r}, which shows the token grid of block {planned.path}")
+        missing = planned.grid_source[0]
+        raise LostBlockError(f"there is no module {missing!r}, which shows the token grid of block {planned.path}")
     source = innermost(found)
     steps = hook.steps if (hook := hook_of(source)) is not None else []
     for step in steps:

@@ -142,8 +142,8 @@ class AWB(nn.Module):
             return
         raise AWBError(
             f"block {self.planned.path} was made on the meta device, and nothing has given it values that awb can see: "
-            "call its reset_parameters(), or load_state_dict with its keys; if its values were set otherwise, set "
-            "block.unset = False"
+            "if a loader has set them, say so by block.unset = False; else load_state_dict with its keys, or start it "
+            "as planned by its reset_parameters()"
         )
 
     def _order(self, x: Tensor) -> tuple[Tensor, Tensor]:

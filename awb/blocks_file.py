@@ -78,6 +78,7 @@ def write_blocks_file(path: str | os.PathLike[str], header: Header, tensors: Map
         plan = json.dumps(dataclasses.asdict(header.plan))
     except TypeError as error:
         raise AWBError(f"an option of the attention kind cannot be written as JSON: {error}") from error
+    tensors = {key: t.full_tensor() if hasattr(t, "full_tensor") else t for key, t in tensors.items()}  # sharded ones
     for key, tensor in tensors.items():
         if not isinstance(tensor, Tensor) or tensor.is_meta or tensor.is_quantized or tensor.is_complex():
             raise AWBError(f"{key} is no tensor of plain numbers, and cannot be saved")

@@ -29,7 +29,7 @@ from awb.hosts import require_unbaked
 from awb.plan import AttachmentPlan, backbone_name, check_unwrapped
 from awb.relocate import present_plan
 from awb.stages.inputs import Size
-from awb.wrappers import innermost
+from awb.wrappers import innermost, is_offloaded
 
 _CLASSIFIER_NAMES = ("fc", "classifier", "head", "heads", "last_linear")
 
@@ -77,6 +77,7 @@ def save_awb(
     """
     plan = attached_plan(model)
     model, blocks = _model_of_paths(model)
+    _require_weights_here(model, "save")
     for block in blocks.values():
         check_as_planned(block)
     changes = weight_changes(model)
@@ -126,6 +127,7 @@ def load_awb(
     """
     header = read_header(path)
     root, present = _model_of_paths(model)
+    _require_weights_here(model, "load")
     if header.plan.backbone != backbone_name(root):
         raise AWBError(f"{path} holds blocks for a {header.plan.backbone}; this model is a {backbone_name(root)}")
     left_out = _left_out(header, without)
@@ -153,6 +155,16 @@ def load_awb(
     for block in present.values():
         block.unset = False  # whatever it was made without, it has values now
     return model
+
+
+def _require_weights_here(model: nn.Module, what: str) -> None:
+    if is_offloaded(model):
+        raise AWBError(
+            f"the weights of this {type(model).__name__} are offloaded by accelerate: {what} before, or bring them "
+            "back with accelerate.hooks.remove_hook_from_submodules(model)"
+        )
+    if what == "load" and any(hasattr(p, "full_tensor") for p in model.parameters()):
+        raise AWBError(f"the weights of this {type(model).__name__} are sharded: load before fully_shard")
 
 
 def _model_of_paths(model: nn.Module) -> tuple[nn.Module, dict[str, AWB]]:

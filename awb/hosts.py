@@ -82,6 +82,8 @@ class NoteGrid:
             raise AWBError(f"{type(host).__name__} shows no token grid for this input: give it whole images")
         if isinstance(shown, list | tuple):
             self.grid.note((shown[0], shown[1]), next(value for value in output if isinstance(value, Tensor)))
+        elif isinstance(shown, Tensor) and shown.ndim != 4:
+            raise AWBError(f"{self.grid.source} returns {tuple(shown.shape)}, which shows no token grid: attach anew")
         else:
             self.grid.note((shown.shape[2], shown.shape[3]), shown)
         return output

@@ -9,7 +9,7 @@ from torch import nn
 
 from awb.attach import awb_blocks
 from awb.classifier import find_head
-from awb.errors import AWBError
+from awb.errors import AWBError, require_module
 from awb.frozen_norms import freeze_statistics, release_statistics
 from awb.known import path_inside_wrappers
 from awb.table import Table
@@ -47,6 +47,7 @@ def freeze_backbone(
         AWBError: Nothing would be left to train; no head is named, and no classifier is known or something else has
             parameters that are not in one known backbone; or no module has a path in `head`.
     """
+    require_module(model)
     heads = find_head(model, head)
     new = new_parameters(model, heads)
     if not new:

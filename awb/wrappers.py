@@ -53,3 +53,8 @@ def named_active_modules(module: nn.Module, prefix: str = "") -> Iterator[tuple[
             kept = unwrapped(m)
             inside = {id(x) for x in kept.modules()} if kept is not None else set()
             left_out |= {id(x) for x in m.modules()} - inside - {id(m)}
+
+
+def is_offloaded(model: nn.Module) -> bool:
+    """Whether accelerate keeps weights of a model elsewhere between forward passes."""
+    return any(hasattr(m, "_hf_hook") and any(p.is_meta for p in m.parameters(recurse=False)) for m in model.modules())

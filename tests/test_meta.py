@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,12 @@ def test_transformers_checkpoints_with_and_without_blocks(kind: str, dtype: Any,
     options = {} if dtype is None else {"dtype": dtype}
     images = torch.randn(2, 3, 64, 64, dtype=dtype or torch.float32)
     model = WithBlocks.from_pretrained(tmp_path / "plain", **options).eval()
-    assert torch.equal(model(images).logits, plain.to(images.dtype)(images).logits)
+    same = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-6)  # a file's weights lie otherwise in memory
+    same(model(images).logits, plain.to(images.dtype)(images).logits)
     perturb(model)
     model.save_pretrained(tmp_path / "blocks")
     again = WithBlocks.from_pretrained(tmp_path / "blocks", **options).eval()
-    assert torch.equal(again(images).logits, model(images).logits)
+    same(again(images).logits, model(images).logits)
 
 
 def test_transformers_own_initialisation_leaves_blocks_as_planned() -> None:

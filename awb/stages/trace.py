@@ -23,6 +23,7 @@ from awb.stages.copying import Copy, copy_with_values, meta_copy, noise_like, ra
 from awb.stages.tensors import map_tensors, tensors_in
 from awb.stages.untraceable import RandomForward, untraceable
 from awb.stages.watch import Call, Element, Watch
+from awb.wrappers import is_offloaded
 
 _VALUES = re.compile("meta tensor|register_meta")  # what torch says of values that are not there
 
@@ -116,7 +117,7 @@ def _check_parameters(model: nn.Module) -> None:
     name = type(model).__name__
     if any(is_lazy(parameter) for parameter in model.parameters()):
         raise AWBError(f"{name} has lazy layers, whose parameters have no shape yet: run it once first")
-    if any(hasattr(m, "_hf_hook") and any(p.is_meta for p in m.parameters(recurse=False)) for m in model.modules()):
+    if is_offloaded(model):
         raise AWBError(f"the weights of {name} are offloaded by accelerate: attach first, then offload")
 
 

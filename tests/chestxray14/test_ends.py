@@ -30,11 +30,16 @@ def data(phantoms: Path) -> list[str]:
     return ["--data", str(phantoms / "data"), "--store", str(phantoms / "store")]
 
 
+def hear_ctrl_c() -> None:
+    """What is started in the background of a shell would ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def started(*words: str, **options: object) -> Iterator["subprocess.Popen[str]"]:
     with subprocess.Popen(
         [sys.executable, "-m", "examples.chestxray14", *words], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, start_new_session=True, **({"env": ENVIRONMENT} | options),  # type: ignore[call-overload]
+        stderr=subprocess.PIPE, start_new_session=True, **({"env": ENVIRONMENT, "preexec_fn": hear_ctrl_c} | options),  # type: ignore[call-overload]
     ) as process:  # fmt: skip
         try:
             yield process

@@ -49,7 +49,11 @@ def test_offloaded_blocks(name: str, way: str, accelerate: Any, tmp_path: Path) 
     assert len(awb.summary(model)) == len(awb.awb_blocks(model)) > 3
     with awb.awb_disabled(model):
         assert difference(model(IMAGES), expected) > TOLERANCE
+    if way != "dispatch_model":
+        with pytest.raises(awb.AWBError, match=r"offloaded by accelerate: save before, or bring them back"):
+            awb.save_awb(model, tmp_path / "blocks.safetensors")
     accelerate.hooks.remove_hook_from_submodules(model)
+    awb.save_awb(model, tmp_path / "blocks.safetensors")
     assert difference(model(IMAGES), expected) < TOLERANCE
 
 

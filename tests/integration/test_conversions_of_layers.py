@@ -77,7 +77,7 @@ WRAPPERS: dict[str, Any] = {
 
 @pytest.mark.parametrize("way", WRAPPERS)
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
-def test_wrapped(name: str, way: str, process: None) -> None:
+def test_wrapped(name: str, way: str, process: None, tmp_path: Path) -> None:
     torch._dynamo.reset()
     model, images = attached(name), batch(name, 2)
     expected = model(images).detach()
@@ -89,6 +89,10 @@ def test_wrapped(name: str, way: str, process: None) -> None:
     assert len(awb.summary(wrapped)) == len(awb.awb_blocks(wrapped)) > 3
     with torch.no_grad(), awb.awb_disabled(wrapped):
         assert not torch.allclose(wrapped(images), expected, rtol=0, atol=1e-6)
+    if way != "FSDP1, flat":  # whose parameters have lost their shapes
+        awb.save_awb(wrapped, tmp_path / "blocks.safetensors")
+        loaded = awb.load_awb(network(name), tmp_path / "blocks.safetensors")
+        torch.testing.assert_close(loaded(images), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
@@ -158,9 +162,7 @@ def test_reparameterised(name: str) -> None:
     if name == "levit_128s":  # its token grid was shown by a convolution that is fused away
         with pytest.raises(awb.AWBError, match="shows the grid"):
             fused(images)
-        with pytest.raises(awb.LostBlockError, match="shows the token grid"):
-            awb.rehook_awb(fused)
-        return
+        awb.rehook_awb(fused)
     logits = fused(images)
     assert float((logits - expected).abs().max()) < 1e-4 * float(expected.abs().max())
     assert len(awb.summary(fused)) == len(awb.awb_blocks(fused)) > 2
