@@ -25,7 +25,7 @@ from awb.block import AWB
 from awb.capture import capture_attention
 from awb.checkpoint import awb_state_dict, load_awb, save_awb
 from awb.diagnose import diagnose
-from awb.errors import AWBError, DeadNetworkError, LostBlockError
+from awb.errors import AWBError, DeadNetworkError, LostBlockError, NoMapError
 from awb.head import replace_head
 from awb.misnamed import mark_helpers, nearest
 from awb.param_groups import param_groups
@@ -48,6 +48,7 @@ __all__ = [
     "AttachmentPlan",
     "DeadNetworkError",
     "LostBlockError",
+    "NoMapError",
     "PlannedBlock",
     "Site",
     "Stage",
