@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import copyreg
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,7 @@ from awb.token_grid import TokenGrid
 from awb.wrappers import follow, named_active_modules
 
 _HOOK, _OWN = "_awb_hook", "_awb_own_class"
+_PUTTING = threading.Lock()
 
 
 class After(Protocol):
@@ -244,8 +246,10 @@ def _new_host(cls: type, *args: Any) -> Any:
 
 
 def _put_first(module: nn.Module, hook: RunAfter) -> None:
-    # first, so that hooks that collect features see what the block returns
-    module.register_forward_hook(hook, prepend=True)
+    with _PUTTING:  # two threads may find it missing
+        if not any(h is hook for h in module._forward_hooks.values()):
+            # first, so that hooks that collect features see what the block returns
+            module.register_forward_hook(hook, prepend=True)
 
 
 def replace_element(output: Any, element: int | str, value: Tensor) -> Any:
