@@ -161,8 +161,9 @@ def _with_grid(block: PlannedBlock, traced: Trace) -> PlannedBlock:
 
 
 def backbone_name(model: nn.Module) -> str:
-    """The model's class, with its library."""
-    return f"{type(model).__module__.partition('.')[0]}.{type(model).__qualname__}"
+    """The model's class, with its library; its own, where FSDP2 has put one over it."""
+    cls = next(cls for cls in type(model).__mro__ if not cls.__module__.startswith("torch.distributed.fsdp"))
+    return f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
 
 
 def check_unwrapped(model: nn.Module) -> None:
