@@ -52,8 +52,8 @@ def cells_table(runs: Mapping[str, EvaluatedRun], n_replicates: int = 2000) -> T
         notes.append(f"not averaged somewhere for want of patients: {', '.join(left_out)}")
     notes += [
         "seen: trained on, or weights chosen on; of seen patients: test images whose patient has any such image",
-        f"intervals: percentile bootstrap of patients, 95 %, {n_replicates:,} replicates, that of the macro AUPRC moved "
-        "by twice their bias (none where that is too large); one training each, so the seed's part is not in them",
+        f"intervals: percentile bootstrap of patients, 95 %, {n_replicates:,} replicates, that of the macro AUPRC "
+        "moved by twice their bias (none where that is large); one training each, so the seed's part is not in them",
         "the 2025 report's AUROC: beside the same training only, and of its own split, where the first stage had "
         "trained on images of the test set",
     ]
