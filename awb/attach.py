@@ -253,9 +253,9 @@ def summary(model: nn.Module) -> Table:
     Raises:
         AWBError: The model has no blocks, or one no longer runs.
     """
-    blocks = attached_blocks(model).values()
-    trainable = [sum(p.numel() for p in block.parameters() if p.requires_grad) for block in blocks]
-    return attached_plan(model).table(trainable)
+    plan = attached_plan(model)
+    blocks = awb_blocks(model).values()
+    return plan.table([sum(p.numel() for p in block.parameters() if p.requires_grad) for block in blocks])
 
 
 def attached_plan(model: nn.Module) -> AttachmentPlan:

@@ -42,10 +42,10 @@ def innermost(module: nn.Module) -> nn.Module:
     return module if inside is None else innermost(inside)
 
 
-def named_active_modules(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+def named_active_modules(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """`named_modules()`, without the originals that PEFT keeps beside the copies that it trains."""
     left_out: set[int] = set()
-    for path, m in module.named_modules(prefix=prefix):
+    for path, m in module.named_modules():
         if id(m) in left_out:
             continue
         yield path, m
