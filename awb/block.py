@@ -23,6 +23,7 @@ torch.fx.wrap("to_nchw")
 torch.fx.wrap("from_nchw")
 
 _KEYS = itertools.count()
+_PROBES = itertools.count(1)
 
 
 class AWB(nn.Module):
@@ -114,7 +115,7 @@ class AWB(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AWB:
         """Move or convert; what `to_empty` leaves without values starts as planned."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        probe = torch.tensor([0.0, 1.0, 1.0, 0.0] * 16, device="cpu", dtype=torch.float32)  # the same in every dtype
+        probe = _probe()
         moved = fn(probe)
         if any(p.is_meta for p in self.parameters()):
             self.unset = True
@@ -162,6 +163,12 @@ class AWB(nn.Module):
 
     def extra_repr(self) -> str:
         return f"site={self.planned.site}, layout={self.planned.site.layout}"
+
+
+def _probe() -> Tensor:
+    """Zeros and ones, the same in every dtype, in an order never used before: freed memory may hold earlier ones."""
+    bits = next(_PROBES) * 0x9E3779B97F4A7C15 % 2**64  # an odd factor: no two alike
+    return torch.tensor([float(bits >> i & 1) for i in range(64)], device="cpu", dtype=torch.float32)
 
 
 @torch.no_grad()

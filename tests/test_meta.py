@@ -42,6 +42,24 @@ def test_emptied_blocks_start_as_planned_and_take_what_is_loaded(name: str, kind
     assert torch.equal(again(images), trained(images))
 
 
+def test_emptied_blocks_are_noticed_whatever_the_memory_held_before() -> None:
+    """An allocator may hand out again what an earlier move has freed."""
+    planned = awb.awb_blocks(built("test_vit", attention="se"))["blocks.0.awb"].planned
+    freed: dict[torch.Size, torch.Tensor] = {}
+
+    def moved(tensor: torch.Tensor) -> torch.Tensor:
+        freed[tensor.shape] = tensor.clone()
+        return tensor
+
+    def emptied(tensor: torch.Tensor) -> torch.Tensor:
+        return freed.pop(tensor.shape, torch.empty_like(tensor, device="cpu"))
+
+    awb.AWB(planned)._apply(moved)
+    with torch.device("meta"):
+        block = awb.AWB(planned)
+    assert not block._apply(emptied).unset
+
+
 def test_assigned_checkpoints() -> None:
     base, images = built("test_vit", meta=False), torch.randn(1, 3, 160, 160)
     perturb(base)
