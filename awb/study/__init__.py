@@ -19,8 +19,10 @@ Tables       check_cases, Cases, ClassCases, interval_header, or_none
 from awb.study.ages import age_in_years
 from awb.study.audit import audit_leakage, require_disjoint
 from awb.study.files import open_text, require_commas
+from awb.study.freezing import freeze_parts
 from awb.study.group_split import split_by_group
-from awb.study.labels import LabelTable, read_labels
+from awb.study.label_table import LabelTable
+from awb.study.labels import read_labels
 from awb.study.losses import BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
 from awb.study.metrics import (
     Cases,
@@ -57,10 +59,9 @@ from awb.study.metrics import (
 )
 from awb.study.names import is_missing, patient_key
 from awb.study.optimizer import OptimizerSettings
-from awb.study.parts import freeze_parts
 from awb.study.predictions import read_predictions, write_predictions
-from awb.study.progress import Epoch, ScheduleState
 from awb.study.schedule import Schedule, TrainingStage, two_stage
+from awb.study.schedule_state import Epoch, ScheduleState
 from awb.study.splits import Split, nested_split
 
 __all__ = [

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean, shortlist
-from awb.study.labels import LabelTable, Strings, require_groups
+from awb.study.array_types import Strings
+from awb.study.label_table import LabelTable, require_groups
 from awb.study.names import image_key, patient_key
 from awb.table import Table
 

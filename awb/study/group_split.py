@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.labels import LabelTable, require_groups
+from awb.study.label_table import LabelTable, require_groups
 from awb.study.splits import Split
 
 

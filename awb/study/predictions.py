@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean, shortlist
 from awb.study.files import read_csv, write_csv
-from awb.study.labels import LabelTable
-from awb.study.metrics.arrays import check_cases
+from awb.study.label_table import LabelTable
+from awb.study.metrics.cases import check_cases
 
 
 def read_predictions(path: str | Path, labels: LabelTable, *, image: str = "image") -> npt.NDArray[np.float64]:

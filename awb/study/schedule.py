@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch import nn
 
 from awb.errors import AWBError, did_you_mean
-from awb.study.labels import LabelTable
+from awb.study.label_table import LabelTable
 from awb.study.losses import BCELoss, FocalLoss
 from awb.study.optimizer import OptimizerSettings
 from awb.table import Table

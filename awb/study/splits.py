@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, shortlist
-from awb.study.labels import LabelTable, open_text, require_groups
+from awb.study.files import open_text
+from awb.study.label_table import LabelTable, require_groups
 from awb.table import Table
 
 _HEADER = ("set", "image", "group")

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
+from awb.study.array_types import Bools, Floats
 
-Bools = npt.NDArray[np.bool_]
 
-
-def supported_classes(labels: npt.NDArray[np.float64], groups: npt.NDArray[Any], min_groups: int) -> Bools:
+def supported_classes(labels: Floats, groups: npt.NDArray[Any], min_groups: int) -> Bools:
     """Mask of the classes, (C,), that at least `min_groups` groups have and at least as many have not.
 
     Args:

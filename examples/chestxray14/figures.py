@@ -18,8 +18,8 @@ from matplotlib.ticker import MaxNLocator
 
 from awb.errors import AWBError
 from awb.study import LabelTable, auroc, reliability_curve
-from awb.study.metrics.arrays import Known, check_cases
 from awb.study.metrics.calibration import Binning
+from awb.study.metrics.cases import Known, check_cases
 from examples.chestxray14.atomic import write_atomically
 
 rcParams["text.parse_math"] = False  # a name between two dollars is no formula

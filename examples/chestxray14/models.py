@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 import awb
-from awb.study.parts import Part
+from awb.study.freezing import Part
 from examples.chestxray14.pretrained import load_packaged, load_torchvision
 from examples.chestxray14.recipe import PART, ModelSettings
 

@@ -1,6 +1,5 @@
 """Metrics of multi-label predictions, with patient-clustered intervals. Plain arrays in, tables out."""
 
-from awb.study.metrics.arrays import Cases, ClassCases, check_cases
 from awb.study.metrics.bootstrap import bootstrap
 from awb.study.metrics.calibration import (
     brier_score,
@@ -8,6 +7,7 @@ from awb.study.metrics.calibration import (
     expected_calibration_error,
     reliability_curve,
 )
+from awb.study.metrics.cases import Cases, ClassCases, check_cases
 from awb.study.metrics.compare import compare
 from awb.study.metrics.estimates import Estimates, estimate
 from awb.study.metrics.evaluate import evaluate

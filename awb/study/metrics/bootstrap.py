@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean
-from awb.study.metrics.arrays import ClassCases, Floats, Indices, check_cases
+from awb.study.array_types import Floats, Indices
+from awb.study.metrics.cases import ClassCases, check_cases
 from awb.study.metrics.replicates import Replicates
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import ClassCases, Floats, Indices, check_cases
+from awb.study.array_types import Floats, Indices
+from awb.study.metrics.cases import ClassCases, check_cases
 from awb.study.metrics.table_columns import or_none
 from awb.table import Table
 

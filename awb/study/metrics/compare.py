@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import Undefined, check_cases, require_both_labels
 from awb.study.metrics.bootstrap import Metric
+from awb.study.metrics.cases import Undefined, check_cases, require_both_labels
 from awb.study.metrics.estimates import estimate_cases, metric_title
 from awb.study.metrics.intervals import check_level
 from awb.study.metrics.min_groups import keep_supported

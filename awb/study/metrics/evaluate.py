@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy.typing as npt
 
-from awb.study.metrics.arrays import Undefined, check_cases, require_both_labels
+from awb.study.metrics.cases import Undefined, check_cases, require_both_labels
 from awb.study.metrics.estimates import estimate_cases
 from awb.study.metrics.intervals import Interval, bias_corrected_interval, check_level
 from awb.study.metrics.min_groups import keep_supported

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
+from awb.study.array_types import Floats
 
-Floats = npt.NDArray[np.float64]
 _ROUNDING = 1e-9  # two ways to the same number
 MAX_BIAS = 0.75  # in standard deviations of the replicates; see `bias_corrected_interval`
 

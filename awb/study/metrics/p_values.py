@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from awb.study.metrics.arrays import Floats
+from awb.study.array_types import Floats
 
 
 def bootstrap_p(differences: npt.ArrayLike) -> float:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from awb.study.metrics.arrays import Cases, Floats, Undefined, check_cases, require_both_labels
+from awb.study.array_types import Floats
+from awb.study.metrics.cases import Cases, Undefined, check_cases, require_both_labels
 
 
 def auroc(

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import Floats, Indices, check_groups, require_one_group_per_image
+from awb.study.array_types import Floats, Indices
+from awb.study.metrics.cases import check_groups, require_one_group_per_image
 
 _BLOCK = 32  # groups × 32 and score bins × 32 float64 stay in a core's cache
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import check_cases, check_groups
+from awb.study.metrics.cases import check_cases, check_groups
 from awb.study.metrics.evaluate import evaluate
 from awb.study.supported import supported_classes
 from awb.table import Table

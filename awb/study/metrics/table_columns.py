@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from awb.errors import shortlist
-from awb.study.metrics.arrays import Bools, Cases
+from awb.study.array_types import Bools
+from awb.study.metrics.cases import Cases
 from awb.study.metrics.estimates import Estimates
 from awb.study.metrics.intervals import Interval
 from awb.study.metrics.replicates import Replicates

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import ClassCases, Floats, check_cases, require_both_labels
+from awb.study.array_types import Floats
+from awb.study.metrics.cases import ClassCases, check_cases, require_both_labels
 
 _MANY = 20  # images; one or two logits may well lie in 0–1
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean
-from awb.study.metrics.arrays import ClassCases, Floats, check_cases, require_both_labels
+from awb.study.array_types import Floats
+from awb.study.metrics.cases import ClassCases, check_cases, require_both_labels
 from awb.study.metrics.table_columns import or_none
 from awb.table import Table
 

@@ -11,11 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, shortlist
+from awb.study.array_types import Bools, Floats, Indices
 from awb.study.names import is_missing, patient_key, require_one_spelling
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Indices = npt.NDArray[np.intp]
 Kind = Literal["scores", "probs", "logits"]
 Undefined = Literal["raise", "skip"]
 
