@@ -1,7 +1,7 @@
 """Synthetic labels and scores in the shape of NIH ChestX-ray14's official test set: no image, no medical meaning.
 
 Counts of `test_list.txt` and `Data_Entry_2017_v2020.csv`: 25,596 images of 2,797 patients, 49 % of whom have one image
-and one 184; positives a finding as in the file; findings cluster in patients.
+and one 184; positives per finding as in the file; findings cluster in patients.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Study:
 
 
 def nih_like(seed: int = 0) -> Study:
-    """Labels and scores that cluster in patients; scores are rounded to about 7,000 values, so there are ties."""
+    """Simulate labels and scores that cluster in patients; scores have about 7,000 distinct values, so there are ties."""
     rng = np.random.default_rng(seed)
     patients = np.repeat(np.arange(N_PATIENTS), _images_a_patient())
     n, c = len(patients), len(POSITIVES)

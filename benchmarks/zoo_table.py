@@ -1,4 +1,4 @@
-"""The documentation's table of architectures, from benchmarks/zoo_coverage.csv.
+"""Table of architectures for the documentation, from benchmarks/zoo_coverage.csv.
 
 `python -m benchmarks.zoo_table` writes it into docs/zoo.md.
 """
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def table(rows: dict[str, Row]) -> str:
-    """Counts and a row for each architecture, those that do not work first."""
+    """Counts, and one row per architecture, failures first."""
     libraries = Counter(row.library for row in rows.values())
     results = Counter(row.status for row in rows.values())
     tensors = Counter(row.tensors for row in rows.values() if row.status == "works")

@@ -1,4 +1,6 @@
-"""What an honest multi-label study stands on, whatever the model: nothing here knows of attention blocks.
+"""Labels, losses, schedules, splits, metrics and intervals for multi-label studies of any model.
+
+Nothing here knows of attention blocks.
 
 Labels       LabelTable, read_labels, read_predictions, write_predictions
 Cells        age_in_years, is_missing, patient_key, open_text, require_commas

@@ -33,13 +33,12 @@ def add_commands(command: AddCommand) -> None:
     """Add each subcommand of `awb study`.
 
     Args:
-        command: Adds a parser, given a name, a function from its arguments to a Table, and a summary.
+        command: Function that adds a parser, given a name, a function from arguments to a Table, and a summary.
     """
     audit = command("audit", _audit, "Count the images and patients that sets share.")
     audit.add_argument(
         "files", nargs="+", metavar="LABELS.csv",
-        help="two or more files, one row an image, with a column of 0 and 1 a class if there are any; those trained on "
-        "first",
+        help="two or more files, training sets first: one row per image, a column of 0 and 1 for each class, if any",
     )  # fmt: skip
     _add_columns(audit)
     _add_evaluate(command("evaluate", _evaluate, "Evaluate any model's predictions, with intervals by patients."))
@@ -52,7 +51,7 @@ def _audit(args: argparse.Namespace) -> Table:
 
 
 def _evaluate(args: argparse.Namespace) -> Table:
-    """The table of `awb study evaluate`.
+    """Table of `awb study evaluate`.
 
     Raises:
         AWBError: Files that cannot be read or do not match, or options that do not go together.
@@ -71,7 +70,7 @@ def _evaluate(args: argparse.Namespace) -> Table:
         table = evaluate_subgroups(labels.labels, scores, patients, _subgroups(args, labels), **options)
         return table.with_notes(*apart)
     table = evaluate(labels.labels, scores, patients, **options).with_notes(*apart)
-    if args.min_groups is not None:  # what stands beside it has the same rows
+    if args.min_groups is not None:  # the columns added below have the same rows
         use = labels.supported(args.min_groups)
         labels, scores = labels.classes_of(use), scores[:, use]
     if args.thresholds_from:
@@ -85,10 +84,10 @@ def _evaluate(args: argparse.Namespace) -> Table:
 
 
 def _require_all_predicted(args: argparse.Namespace, labels: LabelTable) -> None:
-    """Refuse predictions of what was not taken for a class: it would disappear from the table.
+    """Refuse predictions of a column that was not read as a class: it would be missing from the table.
 
     Raises:
-        AWBError: There are such predictions.
+        AWBError: The predictions have such a column.
     """
     header, rows = read_csv(args.predictions)
     names = [name for name in labels.columns if name in header and not means_no_finding(name)]
@@ -97,7 +96,7 @@ def _require_all_predicted(args: argparse.Namespace, labels: LabelTable) -> None
         if set(predicted) != set(labels.columns[name].tolist()) and all(map(_is_number, predicted)):
             cells = shortlist(map(repr, dict.fromkeys(labels.columns[name].tolist())), 3)
             raise AWBError(
-                f"{args.predictions} predicts {name!r}, which is no class of {args.labels}: its cells are {cells}. "
+                f"{args.predictions} predicts {name!r}, which is not a class of {args.labels}: its cells are {cells}. "
                 f"Name the classes (--classes); expected {EXPECTED}"
             )
 
@@ -141,12 +140,12 @@ def _ages(labels: LabelTable, args: argparse.Namespace) -> list[float]:
 
 
 def _thresholds(args: argparse.Namespace, labels: LabelTable) -> tuple[Floats, list[str]]:
-    """A threshold a class, and notes on images and patients that may be shared all the same."""
+    """Threshold of each class, and notes on images and patients that may be shared under other spellings."""
     predictions, path = args.thresholds_from
     options = {**_columns_of(args), "classes": labels.classes}
     validation = read_labels(path, **options)
     if overlap := describe_overlap(path, validation, args.labels, labels):
-        raise AWBError(f"{overlap}; thresholds must come from others than those evaluated")
+        raise AWBError(f"{overlap}; thresholds must be chosen on other patients than those evaluated")
     scores = read_predictions(predictions, validation, image=args.image)
     chosen = choose_thresholds(validation.labels, scores, rule=args.rule, target=args.target, classes=labels.classes)
     return chosen, lookalikes(path, validation, args.labels, labels)
@@ -158,7 +157,7 @@ def _thresholds_note(args: argparse.Namespace) -> str:
 
 
 def _beside(table: Table, other: Table, *notes: str) -> Table:
-    """The table with the columns of another that it lacks; the other has no macro row."""
+    """Add the columns that only the other table has; the other has no macro row."""
     new = [name for name in other.headers if name not in table.headers]
     added = [tuple(row[name] for name in new) for row in other] + [(None,) * len(new)]
     rows = tuple((*row, *more) for row, more in zip(table.rows, added, strict=True))
@@ -167,41 +166,53 @@ def _beside(table: Table, other: Table, *notes: str) -> Table:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `awb study evaluate`."""
-    parser.add_argument("predictions", metavar="PREDICTIONS.csv", help="a column of image names and one a class")
-    parser.add_argument("labels", metavar="LABELS.csv", help="the same images; 0, 1 or empty (unknown) a class")
+    parser.add_argument("predictions", metavar="PREDICTIONS.csv", help="a column of image names and one per class")
+    parser.add_argument("labels", metavar="LABELS.csv", help="the same images; each class 0, 1 or empty (unknown)")
     _add_columns(parser, group_required=True)
     parser.add_argument(
         "--thresholds-from", nargs=2, metavar=("PREDICTIONS.csv", "LABELS.csv"),
-        help="choose thresholds on these validation images, and show what decisions at them are worth",
+        help="choose thresholds on these validation images, and show sensitivity, specificity, … at them",
     )  # fmt: skip
     parser.add_argument(
         "--rule", default="youden", metavar="RULE", help="youden, f1, sensitivity or specificity (youden)"
     )
     parser.add_argument("--target", type=float, metavar="SHARE", help="for --rule sensitivity or specificity")
     parser.add_argument("--calibration", action="store_true", help="predictions are probabilities: add Brier and ECE")
-    parser.add_argument("--subgroup", metavar="COLUMN", help="the rows for each value of this column of LABELS.csv")
-    parser.add_argument("--bands", type=float, nargs="+", metavar="EDGE", help="of a subgroup in numbers: 0 18 65, say")
+    parser.add_argument(
+        "--subgroup", metavar="COLUMN", help="evaluate each value of this column of LABELS.csv by itself"
+    )
+    parser.add_argument(
+        "--bands", type=float, nargs="+", metavar="EDGE", help="where bands of a numeric subgroup start: 0 18 65, say"
+    )
     parser.add_argument(
         "--undefined", default="raise", choices=("raise", "skip"),
         help="a class with one label only: refuse (raise), or show it without values (skip)",
     )  # fmt: skip
     parser.add_argument(
         "--min-groups", type=int, metavar="N",
-        help="leave out, and name, classes that fewer than N groups (patients) have or have not; 5 is sensible",
+        help="leave out classes that fewer than N patients have or have not, and name them; 5 is sensible",
     )  # fmt: skip
-    parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
-    parser.add_argument("--replicates", type=int, default=2000, metavar="N", help="of the bootstrap (2000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (0)")
+    parser.add_argument("--level", type=float, default=0.95, help="confidence level of the intervals (0.95)")
+    parser.add_argument(
+        "--replicates", type=int, default=2000, metavar="N", help="number of bootstrap replicates (2000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="bootstrap seed (0)")
 
 
 def _add_columns(parser: argparse.ArgumentParser, *, group_required: bool = False) -> None:
     """Add `--image`, `--group`, `--classes`, `--blank` and `--uncertain`."""
     parser.add_argument("--image", default="image", metavar="COLUMN", help="names of images (image)")
     parser.add_argument(
-        "--group", required=group_required, metavar="COLUMN", help="what must not be parted, as a rule the patient"
+        "--group",
+        required=group_required,
+        metavar="COLUMN",
+        help="group of each image, usually the patient; never split across sets",
     )
     parser.add_argument(
-        "--classes", nargs="+", metavar="COLUMN", help="labels; by default each column of 0, 1 and empty cells"
+        "--classes",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns of labels; by default each column of 0, 1 and empty cells",
     )
     parser.add_argument(
         "--blank", choices=get_args(Blank), default="unknown", help="what an empty cell of a class means (unknown)"
@@ -212,7 +223,7 @@ def _add_columns(parser: argparse.ArgumentParser, *, group_required: bool = Fals
 
 
 def _columns_of(args: argparse.Namespace) -> dict[str, Any]:
-    """What `read_labels` is told of them."""
+    """Arguments of `read_labels`."""
     return {
         "image": args.image, "group": args.group, "classes": args.classes, "blank": args.blank,
         "uncertain": args.uncertain,

@@ -21,19 +21,20 @@ from awb.study.supported import supported_classes
 
 @dataclass(frozen=True, eq=False)
 class LabelTable:
-    """Labels of n images for C classes, with each image's group and whatever else its file says.
+    """Labels of n images for C classes, with the group of each image and other columns.
 
     Attributes:
-        images: Names, (n,); each once.
+        images: Names of the images, (n,), each once.
         classes: Names of the C classes.
-        labels: 0, 1 or NaN (unknown), float64 (n, C).
-        groups: What must not be parted, (n,), as a rule the patient; None if not known. Kept as they are written.
+        labels: Labels, float64 (n, C): 0, 1 or NaN (unknown).
+        groups: Group of each image (usually the patient), (n,), spelled as in its file; None if unknown. Groups are
+            never split across sets.
         columns: Other columns by name, (n,) strings each: view, sex, age, …
 
     Raises:
-        AWBError: An image or a class is named twice, shapes disagree, or a label is not 0, 1 or NaN; a group is not
-            known (empty, NaN, `<NA>`) or written in more than one way (`13` and `13.0`); an image has a finding and
-            a class such as `No Finding`.
+        AWBError: An image or a class is named twice, shapes disagree, or a label is not 0, 1 or NaN; a group is
+            missing (empty, NaN, `<NA>`) or spelled in more than one way (`13` and `13.0`); an image has both a finding
+            and a class such as `No Finding`.
     """
 
     images: Strings
@@ -56,10 +57,13 @@ class LabelTable:
         return len(self.images)
 
     def take(self, rows: npt.ArrayLike) -> LabelTable:
-        """The table of some rows: their indices, in the order wanted, or a boolean mask (n,).
+        """Table of some images.
+
+        Args:
+            rows: Indices in the order wanted, or a boolean mask (n,).
 
         Raises:
-            AWBError: A mask of another length.
+            AWBError: The mask has another length.
         """
         chosen = np.asarray(rows)
         if chosen.dtype == np.bool_ and chosen.shape != self.images.shape:
@@ -113,10 +117,10 @@ class LabelTable:
         return supported_classes(self.labels, require_groups(self), min_groups)
 
     def find(self, images: Iterable[str]) -> Indices:
-        """The rows of images, in their order.
+        """Rows of the given images, in their order.
 
         Raises:
-            AWBError: The table has no such image.
+            AWBError: An image is not in the table.
         """
         row = {name: i for i, name in enumerate(self.images.tolist())}
         names = list(map(str, images))
@@ -127,17 +131,17 @@ class LabelTable:
 
     @property
     def abnormal(self) -> Bools:
-        """Which images have a finding, (n,): at least one label is 1, `No Finding` and the like apart."""
+        """Mask of the images with a finding, (n,): at least one label is 1, not counting `No Finding` and the like."""
         return np.asarray((self.labels[:, self.findings] == 1).any(axis=1))
 
     @property
     def findings(self) -> Bools:
-        """Which classes are findings, (C,): all but `No Finding`, `Normal`, `healthy` and the like."""
+        """Mask of the classes that are findings, (C,): all but `No Finding`, `Normal`, `healthy` and the like."""
         return findings_among(self.classes)
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of images, groups, classes and labels, in their order; other columns are not in it."""
+        """SHA-256 of images, groups, classes and labels, in their order, without the other columns."""
         known = np.where(np.isnan(self.labels), -1, self.labels).astype(np.int8)
         groups = None if self.groups is None else self.groups.tolist()
         content = json.dumps([self.images.tolist(), groups, self.classes])
@@ -151,7 +155,7 @@ class LabelTable:
         group: str = "group",
         columns: Iterable[str] | None = None,
     ) -> None:
-        """Write the table as a CSV file (or CSV.gz) that `read_labels` reads: the inverse of it.
+        """Write the table as a CSV file (or CSV.gz) that `read_labels` reads back.
 
         One row per image: its name, its group if the table has groups, the other columns, and one label per class:
         0, 1, or empty if it is unknown. A file of that name is replaced in one step; it stays if writing fails.
@@ -204,7 +208,7 @@ class LabelTable:
         aside = {"groups": self.groups, **{f"column {name!r}": values for name, values in self.columns.items()}}
         for name, values in aside.items():
             if values is not None and values.shape != (n,):
-                raise AWBError(f"{name}: shape {values.shape}; expected {(n,)}, one value an image")
+                raise AWBError(f"{name}: shape {values.shape}; expected {(n,)}, one value per image")
         self._check_names()
         wrong = ~(np.isnan(self.labels) | (self.labels == 0) | (self.labels == 1))
         if wrong.any():
@@ -232,10 +236,10 @@ class LabelTable:
 
 
 def require_groups(table: LabelTable, name: str = "the table") -> Strings:
-    """The groups of a table.
+    """Groups of a table.
 
     Raises:
-        AWBError: It has none.
+        AWBError: The table has no groups.
     """
     if table.groups is None:
         raise AWBError(f"{name} has no groups (patients): read it with group=, the column that names them")

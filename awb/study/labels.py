@@ -27,29 +27,30 @@ def read_labels(
     uncertain: Uncertain = "refuse",
     require_classes: bool = True,
 ) -> LabelTable:
-    """Read a CSV file (or CSV.gz) with a header, one row an image.
+    """Read labels from a CSV file (or CSV.gz) with a header and one row per image.
 
-    Cells of a class are 0 or 1, however many decimals they have, true or false, yes or no (Y, N), or unknown: empty,
-    NA, NaN. By default every column of such cells is a class, but for
+    Cells of a class are 0 or 1 (with any number of decimals), true or false, yes or no (Y, N), or unknown: empty, NA,
+    NaN. By default every column of such cells is a class, except
 
-    - one that says that there is nothing, such as `No Finding` or `Normal`: it is kept among the other columns, and
-      an image where it is 1 beside a finding is refused. Named in `classes` it is a class, and never a finding;
-    - sex, gender, age, view and the like, and what `columns` names.
+    - a column that means that nothing was found, such as `No Finding` or `Normal`: it is kept among the other columns,
+      and an image where both it and a finding are 1 is refused. Named in `classes` it is a class, but never a finding;
+    - sex, gender, age, view and the like, and the columns named in `columns`.
 
     Args:
         path: The file.
-        image: The column of image names.
-        group: The column of groups, as a rule the patient.
-        classes: The columns of labels; by default every other column that holds nothing but labels and is not
-            empty throughout. A column that holds more labels than other values is then refused rather than
-            left out, since one misprint would make a class disappear; so is one of 1 alone, which may be no class.
-        columns: What is no class by default, whatever it holds.
-        blank: What an empty cell (NA, NaN) means: `unknown`, or `negative`, as in CheXpert's table, where most are.
-        uncertain: What −1 or U means, as CheXpert has it: `refuse`, `unknown`, `negative` or `positive`.
+        image: Name of the column of image names.
+        group: Name of the column of groups, usually the patient.
+        classes: Names of the columns of labels; by default every other column that holds only labels and is not
+            entirely empty. A column with more labels than other values is then refused rather than left out, since
+            one misprint would make a class disappear; so is a column of ones only, which may not be a class.
+        columns: Names of columns that are not classes by default, whatever they hold.
+        blank: Meaning of an empty cell (NA, NaN): `unknown`, or `negative`, as in CheXpert's table, where most are
+            empty.
+        uncertain: Meaning of −1 or U, as in CheXpert: `refuse`, `unknown`, `negative` or `positive`.
         require_classes: Refuse a file without a column of labels.
 
     Raises:
-        AWBError: No such file or column; a row of another length; a cell that is no label; a name given twice.
+        AWBError: No such file or column; a row of another length; a cell that is not a label; a name given twice.
     """
     cell_rule = LabelCells(blank, uncertain)
     header, rows = read_csv(path)

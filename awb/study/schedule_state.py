@@ -1,4 +1,4 @@
-"""Walk a schedule epoch by epoch, without a trainer: where it stands, saved and resumed."""
+"""Position in a schedule, epoch by epoch, without a trainer: to be saved and resumed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from awb.study.schedule import Schedule, TrainingStage
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch is.
+    """One epoch of a schedule.
 
     Attributes:
-        stage: Its stage.
-        index: Which epoch of the stage, from 0.
-        frozen: The parts that do not train.
-        lr: The stage's learning rate: the optimiser settings', or the one that was set; None if not yet set.
+        stage: The stage it belongs to.
+        index: Number of the epoch within the stage, from 0.
+        frozen: Names of the frozen parts.
+        lr: Learning rate of the stage, from the optimiser settings or `set_lr`; None if not set yet.
     """
 
     stage: TrainingStage
@@ -29,18 +29,18 @@ class Epoch:
 
     @property
     def first(self) -> bool:
-        """Whether the stage begins: a new optimiser is due."""
+        """True in the first epoch of a stage, which needs a new optimiser."""
         return self.index == 0
 
 
 class ScheduleState:
-    """Where a training stands in its schedule. Iterating gives the epochs that are left.
+    """Position of a run in its schedule. Iterating gives the remaining epochs.
 
-    `finish_epoch` must be called in each. It counts epochs, compares validation losses within a stage (those of
-    different stages differ in loss and samples), and ends a stage after its epochs or its patience.
+    Call `finish_epoch` at the end of each. It counts epochs, compares validation losses within a stage (different
+    stages differ in loss and samples), and ends a stage after its last epoch or when its patience is used up.
 
     Args:
-        schedule: What is walked.
+        schedule: The schedule to follow.
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -54,7 +54,7 @@ class ScheduleState:
 
     @property
     def epoch(self) -> Epoch | None:
-        """The epoch that is due; None at the end."""
+        """Next epoch; None at the end."""
         if self._stage == len(self.schedule.stages):
             return None
         stage = self.schedule.stages[self._stage]
@@ -63,7 +63,7 @@ class ScheduleState:
 
     @property
     def stage_ended(self) -> bool:
-        """Whether the epoch last finished was its stage's last: the best weights are due, if the stage keeps them."""
+        """True if the last finished epoch ended its stage: restore the best weights now, if the stage keeps them."""
         return self._stage_ended
 
     def __iter__(self) -> Iterator[Epoch]:
@@ -74,20 +74,20 @@ class ScheduleState:
                 raise AWBError(f"epoch {epoch.index} of stage {epoch.stage.name!r} was not finished: call finish_epoch")
 
     def finish_epoch(self, validation_loss: float | None = None) -> bool:
-        """Count the epoch that is due as done.
+        """Mark the current epoch as done.
 
         Args:
             validation_loss: Lower is better; not needed by a stage that neither keeps the best nor stops early.
 
         Returns:
-            Whether it is the lowest of the stage so far: the weights are then to be kept.
+            True if it is the lowest of the stage so far: save the weights then.
 
         Raises:
             AWBError: The schedule is at its end, or the loss is missing, NaN or infinite.
         """
         epoch = self.epoch
         if epoch is None:
-            raise AWBError("the schedule is at its end: no epoch is due")
+            raise AWBError("the schedule is at its end: there is no next epoch")
         stage = epoch.stage
         if validation_loss is None and (stage.keep_best or stage.patience is not None):
             raise AWBError(f"stage {stage.name!r} keeps the best or stops early: finish_epoch needs a validation loss")
@@ -105,20 +105,20 @@ class ScheduleState:
         return improved
 
     def set_lr(self, lr: float) -> None:
-        """Set the learning rate of the stage that is due, as an LR finder found it. The state keeps it.
+        """Set the learning rate of the next stage, as an LR finder found it. It is part of the state.
 
         Raises:
-            AWBError: It is not positive, the schedule is at its end, or the stage has begun.
+            AWBError: The rate is not positive, the schedule is at its end, or the stage has begun.
         """
         epoch = self.epoch
         if epoch is None or not epoch.first:
-            raise AWBError("a learning rate is set before its stage begins")
+            raise AWBError("a learning rate can only be set before its stage begins")
         if not (math.isfinite(lr) and lr > 0):
             raise AWBError(f"lr={lr!r}: expected a positive number")
         self._found[epoch.stage.name] = float(lr)
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it, as plain JSON values."""
+        """State as plain JSON values."""
         return {
             "schedule": self.schedule.checksum,
             "stage": self._stage,
@@ -130,18 +130,18 @@ class ScheduleState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where another state was.
+        """Resume from a state dict.
 
         Raises:
-            AWBError: It is of another schedule, or no state.
+            AWBError: It belongs to another schedule, or is not a state dict of ScheduleState.
         """
         missing = sorted(self.state_dict().keys() ^ state.keys())
         if missing:
-            raise AWBError(f"this is no state of a schedule: missing or unknown {', '.join(missing)}")
+            raise AWBError(f"not a ScheduleState state dict: missing or unknown {', '.join(missing)}")
         if state["schedule"] != self.schedule.checksum:
             raise AWBError(
-                f"the state is of another schedule: its checksum is {state['schedule'][:12]}…, this one's "
-                f"{self.schedule.checksum[:12]}…. Resume with the schedule that the run began with"
+                f"the state belongs to another schedule: its checksum is {state['schedule'][:12]}…, this one's "
+                f"{self.schedule.checksum[:12]}…. Resume with the schedule that the run was started with"
             )
         self._stage, self._epoch = int(state["stage"]), int(state["epoch"])
         self._best, self._best_epoch = state["best"], state["best_epoch"]

@@ -157,7 +157,7 @@ def estimate(
 
     Args:
         y_true: Labels (n, C).
-        scores: Same shape.
+        scores: Scores (n, C).
         replicates: `draw_replicates(groups)`, of the same n images.
         metric: `auroc`, `auprc`, or a function as `bootstrap` takes it.
         classes: C names.

@@ -1,4 +1,4 @@
-"""Leave out the classes that too few groups have, or have not."""
+"""Option `min_groups`: leave out the classes that too few groups have, or have not."""
 
 from __future__ import annotations
 
