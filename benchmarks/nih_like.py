@@ -35,7 +35,7 @@ class Study:
 
 
 def nih_like(seed: int = 0) -> Study:
-    """Simulate labels and scores that cluster in patients; scores have about 7,000 distinct values, so there are ties."""
+    """Simulate labels and scores that cluster in patients; scores have about 7,000 distinct values, hence ties."""
     rng = np.random.default_rng(seed)
     patients = np.repeat(np.arange(N_PATIENTS), _images_a_patient())
     n, c = len(patients), len(POSITIVES)
