@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from awb import AWBError
+from examples.chestxray14.__main__ import main
 from examples.chestxray14.data.images import find_images, find_nih_file, read_table
 
 
