@@ -28,12 +28,12 @@ from torch.utils.data import DataLoader
 import awb
 from awb.study import LabelTable
 from benchmarks.environment import environment
-from examples.chestxray14.build_store import build_store
-from examples.chestxray14.dataset import XrayDataset
-from examples.chestxray14.decode import FORMATS, decode
+from examples.chestxray14.data.build_store import build_store
+from examples.chestxray14.data.dataset import XrayDataset
+from examples.chestxray14.data.decode import FORMATS, decode
+from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.phantoms import draw_phantoms
-from examples.chestxray14.store import ImageStore
-from examples.chestxray14.transforms import Augmentation, Transform
+from examples.chestxray14.recipes.transforms import Augmentation, Transform
 
 SIZE = 224
 BATCH = 16

@@ -23,20 +23,20 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 import awb
 from awb.study import LabelTable, auroc, macro
 from benchmarks.environment import environment
-from examples.chestxray14.boxes import Boxes
-from examples.chestxray14.build_store import build_store
-from examples.chestxray14.dataset import XrayDataset
-from examples.chestxray14.explain import Inputs
-from examples.chestxray14.explain_study import BASELINES, map_makers, measure_models, overlays
-from examples.chestxray14.images import find_images
-from examples.chestxray14.labels import FINDINGS
-from examples.chestxray14.localisation import Localisation, find_cases
-from examples.chestxray14.localisation_table import DEFAULT_MEASURES, by_method, compare_methods
-from examples.chestxray14.overlay import sheet
+from examples.chestxray14.data.boxes import Boxes
+from examples.chestxray14.data.build_store import build_store
+from examples.chestxray14.data.dataset import XrayDataset
+from examples.chestxray14.data.images import find_images
+from examples.chestxray14.data.nih import FINDINGS
+from examples.chestxray14.data.store import ImageStore
+from examples.chestxray14.explanation.localisation import Localisation, find_cases
+from examples.chestxray14.explanation.localisation_tables import DEFAULT_MEASURES, by_method, compare_methods
+from examples.chestxray14.explanation.maps import Inputs
+from examples.chestxray14.explanation.methods import BASELINES, map_makers, measure_models, overlays
+from examples.chestxray14.explanation.overlay import sheet
 from examples.chestxray14.phantoms import draw_phantoms
 from examples.chestxray14.phantoms.write import write_phantoms
-from examples.chestxray14.store import ImageStore
-from examples.chestxray14.transforms import Augmentation, Transform
+from examples.chestxray14.recipes.transforms import Augmentation, Transform
 
 SIZE, BATCH, LR = 64, 32, 3e-3
 PLACEMENTS: dict[str, str | None] = {"plain": None, "after": "after", "last two": "last:2", "all": "all"}

@@ -23,16 +23,16 @@ from torch import Tensor, nn
 import awb
 from awb.study import LabelTable, auroc, macro, read_labels, require_disjoint
 from benchmarks.environment import environment
-from examples.chestxray14.boxes import read_boxes
-from examples.chestxray14.build_store import build_store
-from examples.chestxray14.explain import Inputs
-from examples.chestxray14.explain_study import map_makers, measure_models, overlays
-from examples.chestxray14.images import find_images
-from examples.chestxray14.labels import FINDINGS, read_data_entry
-from examples.chestxray14.localisation import find_cases
-from examples.chestxray14.localisation_table import by_finding, by_method
-from examples.chestxray14.overlay import sheet
-from examples.chestxray14.transforms import Transform
+from examples.chestxray14.data.boxes import read_boxes
+from examples.chestxray14.data.build_store import build_store
+from examples.chestxray14.data.images import find_images
+from examples.chestxray14.data.nih import FINDINGS, read_data_entry
+from examples.chestxray14.explanation.localisation import find_cases
+from examples.chestxray14.explanation.localisation_tables import by_finding, by_method
+from examples.chestxray14.explanation.maps import Inputs
+from examples.chestxray14.explanation.methods import map_makers, measure_models, overlays
+from examples.chestxray14.explanation.overlay import sheet
+from examples.chestxray14.recipes.transforms import Transform
 from examples.efficientnet_lite0 import load_efficientnet_lite0
 
 STORED, SIZE = 64, 224

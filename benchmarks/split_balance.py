@@ -20,7 +20,7 @@ import numpy.typing as npt
 from awb.study import LabelTable, split_by_group
 from awb.table import Table
 from benchmarks.environment import environment
-from examples.chestxray14.labels import packaged_data_entry, read_data_entry
+from examples.chestxray14.data.nih import packaged_data_entry, read_data_entry
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 SEEDS = 10

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 
 import awb
 from benchmarks.environment import environment
-from examples.chestxray14.reproduce.costs import measure
-from examples.chestxray14.reproduce.published import TABLE_4, TYPO, Cost
+from examples.chestxray14.reproduction.costs import measure
+from examples.chestxray14.reproduction.published import TABLE_4, TYPO, Cost
 
 
 def compare(report: Iterable[Cost], measured: Iterable[Cost], notes: Iterable[str] = ()) -> awb.Table:

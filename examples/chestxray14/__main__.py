@@ -6,16 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from examples.chestxray14 import (
-    audit,
-    compare_command,
-    evaluate_command,
-    explain_command,
-    prepare,
-    reproduce_command,
-    train_command,
-)
-from examples.chestxray14.command_line import run_main
+from examples.chestxray14.commands import audit, prepare
+from examples.chestxray14.commands import compare as compare_command
+from examples.chestxray14.commands import evaluate as evaluate_command
+from examples.chestxray14.commands import explain as explain_command
+from examples.chestxray14.commands import reproduce as reproduce_command
+from examples.chestxray14.commands import train as train_command
+from examples.chestxray14.commands.program import run_main
 
 COMMANDS = {
     "prepare": prepare,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from awb.study import LabelTable
-from examples.chestxray14.labels import packaged_data_entry, read_data_entry
+from examples.chestxray14.data.nih import packaged_data_entry, read_data_entry
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,7 @@ def nih() -> LabelTable:
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the `data/` and the `store/` of 81 images of 40 patients."""
-    from tests.chestxray14.training import prepare_phantoms
+    from tests.chestxray14.small_runs import prepare_phantoms
 
     folder = tmp_path_factory.mktemp("phantoms")
     prepare_phantoms(folder)

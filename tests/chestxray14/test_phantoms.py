@@ -15,9 +15,9 @@ from PIL import Image
 
 from awb import AWBError
 from awb.study import LabelTable, require_disjoint
-from examples.chestxray14.boxes import read_boxes
-from examples.chestxray14.images import find_images
-from examples.chestxray14.labels import FINDINGS, read_data_entry, read_list
+from examples.chestxray14.data.boxes import read_boxes
+from examples.chestxray14.data.images import find_images
+from examples.chestxray14.data.nih import FINDINGS, read_data_entry, read_list
 from examples.chestxray14.phantoms import Phantoms, draw_phantoms
 from examples.chestxray14.phantoms.cases import ABNORMAL_SHARE, BOOST, Case, draw_cases
 from examples.chestxray14.phantoms.nih_counts import count_combinations, nih_counts

@@ -13,9 +13,9 @@ import pytest
 
 import awb
 from awb.study import LabelTable
-from examples.chestxray14.labels import read_data_entry
-from examples.chestxray14.run_folder import RunFolder
-from tests.chestxray14.training import RECIPES, equal, weights
+from examples.chestxray14.data.nih import read_data_entry
+from examples.chestxray14.runs.folder import RunFolder
+from tests.chestxray14.small_runs import RECIPES, equal, weights
 
 ROOT = Path(__file__).parents[2]
 TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

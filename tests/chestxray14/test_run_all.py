@@ -8,8 +8,8 @@ import time
 import pytest
 
 import awb
-from examples.chestxray14.devices import device_of_slot, use_device_of_slot, visible_devices
-from examples.chestxray14.processes import WorkersKilledError, describe_end, run_all
+from examples.chestxray14.reproduction.devices import device_of_slot, use_device_of_slot, visible_devices
+from examples.chestxray14.workers import WorkersKilledError, describe_end, run_all
 
 
 def end_in_some_way(job: str | int) -> str | int:

@@ -7,9 +7,9 @@ from functools import cache
 
 import numpy as np
 
+from examples.chestxray14.data.origin import PREFIX
 from examples.chestxray14.phantoms.nih_counts import nih_counts
 
-PREFIX = "synthetic_"  # of the images' names
 ABNORMAL_SHARE = 0.46  # of NIH's images
 # so that a few hundred images hold some of each finding: a combination counts this many times, the largest factor of
 # its findings, among the images with a finding, whose share stays NIH's

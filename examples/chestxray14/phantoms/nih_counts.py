@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from awb.study import LabelTable
-from examples.chestxray14.labels import NO_FINDING, packaged_data_entry, read_data_entry
+from examples.chestxray14.data.nih import NO_FINDING, packaged_data_entry, read_data_entry
 
 _FILE = Path(__file__).with_name("nih_counts.csv")
 _HEADER = ("findings", "images", "images_ap")

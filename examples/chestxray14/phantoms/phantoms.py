@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.study import LabelTable
-from examples.chestxray14.boxes import ORIGINAL_SIZE, Box, Boxes
-from examples.chestxray14.labels import FINDINGS
+from examples.chestxray14.data.boxes import ORIGINAL_SIZE, Box, Boxes
+from examples.chestxray14.data.nih import FINDINGS
 from examples.chestxray14.phantoms.anatomy import Anatomy, Exposure, draw_anatomy, draw_exposure
 from examples.chestxray14.phantoms.body import draw_body
 from examples.chestxray14.phantoms.cases import Case, draw_cases

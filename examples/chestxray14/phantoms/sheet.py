@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from examples.chestxray14.labels import FINDINGS, NO_FINDING
+from examples.chestxray14.data.nih import FINDINGS, NO_FINDING
 from examples.chestxray14.phantoms.cases import Case
 from examples.chestxray14.phantoms.phantoms import Phantoms
 

@@ -18,16 +18,16 @@ from tqdm import tqdm
 
 from awb.errors import AWBError
 from awb.study import split_by_group
-from examples.chestxray14.atomic import write_atomically
-from examples.chestxray14.boxes import write_boxes
-from examples.chestxray14.labels import NO_FINDING
+from examples.chestxray14.data.boxes import write_boxes
+from examples.chestxray14.data.nih import NO_FINDING
+from examples.chestxray14.data.origin import SIGNATURE
+from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.phantoms.cases import Case
 from examples.chestxray14.phantoms.phantoms import Phantoms, draw_phantoms, render_case
-from examples.chestxray14.processes import run_all
+from examples.chestxray14.workers import run_all
 
 DATA_ENTRY, BOXES, IMAGES = "Data_Entry_2017_synthetic.csv", "BBox_List_2017.csv", "images"
 TRAIN_VAL, TEST = "train_val_list.txt", "test_list.txt"
-SIGNATURE = "SYNTHETIC.json"
 _HEADER = (
     "Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender", "View Position",
     "OriginalImage[Width", "Height]", "OriginalImagePixelSpacing[x", "y]",

@@ -1,0 +1,53 @@
+"""`train`: train a recipe in a folder, or go on where it was killed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from examples.chestxray14.commands.arguments import add_workers_argument, at_least
+from examples.chestxray14.commands.study_arguments import add_study_arguments, study_of
+from examples.chestxray14.recipes.find import find_recipe, read_overrides
+from examples.chestxray14.recipes.schema import load_recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", help="a YAML file, or the name of one of the example's recipes")
+    parser.add_argument("run", type=Path, help="the folder of the run; if it was begun there, it goes on")
+    add_study_arguments(parser)
+    add_training_arguments(parser)
+    parser.add_argument("--tensorboard", action="store_true", help="log for TensorBoard too")
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that trains."""
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE",
+        help="in place of the recipe's value: data.image_size=128, stages.*.epochs=2, stages.0.optimizer.lr=1e-3",
+    )  # fmt: skip
+    add_workers_argument(parser)
+    parser.add_argument(
+        "--checkpoint-every", type=at_least(1), default=500, metavar="STEPS",
+        help="and at each epoch (default: %(default)s)",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    # here, so that the other commands start without it
+    from examples.chestxray14.evaluation.evaluated_run import is_evaluated
+    from examples.chestxray14.evaluation.model_card import write_model_card
+    from examples.chestxray14.runs.folder import RunFolder
+    from examples.chestxray14.training.trainer import Trainer, TrainerOptions
+
+    recipe = load_recipe(find_recipe(args.recipe), read_overrides(args.set))
+    study, folder = study_of(args, recipe), RunFolder(args.run)
+    trainer = Trainer(recipe, study, folder, TrainerOptions(args.workers, args.checkpoint_every, args.tensorboard))
+    if trainer.accelerator.is_main_process:
+        print(study.headline(), flush=True)
+    trainer.run()
+    if trainer.accelerator.is_main_process:
+        if not is_evaluated(folder):  # whose card has figures
+            write_model_card(folder, recipe, study)
+        print(f"{recipe.name}: weights, logs and model card are in {folder.path}")
+    trainer.accelerator.end_training()
+    return 0

@@ -1,0 +1,221 @@
+"""Decode images into a store with worker processes. Killed at any moment, it goes on where it was.
+
+Chunks of images are decoded in any order into a file that has its full length from the first. When a chunk is on the
+disk, its checksum is appended to a journal; when all are, the index is written and the journal removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from tqdm import tqdm
+
+from awb.errors import AWBError, shortlist
+from examples.chestxray14.data.decode import decode
+from examples.chestxray14.data.store import (
+    CHUNK,
+    INDEX,
+    PIXELS,
+    ImageStore,
+    Index,
+    read_index,
+    write_index,
+)
+from examples.chestxray14.files.atomic import write_atomically
+from examples.chestxray14.files.locks import wait_for_lock
+from examples.chestxray14.workers import run_all
+
+_PLAN, _JOURNAL, _UNREADABLE, _LOCK = "plan.json", "journal.jsonl", "unreadable.txt", ".lock"
+
+
+class _Job(NamedTuple):
+    """A chunk to decode."""
+
+    chunk: int
+    paths: tuple[str, ...]
+    size: int
+    pixels: str
+
+
+class _Result(NamedTuple):
+    """A chunk's checksum, empty if there are failures: places in the chunk, and why."""
+
+    chunk: int
+    sha256: str
+    failures: tuple[tuple[int, str], ...]
+
+
+def build_store(
+    images: Mapping[str, str | Path],
+    folder: str | Path,
+    size: int = 224,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+) -> ImageStore:
+    """Decode images into a store, or finish one that was begun; a finished one is opened.
+
+    A second process that is given the same folder waits for the first. Worker processes are spawned: see `run_all`.
+
+    Args:
+        images: Where each image is, by the name it is to have.
+        folder: The store; made if it is not there.
+        size: Side of the stored squares in pixels.
+        workers: Processes that decode, as many as there are cores by default; 1 is this process.
+        progress: Show a bar, if there is a terminal.
+
+    Raises:
+        AWBError: The folder holds other images or another size, or files cannot be decoded: all of them are then
+            listed in `unreadable.txt`, and the first in the error.
+    """
+    if not images:
+        raise AWBError("no images to decode")
+    if size < 1:
+        raise AWBError(f"size {size}; expected the side of an image in pixels")
+    folder, names = Path(folder), list(images)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        paths = [str(path) for path in images.values()]
+        chunks = [slice(i, i + CHUNK) for i in range(0, len(names), CHUNK)]
+        sources = [_source(names[rows], paths[rows]) for rows in chunks]
+        if (folder / INDEX).exists():
+            _require_same(folder, read_index(folder), Index(size, tuple(names), (), tuple(sources)))
+            return ImageStore(folder)
+        _begin(folder, names, size)
+        done = _read_journal(folder, size, len(names), sources)
+        jobs = [
+            _Job(i, tuple(paths[rows]), size, str(folder / PIXELS)) for i, rows in enumerate(chunks) if i not in done
+        ]
+        failures = []
+        bar = tqdm(total=len(names), desc="decoding", unit=" images", disable=None if progress else True)
+        bar.update(len(names) - sum(len(job.paths) for job in jobs))
+        with bar, (folder / _JOURNAL).open("a", encoding="utf-8") as journal:
+            for result in run_all(_decode_chunk, jobs, workers):
+                rows = chunks[result.chunk]
+                bar.update(len(names[rows]))
+                failures += [(names[rows][i], f"{paths[rows][i]}: {why}") for i, why in result.failures]
+                if not result.failures:
+                    done[result.chunk] = result.sha256
+                    _append(journal, {"chunk": result.chunk, "sha256": result.sha256, "source": sources[result.chunk]})
+        if failures:
+            _refuse_unreadable(folder, sorted(failures), len(names))
+        write_index(folder, Index(size, tuple(names), tuple(done[i] for i in range(len(chunks))), tuple(sources)))
+        for name in (_PLAN, _JOURNAL, _UNREADABLE):
+            (folder / name).unlink(missing_ok=True)
+    return ImageStore(folder)
+
+
+def _decode_chunk(job: _Job) -> _Result:
+    """Decode a chunk into its place in the file of pixels, and see it onto the disk."""
+    images, failures = [], []
+    for i, path in enumerate(job.paths):
+        try:
+            images.append(decode(path, job.size).tobytes())
+        except AWBError as error:
+            failures.append((i, str(error)))
+    if failures:
+        return _Result(job.chunk, "", tuple(failures))
+    pixels = b"".join(images)
+    with open(job.pixels, "r+b") as file:
+        file.seek(job.chunk * CHUNK * job.size**2)
+        file.write(pixels)
+        file.flush()
+        os.fsync(file.fileno())
+    return _Result(job.chunk, hashlib.sha256(pixels).hexdigest(), ())
+
+
+def _source(names: Sequence[str], paths: Sequence[str]) -> str:
+    """SHA-256 of a chunk's names and byte counts: other files under the same names are noticed."""
+    lines = []
+    for name, path in zip(names, paths, strict=True):
+        if not os.path.isfile(path):
+            raise AWBError(f"no file {path} for image {name!r}")
+        lines.append(f"{name}\t{os.path.getsize(path)}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _begin(folder: Path, names: Sequence[str], size: int) -> None:
+    """Write down what is to be decoded, or compare with what was."""
+    path = folder / _PLAN
+    if path.exists():
+        try:
+            plan = json.loads(path.read_text(encoding="utf-8"))
+            begun = Index(plan["size"], tuple(plan["names"]), (), ())
+        except (ValueError, KeyError, TypeError):
+            raise AWBError(f"{path} is damaged; delete the store, and prepare it again") from None
+        _require_same(folder, begun, Index(size, tuple(names), (), ()))
+    else:
+        if any(not entry.name.startswith(".") for entry in folder.iterdir()):
+            raise AWBError(f"{folder} holds other files and no store; give a new folder")
+        write_atomically(path, json.dumps({"size": size, "names": list(names)}).encode(), shared=True)
+    pixels = folder / PIXELS
+    if not pixels.exists() or pixels.stat().st_size != len(names) * size**2:
+        (folder / _JOURNAL).unlink(missing_ok=True)
+        with pixels.open("wb") as file:
+            file.truncate(len(names) * size**2)
+
+
+def _require_same(folder: Path, old: Index, new: Index) -> None:
+    advice = "give another folder, or delete this one"
+    if old.size != new.size:
+        raise AWBError(f"{folder} is a store of {old.size} pixels, not {new.size}; {advice}")
+    if old.names != new.names:
+        differing = sorted(set(old.names) ^ set(new.names))
+        how = f"{len(differing):,} differ: {shortlist(differing, 4)}" if differing else "they come in another order"
+        raise AWBError(
+            f"{folder} is a store of {len(old.names):,} images, not of these {len(new.names):,} ({how}); {advice}"
+        )
+    if old.sources != new.sources:
+        raise AWBError(f"{folder} was made from files of other lengths under the same names; {advice}")
+
+
+def _read_journal(folder: Path, size: int, n_images: int, sources: Sequence[str]) -> dict[int, str]:
+    """Checksums of the chunks that were done from the same files and are still whole on the disk."""
+    path = folder / _JOURNAL
+    done: dict[int, str] = {}
+    if not path.exists():
+        return done
+    with (folder / PIXELS).open("rb") as pixels:
+        for line in path.read_bytes().splitlines():
+            try:
+                entry = json.loads(line)
+                chunk, recorded, source = entry["chunk"], entry["sha256"], entry["source"]
+            except (ValueError, KeyError, TypeError):  # the power went while it was written, or it is damaged
+                continue
+            if chunk not in range(len(sources)) or source != sources[chunk]:
+                continue
+            pixels.seek(chunk * CHUNK * size**2)
+            content = pixels.read(min(CHUNK, n_images - chunk * CHUNK) * size**2)
+            if hashlib.sha256(content).hexdigest() == recorded:
+                done[chunk] = recorded
+    return done
+
+
+def _append(journal: TextIO, entry: dict[str, object]) -> None:
+    journal.write(json.dumps(entry) + "\n")
+    journal.flush()
+    os.fsync(journal.fileno())
+
+
+def _refuse_unreadable(folder: Path, failures: Sequence[tuple[str, str]], n_images: int) -> None:
+    path = folder / _UNREADABLE
+    write_atomically(path, "".join(f"{name}\t{why}\n" for name, why in failures).encode(), shared=True)
+    listed = "\n".join(f"  {why}" for _, why in failures[:20])
+    more = f"\n  … ({len(failures) - 20:,} more)" if len(failures) > 20 else ""
+    raise AWBError(
+        f"{len(failures):,} of {n_images:,} images cannot be read (all are listed in {path}):\n{listed}{more}\n"
+        "Replace these files and run this again; the other images are kept"
+    )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process builds this store. The lock goes with the process, however it ends."""
+    with wait_for_lock(folder / _LOCK):
+        yield

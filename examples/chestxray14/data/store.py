@@ -1,0 +1,177 @@
+"""All images of a study, decoded once: a memory-mapped file of 8-bit grey squares.
+
+A store is a folder of `pixels.u8` (n × size × size bytes) and `index.json` (names, and SHA-256 of each chunk of
+images). `prepare.py` writes it; the index is written last, so a folder that has one is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from awb.errors import AWBError, did_you_mean, shortlist
+from examples.chestxray14.files.atomic import write_atomically
+
+FORMAT = "chestxray14 store, version 1"
+CHUNK = 64  # images; what is decoded, hashed and resumed at once
+PIXELS, INDEX = "pixels.u8", "index.json"
+_REMEDY = "delete the store, and prepare it again"
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a store holds.
+
+    Attributes:
+        size: Side of an image in pixels.
+        names: In the order of the pixels.
+        chunks: SHA-256 of the pixels of each CHUNK images; the last may be shorter.
+        sources: SHA-256 of the names and byte counts of each chunk's files.
+    """
+
+    size: int
+    names: tuple[str, ...]
+    chunks: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    def content(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT, "size": self.size, "names": list(self.names), "chunks": list(self.chunks),
+            "sources": list(self.sources),
+        }  # fmt: skip
+
+
+def write_index(folder: Path, index: Index) -> None:
+    """Write the index with its own checksum: whole, or not at all."""
+    content = index.content()
+    text = json.dumps({"sha256": digest(content), **content})
+    write_atomically(folder / INDEX, text.encode(), shared=True)
+
+
+def read_index(folder: Path) -> Index:
+    """The index of a store, checked against its checksum.
+
+    Raises:
+        AWBError: There is none, it is of another format, or it was changed.
+    """
+    path = folder / INDEX
+    if not path.is_file():
+        why = "its images are not all decoded: run prepare again" if (folder / PIXELS).is_file() else "run prepare"
+        raise AWBError(f"{folder} is no finished store, it has no {INDEX}; {why}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        recorded = content.pop("sha256")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise AWBError(f"{path} is damaged: no JSON object with a checksum; {_REMEDY}") from None
+    if content.get("format") != FORMAT:
+        raise AWBError(f"{path} has format {content.get('format')!r}; expected {FORMAT!r}: {_REMEDY}")
+    if digest(content) != recorded:
+        raise AWBError(f"{path} is damaged: its SHA-256 is not the recorded one; {_REMEDY}")
+    return Index(content["size"], tuple(content["names"]), tuple(content["chunks"]), tuple(content["sources"]))
+
+
+class ImageStore:
+    """Images by name.
+
+    Opening compares the index with its checksum and the size of the file of pixels; `verify` reads everything.
+
+    Args:
+        folder: What `prepare` wrote.
+        verify: Compare the pixels with their checksums now.
+
+    Attributes:
+        size: Side of each image in pixels.
+        names: Of all images.
+
+    Raises:
+        AWBError: No finished store is there, or it is damaged.
+    """
+
+    def __init__(self, folder: str | Path, *, verify: bool = False) -> None:
+        self.folder = Path(folder)
+        self._index = read_index(self.folder)
+        self.size, self.names = self._index.size, self._index.names
+        self._row = {name: row for row, name in enumerate(self.names)}
+        path, expected = self.folder / PIXELS, len(self.names) * self.size**2
+        found = path.stat().st_size if path.is_file() else 0
+        if found != expected:
+            raise AWBError(f"{path} has {found:,} bytes; expected {expected:,}: {_REMEDY}")
+        self._pixels = np.memmap(path, np.uint8, "r", shape=(len(self.names), self.size, self.size))
+        if verify:
+            self.verify()
+
+    @classmethod
+    def open(cls, folder: str | Path, *, verify: bool = False) -> ImageStore:
+        """The store in a folder."""
+        return cls(folder, verify=verify)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._row
+
+    def __getitem__(self, name: str) -> npt.NDArray[np.uint8]:
+        """A copy of an image, uint8 (size, size).
+
+        Raises:
+            AWBError: The store has no such image.
+        """
+        if name not in self._row:
+            raise AWBError(f"the store {self.folder} has no image {name!r}{did_you_mean(name, self.names[:1000])}")
+        return np.array(self._pixels[self._row[name]])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ImageStore, (self.folder,)  # a worker process opens the file itself, rather than be sent all pixels
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the index, and through it of all names and pixels."""
+        return digest(self._index.content())
+
+    def require(self, names: npt.ArrayLike) -> None:
+        """Refuse a study some of whose images are not here.
+
+        Raises:
+            AWBError: Names those that are missing.
+        """
+        missing = [name for name in np.asarray(names).tolist() if name not in self._row]
+        if missing:
+            raise AWBError(
+                f"{len(missing):,} of {np.size(names):,} images are not in the store {self.folder}: "
+                f"{shortlist(missing, 4)}; prepare a store of them"
+            )
+
+    def verify(self) -> None:
+        """Read all pixels and compare them with their checksums.
+
+        Raises:
+            AWBError: Names the images of the chunks that differ.
+        """
+        with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter's lock
+            found = list(pool.map(self._chunk_checksum, range(len(self._index.chunks))))
+        damaged = [
+            f"{self.names[i * CHUNK]} to {self.names[i * CHUNK : (i + 1) * CHUNK][-1]}"
+            for i, recorded in enumerate(self._index.chunks)
+            if found[i] != recorded
+        ]
+        if damaged:
+            raise AWBError(
+                f"{self.folder / PIXELS} is damaged: the pixels of {shortlist(damaged, 4)} are not those that were "
+                f"recorded; {_REMEDY}"
+            )
+
+    def _chunk_checksum(self, chunk: int) -> str:
+        return hashlib.sha256(self._pixels[chunk * CHUNK : (chunk + 1) * CHUNK].reshape(-1).data).hexdigest()
+
+
+def digest(content: object) -> str:
+    """SHA-256 of what JSON can write."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,105 @@
+"""The cells of a study: a recipe each; and what each would cost."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import awb
+from awb.errors import AWBError, did_you_mean, shortlist
+from awb.table import Table
+from examples.chestxray14.data.batches import count_steps
+from examples.chestxray14.data.study import Study, sets_of
+from examples.chestxray14.recipes.schema import Recipe, load_recipe, shipped_recipes
+from examples.chestxray14.training.networks import build_model
+
+EMBEDDED = ("demo*", "tiny*")  # for phantoms; none of the report's cells
+_NAME = re.compile(r"[\w+=-][\w.+=-]*")  # of folders, and in tables
+_BACKWARD = 2  # a backward pass costs two forward passes
+
+
+def find_cells(patterns: Sequence[str] = (), overrides: Mapping[str, Any] | None = None) -> dict[str, Recipe]:
+    """Recipes by name.
+
+    Args:
+        patterns: Names as in a shell, such as `vgg16_bn-*-lka-*`, or paths of YAML files; by default all of the
+            example's but those for phantoms.
+        overrides: As `load_recipe` takes them, for all.
+
+    Raises:
+        AWBError: A pattern names none, two files have one name or one that is no name of a folder, two are one
+            training, or as `load_recipe`.
+    """
+    files = shipped_recipes()
+    chosen: dict[str, Path] = {}
+    if not patterns:
+        chosen = {n: p for n, p in files.items() if not any(fnmatch.fnmatch(n, one) for one in EMBEDDED)}
+    for pattern in patterns:
+        if pattern.endswith((".yaml", ".yml")):
+            found = {Path(pattern).stem: Path(pattern)}
+        else:
+            found = {name: path for name, path in files.items() if fnmatch.fnmatch(name, pattern)}
+        if not found:
+            raise AWBError(f"no recipe {pattern!r}{did_you_mean(pattern, files)}; there are {shortlist(files, 60)}")
+        for name, path in found.items():
+            if not _NAME.fullmatch(name):
+                raise AWBError(f"{path}: a cell is called as its file is; expected letters, digits and . _ + = - only")
+            if chosen.setdefault(name, path) != path:
+                raise AWBError(f"two recipes are called {name}: {chosen[name]} and {path}")
+    cells = {name: load_recipe(path, overrides) for name, path in chosen.items()}
+    first: dict[str, str] = {}
+    for name, recipe in cells.items():
+        other = first.setdefault(recipe.model_copy(update={"name": ""}).checksum, name)
+        if other != name:
+            raise AWBError(f"{other} and {name} are the same training under two names; give one of them")
+    return cells
+
+
+def estimate(cells: Mapping[str, Recipe], studies: Iterable[Study], tflops: float) -> Table:
+    """What each cell would cost, without training any.
+
+    Args:
+        cells: Recipes by name.
+        studies: Of each cell, in order.
+        tflops: 10¹² floating-point operations a second that the machine sustains.
+
+    Returns:
+        A row a cell: training images of each stage, epochs, optimiser steps, operations, hours.
+    """
+    macs: dict[str, int] = {}
+    rows = []
+    for (name, recipe), study in zip(cells.items(), studies, strict=True):
+        key = recipe.model.model_dump_json() + str(recipe.data.image_size)
+        if key not in macs:
+            (profile,) = profile_network(recipe)
+            macs[key] = profile["MACs"]
+        images = [len(study.sets[f"{sets_of(stage)}/train"]) for stage in recipe.stages]
+        an_epoch = [count_steps(n, recipe.data.batch_size) for n in images]  # what does not fill a step is left out
+        checked = [len(study.sets[f"{sets_of(stage)}/validation"]) for stage in recipe.stages]
+        epochs = [stage.epochs for stage in recipe.stages]
+        steps = sum(e * n for e, n in zip(epochs, an_epoch, strict=True))
+        validated = sum(e * n for e, n in zip(epochs, checked, strict=True))
+        passes = (1 + _BACKWARD) * steps * recipe.data.batch_size + validated
+        operations = 2 * macs[key] * (passes + checked[-1] + len(study.test))
+        rows.append((
+            name, study.split.name, " + ".join(f"{n:,}" for n in images), " + ".join(map(str, epochs)), steps,
+            operations / 1e15, operations / (tflops * 1e12) / 3600,
+        ))  # fmt: skip
+    rows.append(("all", "", "", "", sum(r[4] for r in rows), sum(r[5] for r in rows), sum(r[6] for r in rows)))
+    headers = ("cell", "split", "training images", "epochs", "steps", "10¹⁵ operations", "hours")
+    note = (
+        f"Operations: 2 × fvcore's MACs, a backward pass as two forward ones, no stage stopped early, no part frozen. "
+        f"Hours at {tflops:g} TFLOP/s sustained (--tflops), reading and decoding not counted."
+    )
+    return Table(headers, tuple(rows), (note,))
+
+
+def profile_network(recipe: Recipe) -> Table:
+    """Parameters and MACs of a recipe's network with 14 findings, as `awb.profile_placements` counts them, in a row."""
+    size = recipe.data.image_size
+    return awb.profile_placements(
+        lambda: build_model(recipe.model, 14, size, 0, pretrained=False).eval(), {recipe.name: None}, size
+    )

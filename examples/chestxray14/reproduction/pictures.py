@@ -1,0 +1,43 @@
+"""The report's pictures of a cell's curves, and of the data: labels and boxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from examples.chestxray14.data.boxes import Boxes
+from examples.chestxray14.data.study import Study
+from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
+from examples.chestxray14.evaluation.figures import (
+    co_occurrence,
+    label_frequencies,
+    reliability_curves,
+    roc_curves,
+    save,
+)
+from examples.chestxray14.explanation.example_boxes import example_boxes
+from examples.chestxray14.explanation.overlay import save_picture
+
+
+def draw_curves(folder: Path, cell: str, run: EvaluatedRun) -> dict[str, Path]:
+    """ROC and reliability of a cell's test set, by their captions."""
+    title = f"{'SYNTHETIC phantoms: ' if run.synthetic else ''}{cell}, split {run.split.name}"
+    kinds = {"ROC curves": (roc_curves, "roc"), "Reliability curves": (reliability_curves, "reliability")}
+    drawn = {}
+    for caption, (draw, word) in kinds.items():
+        drawn[f"{caption} of {cell}"] = path = folder / f"{word}-{cell}.png"
+        save(draw(run.test.labels, run.probs, run.test.classes, title), path)
+    return drawn
+
+
+def draw_data(folder: Path, study: Study, boxes: Boxes | None) -> dict[str, Path]:
+    """Frequencies and co-occurrence of the labels, and boxes, by their captions."""
+    kind = "SYNTHETIC phantoms: " if study.synthetic else ""
+    drawn = {}
+    kinds = {"Label frequencies": (label_frequencies, "frequencies"), "Co-occurrence": (co_occurrence, "co-occurrence")}
+    for caption, (draw, word) in kinds.items():
+        drawn[caption] = path = folder / f"labels-{word}.png"
+        save(draw(study.table, f"{kind}{caption.lower()}, {len(study.table):,} images"), path)
+    if boxes is not None and len(boxes.of(study.store.names)):
+        drawn["Example boxes"] = path = folder / "boxes.png"
+        save_picture(example_boxes(study.store, boxes, f"{kind}boxes around findings"), path)
+    return drawn

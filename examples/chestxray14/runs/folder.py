@@ -1,0 +1,254 @@
+"""The folder of a run: what it was made from, its logs, its checkpoint and its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from awb.errors import AWBError
+from awb.study import Split
+from examples.chestxray14.data.store import digest
+from examples.chestxray14.data.study import Study
+from examples.chestxray14.files.atomic import write_atomically
+from examples.chestxray14.files.checksums import changed_files, read_sums, write_sums
+from examples.chestxray14.files.checksums import digest as file_digest
+from examples.chestxray14.files.locks import try_lock
+from examples.chestxray14.recipes.schema import Recipe, load_recipe
+from examples.chestxray14.runs.checkpoint import require_same_run
+
+_INFO = {"recipe", "identity", "schedule", "classes", "origin", "images", "versions", "device"}
+_PACKAGES = ("awb", "torch", "torchvision", "timm", "accelerate", "safetensors", "numpy")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where everything of a run lies."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.yaml"
+
+    @property
+    def split(self) -> Path:
+        return self.path / "split.csv.gz"
+
+    @property
+    def info(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    @property
+    def steps(self) -> Path:
+        return self.path / "steps.csv"
+
+    @property
+    def epochs(self) -> Path:
+        return self.path / "epochs.csv"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation"
+
+    @property
+    def sums(self) -> Path:
+        """Of what a training has left, since it ended, and an evaluation has made, once it is whole."""
+        return self.path / "SHA256SUMS"
+
+    @property
+    def trained(self) -> tuple[Path, ...]:
+        """What a training leaves and figures are made of."""
+        return self.recipe, self.info, self.split, self.epochs, self.weights
+
+    @property
+    def card(self) -> Path:
+        return self.path / "MODEL_CARD.md"
+
+    def begin(self, recipe: Recipe, study: Study, identity: Mapping[str, str]) -> None:
+        """Write down what the run is made from, or see that it is the same as when it began.
+
+        Raises:
+            AWBError: The folder holds another run, other files, or damaged ones.
+        """
+        if self.info.exists():
+            require_same_run(self.path, self.read_info()["identity"], identity)
+            self.read_recipe()
+            self.read_split()
+            if self.sums.is_file():  # weights are written again
+                self._require_unchanged([path for path in self.trained if path != self.weights])
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        known = {self.recipe.name, self.split.name}  # of a start that was cut short
+        if any(entry.name not in known and not entry.name.startswith(".") for entry in self.path.iterdir()):
+            raise AWBError(f"{self.path} holds other files and no run; give a new folder")
+        write_atomically(self.recipe, recipe.to_yaml().encode())
+        study.split.save(self.split)
+        info = {
+            "recipe": recipe.name,
+            "identity": dict(identity),
+            "schedule": recipe.schedule().checksum,
+            "classes": list(study.table.classes),
+            "origin": study.origin,
+            "images": {name: len(table) for name, table in study.sets.items()},
+            "versions": versions(),
+            "device": device_name(),
+        }
+        write_atomically(self.info, json.dumps({"sha256": digest(info), **info}, indent=2).encode())
+
+    def finish(self, weights: bytes) -> None:
+        """Write the weights. The sums come first, so that weights that a training has left always have one.
+
+        Raises:
+            AWBError: What the run was made from is damaged.
+        """
+        self.read_recipe()
+        self.read_split()
+        sums = {path: file_digest(path) for path in self.trained if path != self.weights}
+        sums[self.weights] = hashlib.sha256(weights).hexdigest()
+        before = read_sums(self.sums) if self.sums.is_file() else {}
+        if any(before.get(path) != checksum for path, checksum in sums.items()):  # else an evaluation's are there too
+            write_sums(self.sums, (), sums)
+        write_atomically(self.weights, weights)
+
+    def check(self, say: Callable[[str], object] = print) -> None:
+        """Compare what the training has left with what it has written.
+
+        Args:
+            say: Called with a line if an earlier version has left no sums.
+
+        Raises:
+            AWBError: The run has not finished, or files were changed or lost since.
+        """
+        if not self.weights.is_file():
+            raise AWBError(f"no weights {self.weights}: the training has not finished")
+        if self.sums.is_file():
+            self._require_unchanged(self.trained)
+        else:
+            say(f"{self.weights} has no checksum, since {self.sums.name} is not there: it could not be checked")
+
+    def trained_sums(self) -> dict[Path, str]:
+        """Sums from when the training ended; of a run of an earlier version without any, as it is now."""
+        if self.sums.is_file():
+            return {path: checksum for path, checksum in read_sums(self.sums).items() if path in self.trained}
+        return {path: file_digest(path) for path in self.trained}
+
+    def _require_unchanged(self, files: Sequence[Path]) -> None:
+        if not set(self.trained) <= read_sums(self.sums).keys():
+            raise AWBError(f"{self.sums} is damaged: it lacks some of {', '.join(path.name for path in self.trained)}")
+        if changed := changed_files(self.sums, files):
+            remedy = ", or train again, which writes the weights anew" if self.weights.name in changed else ""
+            raise AWBError(
+                f"{self.path}: {', '.join(changed)} changed since the training, says {self.sums.name}; put back what "
+                f"it has written{remedy}"
+            )
+
+    def read_info(self) -> dict[str, Any]:
+        """What `begin` wrote.
+
+        Raises:
+            AWBError: This is no run, or the file is damaged.
+        """
+        if not self.info.is_file():
+            raise AWBError(f"{self.path} is no folder of a run: it has no {self.info.name}")
+        try:
+            info = json.loads(self.info.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise AWBError(f"{self.info} is damaged: {error}") from None
+        lacking = _INFO - info.keys() if isinstance(info, dict) else _INFO
+        if lacking or not isinstance(info["identity"], dict):
+            raise AWBError(f"{self.info} is damaged: it lacks {', '.join(sorted(lacking)) or 'identity'}")
+        recorded = info.pop("sha256", None)  # earlier versions have none
+        if recorded not in (None, digest(info)):
+            raise AWBError(f"{self.info} is damaged: its SHA-256 is not the recorded one")
+        return dict(info)
+
+    def read_split(self) -> Split:
+        """The split as it was trained.
+
+        Raises:
+            AWBError: This is no run, or the file is damaged or another split's.
+        """
+        split = Split.load(self.split)
+        self.require({"split": split.checksum}, self.split)
+        return split
+
+    def require(self, identity: Mapping[str, str], where: Path | None = None) -> None:
+        """Refuse what the run was not trained on.
+
+        Args:
+            identity: Of what is given, or a part of it.
+            where: The file that it is of; by default the folder.
+
+        Raises:
+            AWBError: Names what differs; or this is no run.
+        """
+        trained = self.read_info()["identity"]
+        require_same_run(where or self.path, {name: trained.get(name, "missing") for name in identity}, identity)
+
+    def read_recipe(self) -> Recipe:
+        """The recipe as it was trained.
+
+        Raises:
+            AWBError: This is no run, or the file is damaged or another recipe's.
+        """
+        self.read_info()
+        recipe = load_recipe(self.recipe)
+        self.require({"recipe": recipe.checksum}, self.recipe)
+        return recipe
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Refuse a second training in the folder; the lock goes with the process, however that ends.
+
+        Raises:
+            AWBError: Another process trains here.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = try_lock(self.path / ".lock")
+        if lock is None:
+            raise AWBError(f"another process trains in {self.path}")
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def identity(recipe: Recipe, study: Study) -> dict[str, str]:
+    """What a training is a function of, by name."""
+    return {
+        "recipe": recipe.checksum,
+        "split": study.split.checksum,
+        "store": study.store.checksum,
+        "labels": study.labels_checksum,
+        "classes": ",".join(study.table.classes),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that decide the numbers."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def device_name() -> str:
+    """What the first process trains on."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} {platform.machine()} cores"

@@ -1,0 +1,85 @@
+"""Find a learning rate before training: the range test of Smith 2017, https://arxiv.org/abs/1506.01186, section 3.3."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from awb.errors import AWBError
+from awb.study import OptimizerSettings
+from examples.chestxray14.recipes.schema import LRFinderSettings
+
+_SMOOTHING = 0.9
+_BLOW_UP = 4.0  # times the lowest smoothed loss: the test ends
+
+
+def find_lr(
+    model: nn.Module, optimizer: OptimizerSettings, settings: LRFinderSettings, steps: Iterator[Callable[[], float]]
+) -> float:
+    """The rate at which the loss falls fastest, while rates grow exponentially from the lowest to the highest.
+
+    The model ends as it began, statistics included, and so does torch's random state.
+
+    Args:
+        model: In the state of the stage's start, frozen parts included.
+        optimizer: Of the stage; its schedule is not used.
+        settings: The recipe's.
+        steps: Each call does forward and backward of one batch, on gradients of 0, and returns the loss.
+
+    Raises:
+        AWBError: The loss is not finite from the first, or never falls.
+    """
+    state = copy.deepcopy(model.state_dict())
+    rates = np.geomspace(settings.lowest, settings.highest, settings.steps)
+    built, _ = optimizer.build(model.parameters(), settings.steps, float(rates[0]))
+    losses: list[float] = []
+    with torch.random.fork_rng():
+        for rate, step in zip(rates, steps, strict=False):
+            for group in built.param_groups:
+                group["lr"] = float(rate)
+            built.zero_grad()
+            losses.append(step())
+            if not math.isfinite(losses[-1]) or losses[-1] > _BLOW_UP * min(losses):
+                break
+            built.step()
+    model.load_state_dict(state)
+    model.zero_grad()
+    return steepest_rate(rates[: len(losses)], losses)
+
+
+def steepest_rate(rates: npt.NDArray[np.float64], losses: list[float]) -> float:
+    """The rate where the smoothed loss falls fastest by the logarithm of the rate, before its minimum. The first tenth
+    does not count.
+
+    Args:
+        rates: Increasing, (n,).
+        losses: One a rate; the last may not be finite.
+
+    Raises:
+        AWBError: Fewer than three are finite, or the smoothed loss never falls.
+    """
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    if len(finite) < 3:
+        raise AWBError(f"the LR finder met a loss of {losses[-1]} after {len(losses)} steps: try a lower `lowest`")
+    smoothed = _smooth(finite)
+    start = len(rates) // 10  # at the lowest rates nothing happens, and the average is of few losses: noise
+    end = start + int(np.argmin(smoothed[start:]))
+    slopes = np.gradient(smoothed, np.log(rates[: len(finite)]))[start : end + 1]
+    if slopes.min() >= 0:
+        raise AWBError("the LR finder saw the loss rise from the lowest rate on; give the stage an lr, or lower rates")
+    return float(f"{rates[start + int(np.argmin(slopes))]:.3g}")
+
+
+def _smooth(losses: list[float]) -> npt.NDArray[np.float64]:
+    """Exponential moving average without the bias of its start."""
+    average, smoothed = 0.0, []
+    for i, loss in enumerate(losses, 1):
+        average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
+        smoothed.append(average / (1 - _SMOOTHING**i))
+    return np.array(smoothed)

@@ -1,0 +1,337 @@
+"""Train a recipe. Killed at any moment and run again, it goes on and ends with the weights of an unbroken run.
+
+Whatever is random is a function of (seed, stage, epoch, step, process), so that there is no random state to lose: the
+order of images (`batches.py`), augmentation (`dataset.py`), and dropout, for which torch is seeded at each step. The
+rest is in the checkpoint: weights, their average, the optimiser, its schedule, the best weights, and where the
+schedule stands, learning rates that were found included.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from awb.errors import AWBError
+from awb.study import Epoch, LabelTable, MultiLabelLoss, ScheduleState, TrainingStage, auroc, freeze_parts, macro
+from examples.chestxray14.data.batches import EpochBatches, count_steps, epoch_loader
+from examples.chestxray14.data.dataset import XrayDataset
+from examples.chestxray14.data.random_keys import key
+from examples.chestxray14.data.study import Study
+from examples.chestxray14.data.supported_findings import supported
+from examples.chestxray14.files.names import file_name
+from examples.chestxray14.recipes.schema import Recipe
+from examples.chestxray14.runs.checkpoint import load_checkpoint, load_state, save_checkpoint, weights_file
+from examples.chestxray14.runs.folder import RunFolder, identity
+from examples.chestxray14.training.alive import require_alive
+from examples.chestxray14.training.log import TrainingLog
+from examples.chestxray14.training.lr_finder import find_lr
+from examples.chestxray14.training.networks import build_model, parts
+from examples.chestxray14.training.predict import predict_logits
+
+_CONTENT = {"model", "ema", "best", "optimizer", "scheduler", "schedule", "position", "loss_sum", "steps", "epochs"}
+_LOGS = "logs"  # their checksums, which checkpoints of earlier versions lack
+
+
+@dataclass(frozen=True)
+class TrainerOptions:
+    """What changes how a training runs, and not what it gives.
+
+    Attributes:
+        workers: Processes that load images, for each training process.
+        checkpoint_every: Optimiser steps; also at the end of each epoch.
+        tensorboard: Also log for TensorBoard.
+    """
+
+    workers: int = 0
+    checkpoint_every: int = 500
+    tensorboard: bool = False
+
+
+class Trainer:
+    """One training of a recipe in a folder.
+
+    Args:
+        recipe: What is trained, and how.
+        study: On what.
+        folder: Where everything goes; if it has a checkpoint of the same training, that goes on.
+        options: See there.
+
+    Raises:
+        AWBError: Sets overlap that the recipe does not allow to, the folder is of another run, or a step's images
+            cannot be shared evenly by the processes.
+    """
+
+    def __init__(self, recipe: Recipe, study: Study, folder: RunFolder, options: TrainerOptions | None = None) -> None:
+        study.require_disjoint(recipe)
+        self.recipe, self.study, self.folder, self.options = recipe, study, folder, options or TrainerOptions()
+        self.accelerator = make_accelerator(recipe)
+        self.state = ScheduleState(recipe.schedule())
+        self.identity = identity(recipe, study) | {"processes": str(self.accelerator.num_processes)}
+        classes, size = len(study.table.classes), recipe.data.image_size
+        begun = False if folder.checkpoint.exists() else None  # whose weights are loaded, so that none are downloaded
+        self.model = build_model(recipe.model, classes, size, recipe.training.seed, pretrained=begun)
+        decay = recipe.training.ema
+        self.ema = None if decay is None else ModelEmaV3(self.model, decay, device=self.accelerator.device)
+        self.network = self.accelerator.prepare_model(self.model)
+        self.optimizer: Any = None
+        self.scheduler: Any = None
+        self.best: dict[str, Tensor] | None = None
+        self.position, self.loss_sum = 0, 0.0  # steps done in the epoch that is due, and the sum of their losses
+        self.steps = self.epochs = 0  # done in all
+        self.logs: dict[str, str] | None = None  # checksums of their rows up to the checkpoint
+
+    def run(self) -> nn.Module:
+        """Train to the end, from the beginning or from the checkpoint.
+
+        Returns:
+            The model with its final weights, which are also in the folder.
+
+        Raises:
+            AWBError: The network is dead, the loss is not finite, the checkpoint is not of this training, or it, the
+                logs or the store's pixels are not what was written.
+        """
+        main = self.accelerator.is_main_process
+        self.study.store.verify()
+        with ExitStack() as stack:
+            if main:
+                stack.enter_context(self.folder.alone())
+                self.folder.begin(self.recipe, self.study, self.identity)
+            self.accelerator.wait_for_everyone()
+            if self.folder.checkpoint.exists():
+                self._resume()
+            log = stack.enter_context(
+                TrainingLog(self.folder, self.steps, self.epochs, main, self.options.tensorboard, self.logs)
+            )
+            for epoch in self.state:
+                self._begin_stage(epoch, log)
+                started = time.monotonic()
+                self._train(epoch, log)
+                self._end_epoch(epoch, log, started)
+            if main:
+                self.folder.finish(weights_file(self.model.state_dict(), identity(self.recipe, self.study)))
+            self.accelerator.wait_for_everyone()
+        return self.model
+
+    def _begin_stage(self, epoch: Epoch, log: TrainingLog) -> None:
+        """Before the stage's first step: refuse a dead network, find a learning rate, make the optimiser."""
+        if self.optimizer is not None:
+            return
+        stage = epoch.stage
+        self._set_mode(epoch)
+        sampler, dataset = self._sampler(epoch), self._dataset(self.study.train(stage), training=True)
+        dataset.set_epoch(stage.name, epoch.index)
+        images, _ = _collate(dataset, next(iter(sampler)), self.accelerator.device)
+        measured = require_alive(self.model, images)
+        if self.accelerator.is_main_process:
+            (self.folder.path / f"alive-{file_name(stage.name)}.txt").write_text(measured + "\n", encoding="utf-8")
+        if epoch.lr is None:
+            self.state.set_lr(self._find_lr(stage, dataset, sampler))
+            self._set_mode(epoch)
+            self._save(log)
+        self._make_optimizer(stage)
+
+    def _make_optimizer(self, stage: TrainingStage) -> None:
+        due = self.state.epoch
+        assert due is not None
+        steps = stage.epochs * count_steps(len(self.study.train(stage)), self.recipe.data.batch_size)
+        self.optimizer, self.scheduler = stage.optimizer.build(self.model.parameters(), steps, due.lr)
+
+    def _train(self, epoch: Epoch, log: TrainingLog) -> None:
+        """The steps of an epoch that are left."""
+        stage, sampler = epoch.stage, self._sampler(epoch)
+        dataset = self._dataset(self.study.train(stage), training=True)
+        dataset.set_epoch(stage.name, epoch.index)
+        self._set_mode(epoch)
+        accumulation = self.recipe.training.accumulation
+        loader = epoch_loader(self.accelerator, dataset, sampler, self.options.workers, self.position * accumulation)
+        batches = iter(loader)
+        bar = tqdm(
+            range(self.position, sampler.n_steps), initial=self.position, total=sampler.n_steps,
+            desc=f"{stage.name}, epoch {epoch.index + 1} of {stage.epochs}", unit=" steps", leave=False,
+            disable=None if self.accelerator.is_main_process else True,
+        )  # fmt: skip
+        for step in bar:
+            torch.manual_seed(
+                key(self.recipe.training.seed, stage.name, epoch.index, step, self.accelerator.process_index)
+            )
+            rate = self.optimizer.param_groups[0]["lr"]
+            loss = self._step(itertools.islice(batches, accumulation), stage.loss)
+            self.position, self.loss_sum, self.steps = step + 1, self.loss_sum + loss, self.steps + 1
+            log.step(self.steps, stage.name, epoch.index, step, loss, rate)
+            bar.set_postfix(loss=f"{loss:.4f}")
+            if self.steps % self.options.checkpoint_every == 0 and self.position < sampler.n_steps:
+                self._save(log)
+
+    def _step(self, batches: Iterator[Any], loss: Any) -> float:
+        """One optimiser step: gradients of the mean loss over the known labels of all its images, wherever they are."""
+        self.optimizer.zero_grad()
+        mean = self._backward(batches, loss)
+        if not mean < float("inf"):
+            raise AWBError(f"the training loss is {mean}; lower the learning rate, or look at the images")
+        self.optimizer.step()
+        self.scheduler.step()
+        if self.ema is not None:
+            self.ema.update(self.model)
+        return mean
+
+    def _backward(self, batches: Iterator[Any], loss: MultiLabelLoss) -> float:
+        sums = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
+        last = self.recipe.training.accumulation - 1
+        for i, (images, targets, _) in enumerate(batches):
+            with nullcontext() if i == last else self.accelerator.no_sync(self.network):
+                total, known = loss.total(self.network(images), targets)
+                self.accelerator.backward(total)
+            sums += torch.stack([total.detach().double(), known.double()])
+        sums = self.accelerator.reduce(sums, "sum")
+        count = sums[1].clamp(min=1)
+        # DistributedDataParallel has averaged what was to be added up over processes
+        scale = (self.accelerator.num_processes / count).float()
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(scale)
+        return float(sums[0] / count)
+
+    def _end_epoch(self, epoch: Epoch, log: TrainingLog, started: float) -> None:
+        """Validate, keep the best, end the stage if it is due, and save."""
+        stage, ending = epoch.stage, self.ema.module if self.ema is not None else self.model
+        validation, area = self._validate(ending, stage)
+        if self.state.finish_epoch(validation) and stage.keep_best:
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in ending.state_dict().items()}
+        if self.state.stage_ended:
+            final = self.best if self.best is not None else ending.state_dict()
+            self.model.load_state_dict(final)
+            if self.ema is not None:
+                self.ema.module.load_state_dict(final)
+            self.best = self.optimizer = self.scheduler = None
+        seconds, loss, rate = round(time.monotonic() - started, 1), self.loss_sum / self.position, self._lr(epoch)
+        self.position, self.loss_sum, self.epochs = 0, 0.0, self.epochs + 1
+        log.epoch(self.steps, stage.name, epoch.index, loss, validation, area, rate, seconds)
+        self._save(log)
+
+    def _validate(self, model: nn.Module, stage: TrainingStage) -> tuple[float, float]:
+        """The stage's loss on its validation images, and the macro AUROC of the classes with both labels, or NaN."""
+        if self.accelerator.num_processes > 1:
+            for buffer in model.buffers():  # each process has counted its own batches; a checkpoint has the first's
+                torch.distributed.broadcast(buffer, 0)
+        table = self.study.validation(stage)
+        dataset = self._dataset(table, training=False)
+        logits = predict_logits(
+            self.accelerator, model, dataset, self.recipe.data.batch_size, self.options.workers
+        ).double()
+        total, known = stage.loss.total(logits, torch.from_numpy(table.labels))  # type: ignore[attr-defined]
+        both = supported(table, 1)
+        area = float(macro(auroc(table.labels[:, both], logits.numpy()[:, both]))) if both.any() else float("nan")
+        return float(total / known), area
+
+    def _find_lr(self, stage: TrainingStage, dataset: XrayDataset, micro: Iterable[list[int]]) -> float:
+        """Each process does the same, on the first micro-batch of each step; the first one's result counts."""
+        settings = self.recipe.training.lr_finder
+        assert settings is not None
+        torch.manual_seed(key(self.recipe.training.seed, stage.name, "lr finder"))
+        steps = (partial(self._finder_step, stage.loss, dataset, rows) for rows in _for_ever(micro))
+        found = [find_lr(self.model, stage.optimizer, settings, steps)]
+        if self.accelerator.num_processes > 1:
+            broadcast_object_list(found)
+        return found[0]
+
+    def _finder_step(self, loss: Any, dataset: XrayDataset, rows: list[int]) -> float:
+        images, targets = _collate(dataset, rows, self.accelerator.device)
+        with self.accelerator.autocast():
+            logits = self.model(images)
+        total, known = loss.total(logits.float(), targets)
+        mean = total / known.clamp(min=1)
+        mean.backward()
+        return float(mean.detach())
+
+    def _lr(self, epoch: Epoch) -> float:
+        """The stage's learning rate, also if it was found after the epoch had been asked for."""
+        lr = epoch.lr if epoch.lr is not None else self.state.state_dict()["found_lr"][epoch.stage.name]
+        return float(lr)
+
+    def _set_mode(self, epoch: Epoch) -> None:
+        self.model.train()
+        freeze_parts(self.model, parts(), epoch.frozen)
+
+    def _parts(self) -> int:
+        return self.accelerator.num_processes * self.recipe.training.accumulation
+
+    def _sampler(self, epoch: Epoch) -> EpochBatches:
+        stage, n_images = epoch.stage, len(self.study.train(epoch.stage))
+        order = key(self.recipe.training.seed, stage.name, epoch.index, "order")
+        return EpochBatches(n_images, self.recipe.data.batch_size, self._parts(), order)
+
+    def _dataset(self, table: LabelTable, training: bool) -> XrayDataset:
+        return XrayDataset(self.study.store, table, self.recipe.data.transform(training), self.recipe.training.seed)
+
+    def _save(self, log: TrainingLog) -> None:
+        if self.accelerator.is_main_process:
+            content = {
+                "model": self.model.state_dict(),
+                "ema": None if self.ema is None else self.ema.module.state_dict(),
+                "best": self.best,
+                "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
+                "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+                "schedule": self.state.state_dict(),
+                "position": self.position,
+                "loss_sum": self.loss_sum,
+                "steps": self.steps,
+                "epochs": self.epochs,
+                _LOGS: log.save(),
+            }
+            save_checkpoint(self.folder.checkpoint, self.identity, content)
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self) -> None:
+        path = self.folder.checkpoint
+        saved = load_checkpoint(path, self.identity, _CONTENT, {_LOGS}, say=self.accelerator.print)
+        load_state(f"{path}, model", self.model, saved["model"])
+        if self.ema is not None:
+            load_state(f"{path}, ema", self.ema.module, saved["ema"])
+        self.state.load_state_dict(saved["schedule"])
+        self.best, self.position, self.loss_sum = saved["best"], saved["position"], saved["loss_sum"]
+        self.steps, self.epochs, self.logs = saved["steps"], saved["epochs"], saved.get(_LOGS)
+        if saved["optimizer"] is not None and self.state.epoch is not None:
+            self._make_optimizer(self.state.epoch.stage)
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.scheduler.load_state_dict(saved["scheduler"])
+
+
+def make_accelerator(recipe: Recipe) -> Accelerator:
+    """Devices and processes as `accelerate launch` or `torchrun` set them; one process without.
+
+    Raises:
+        AWBError: The launcher started several processes, and they did not find each other.
+    """
+    frozen = any(epochs for stage in recipe.stages for epochs in stage.frozen.values())
+    accelerator = Accelerator(
+        cpu=not torch.accelerator.is_available(),  # several processes without a GPU stay strangers otherwise
+        mixed_precision="bf16" if recipe.training.precision == "bf16" else "no",
+        rng_types=[],  # nothing is drawn from states that would need to be made equal
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=frozen)],
+    )
+    wanted = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != wanted:
+        raise AWBError(f"{wanted} processes were launched, but Accelerate trains with {accelerator.num_processes}")
+    return accelerator
+
+
+def _collate(dataset: XrayDataset, rows: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
+    images, targets, _ = zip(*(dataset[row] for row in rows), strict=True)
+    return torch.stack(images).to(device), torch.stack(targets).to(device)
+
+
+def _for_ever(batches: Iterable[list[int]]) -> Iterator[list[int]]:
+    return itertools.chain.from_iterable(itertools.repeat(batches))

@@ -1,0 +1,117 @@
+"""Recipes say everything, and nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import awb
+from awb.study import BCELoss, two_stage
+from examples.chestxray14.recipes.recipe_files import study_recipes
+from examples.chestxray14.recipes.schema import load_recipe, parse_recipe
+from examples.chestxray14.recipes.strict_yaml import parse_yaml
+from tests.chestxray14.small_runs import RECIPES
+
+
+def content() -> Any:
+    return yaml.safe_load((RECIPES / "densenet121-last-lka-bce_focal.yaml").read_text())
+
+
+def test_the_files_are_what_the_script_writes_and_nothing_else() -> None:
+    written = {f"{recipe.name}.yaml": recipe.to_yaml() for recipe in study_recipes()}
+    assert written == {path.name: path.read_text() for path in RECIPES.iterdir()}
+
+
+def test_the_two_stage_recipes_have_the_schedules_of_the_report() -> None:
+    ours1, ours2 = (load_recipe(RECIPES / f"vgg16_bn-last-lka-{losses}.yaml") for losses in ("bce_bce", "bce_focal"))
+    assert ours1.schedule().checksum == two_stage(loss=BCELoss()).checksum
+    assert ours2.schedule().checksum == two_stage().checksum
+
+
+@pytest.mark.parametrize(("ours", "losses"), [(1, "bce_bce"), (2, "bce_focal")])
+def test_the_headline_recipes_are_vgg_with_three_blocks_on_the_report_s_split(ours: int, losses: str) -> None:
+    # the names of its weights: vgg_lka_3_block_8768 and vgg_lka_3_block_8818
+    report = load_recipe(RECIPES / f"report-ours{ours}.yaml").model_dump()
+    study = load_recipe(RECIPES / f"vgg16_bn-last-lka-{losses}.yaml").model_dump()
+    assert report["data"]["split"]["name"] == "report"
+    differ = {"name", "model", "data", "stages"}
+    assert {key for key in report if report[key] != study[key]} == differ
+    assert report["model"] == study["model"] | {"init": "default"}
+    assert [stage | {"frozen": {}} for stage in study["stages"]] == list(report["stages"])
+
+
+def test_a_recipe_survives_being_written_and_read(tmp_path: Path) -> None:
+    recipe = load_recipe(RECIPES / "demo.yaml")
+    (tmp_path / "copy.yaml").write_text(recipe.to_yaml())
+    copy = load_recipe(tmp_path / "copy.yaml")
+    assert copy == recipe
+    assert copy.checksum == recipe.checksum
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 1e-3), ("-2E5", -2e5), ("1.5e-3", 1.5e-3), (".5", 0.5), ("1.", 1.0), ("7", 7), ("'1e-3'", "1e-3"),
+     ("e-3", "e-3"), ("1e-3x", "1e-3x"), ("true", True), ("null", None)],
+)  # fmt: skip
+def test_yaml_means_what_it_looks_like(text: str, value: object) -> None:
+    read = parse_yaml(f"a: {text}", "text")["a"]
+    assert read == value
+    assert type(read) is type(value)
+
+
+def test_a_key_given_twice_is_refused() -> None:
+    with pytest.raises(awb.AWBError, match="epochs given twice"):
+        parse_yaml("epochs: 1\nepochs: 2", "text")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("model.placment", "all", r"model\.placment is no key; did you mean 'placement'"),
+        ("stages.0.optimizer.learning_rate", 1.0, r"stages\.0\.optimizer\.learning_rate is no key"),
+        ("stages.1.loss.gama", 2.0, r"stages\.1\.loss\.gama is no key; did you mean 'gamma'"),
+        ("training.precision", "fp16", r"training\.precision.*'fp32' or 'bf16'.*'fp16'"),
+        ("model.placement", "last:0", r"model\.placement"),
+        ("model.dropout", "0.5", r"model\.dropout: .*valid number.*'0\.5'"),
+        ("model.pretrained", 1, r"model\.pretrained: .*boolean"),
+        ("data.batch_size", 6.5, r"data\.batch_size"),
+        ("model.attention", None, "attention and init are null with placement plain, and only then"),
+        ("model.final_relu", False, None),
+        ("training.lr_finder", None, "lr_finder is given if a stage's lr is null, and only then"),
+        ("training.accumulation", 3, "batch_size 64 is no multiple of training.accumulation 3"),
+        ("stages.0.frozen.backbone", 99, "frozen for 99 epochs"),
+        ("stages.1.name", "abnormal", "a name of its own"),
+        ("data.augmentation.flip", 2.0, "expected probabilities"),
+    ],
+)
+def test_what_is_wrong_is_named(path: str, value: object, message: str | None) -> None:
+    recipe = content()
+    *above, last = path.split(".")
+    place = recipe
+    for key in above:
+        place = place[int(key)] if key.isdigit() else place[key]
+    place[last] = value
+    if message is None:
+        parse_recipe(recipe)
+    else:
+        with pytest.raises(awb.AWBError, match=message):
+            parse_recipe(recipe)
+
+
+def test_a_missing_key_is_named() -> None:
+    recipe = content()
+    del recipe["training"]["seed"]
+    with pytest.raises(awb.AWBError, match=r"training\.seed is missing"):
+        parse_recipe(recipe)
+
+
+def test_overrides_replace_values_and_only_those_that_are_there() -> None:
+    path = RECIPES / "tiny.yaml"
+    recipe = load_recipe(path, {"stages.*.epochs": 2, "stages.1.optimizer.lr": 1e-5, "data.image_size": 32})
+    assert [stage.epochs for stage in recipe.stages] == [2, 2]
+    assert recipe.stages[1].optimizer.lr == 1e-5
+    assert recipe.checksum != load_recipe(path).checksum
+    for wrong in ("data.imagesize", "stages.5.epochs", "seed", "name.first"):
+        with pytest.raises(awb.AWBError, match=r"override .*nothing is at"):
+            load_recipe(path, {wrong: 1})
