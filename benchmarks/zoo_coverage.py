@@ -3,7 +3,7 @@
     python -m benchmarks.zoo_coverage --minutes 30 --jobs 2     # run what benchmarks/zoo_coverage.csv lacks
     python -m benchmarks.zoo_coverage --report                   # summarise the file
 
-Each architecture is built with cheap deterministic weights, and run with a time limit in a process per batch:
+Each architecture is built with cheap deterministic weights and run in a process of its own batch, with a time limit:
 stages found; attached at the last live stage and at all live ones; outputs bit-identical at identity; each block, made
 other than the identity by small zero-mean noise, changes the outputs and gets a gradient; detaching restores. Networks
 of more than 100 M parameters are only traced and attached on meta tensors ("meta" in the row).
@@ -346,8 +346,7 @@ def check(model: Any, size: tuple[int, int], stages: list[Any], real: bool) -> N
 def disturb(model: Any, images: Any, blocks: int) -> Any:
     """Make every block other than the identity, and return the outputs.
 
-    A block multiplies its input: the more blocks and the larger the maps, the smaller the noise must be for finite
-    outputs.
+    A block multiplies its input: the more there are and the larger the maps, the less noise keeps the outputs finite.
     """
     import awb
     from tests.helpers import perturb

@@ -216,7 +216,7 @@ def pos_weight_from_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> Te
 
 
 def _checked_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> tuple[Tensor, Tensor]:
-    """Both as float64 (C,)."""
+    """Check both; return positives and totals as float64 (C,)."""
     counts = torch.as_tensor(positives, dtype=torch.float64)
     totals = torch.as_tensor(total, dtype=torch.float64)
     if counts.ndim != 1 or totals.ndim > 1 or (totals.ndim == 1 and totals.shape != counts.shape):
