@@ -45,7 +45,7 @@ def simulate(rng: np.random.Generator, n_patients: int) -> Study:
     """Simulate a study: labels and scores cluster in patients."""
     sizes = np.minimum(rng.geometric(0.2, n_patients), 30)
     patients = np.repeat(np.arange(n_patients), sizes)
-    prevalence = rng.beta(0.5, 2.0, n_patients)  # 20 % in the mean, very different from patient to patient
+    prevalence = rng.beta(0.5, 2.0, n_patients)  # mean 20 %, very different from patient to patient
     y_true = rng.random(len(patients)) < prevalence[patients]
     of_patient, of_image = rng.normal(size=n_patients)[patients], rng.normal(size=len(patients))
     return Study(y_true, SHIFT * y_true + math.sqrt(0.5) * (of_patient + of_image), patients)

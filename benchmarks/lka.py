@@ -118,8 +118,7 @@ def floor(batch: int, channels: int, side: int, itemsize: int, direction: str, r
     positions = batch * side * side
     macs = positions * channels * (25 + 49 + channels)
     moved = positions * channels * itemsize
-    # forward reads x and writes y; with backward the gradients are two products more, and x, its gradient and
-    # that of y are moved too
+    # forward reads x and writes y; backward adds two more products, and moves x and the gradients of both
     products, passes = (1, 2) if direction == "forward" else (3, 5)
     return products * macs / rates[0] + passes * moved / rates[1]
 

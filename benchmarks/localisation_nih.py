@@ -36,8 +36,8 @@ from examples.chestxray14.recipes.transforms import Transform
 from examples.efficientnet_lite0 import load_efficientnet_lite0
 
 STORED, SIZE = 64, 224
-BATCH = 4  # maps below 32 MB, which glibc keeps; larger ones it would take from the system anew each time
-C = 0.001  # of the logistic regressions: 1,280 features and some dozens of positives; not tuned
+BATCH = 4  # maps below 32 MB, which glibc keeps; it would request larger ones from the system each time
+C = 0.001  # regularisation of the logistic regressions: 1,280 features, some dozens of positives; not tuned
 
 
 @torch.no_grad()
@@ -75,7 +75,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         images = find_images(args.folder / "images", table.images)
         store = build_store(images, Path(folder) / "store", STORED, workers=1)
-        # the statistics that these weights were trained with
+        # these weights were trained with this mean and deviation
         half = (0.5, 0.5, 0.5)
         inputs = Inputs(store, Transform(SIZE, mean=half, std=half), FINDINGS)
         model = awb.replace_head(load_efficientnet_lite0(), len(FINDINGS)).eval()

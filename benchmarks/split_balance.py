@@ -43,8 +43,8 @@ def shuffled(table: LabelTable, seed: int) -> Sets:
 
     sets = np.zeros(len(table), dtype=np.int64)
     rest, test = next(GroupShuffleSplit(1, test_size=0.2, random_state=seed).split(sets, groups=table.groups))
-    parts = GroupShuffleSplit(1, test_size=0.125, random_state=seed)
-    _, validation = next(parts.split(rest, groups=table.groups[rest]))  # type: ignore[index]
+    splitter = GroupShuffleSplit(1, test_size=0.125, random_state=seed)
+    _, validation = next(splitter.split(rest, groups=table.groups[rest]))  # type: ignore[index]
     sets[test], sets[rest[validation]] = 2, 1
     return sets
 
@@ -89,7 +89,7 @@ def main() -> int:
     }
     rows = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # StratifiedGroupKFold's, of combinations rarer than folds
+        warnings.simplefilter("ignore")  # StratifiedGroupKFold warns of combinations rarer than folds
         for name, (seeds, way) in ways.items():
             found = [deviations(table, way(seed)) for seed in range(seeds)]
             worst = [each[0] for each in found]

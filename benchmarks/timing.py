@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Run = Callable[[], object]
-# glibc gives large blocks back to the system at once, and pays for new pages at the next step; high limits keep them
+# glibc returns large blocks to the system at once and pays for new pages at the next step; high limits prevent it
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(8 << 30), "MALLOC_MMAP_THRESHOLD_": str(8 << 30)}
 
 

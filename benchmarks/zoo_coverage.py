@@ -29,7 +29,7 @@ from typing import Any
 
 CSV = Path(__file__).with_suffix(".csv")
 BATCH = 4
-SECONDS_EACH = 300  # the largest take a minute alone, and more beside other work
+SECONDS_EACH = 300  # the largest take a minute alone, and longer under other load
 LARGEST = 100_000_000  # parameters
 
 

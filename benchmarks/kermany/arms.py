@@ -14,7 +14,7 @@ from examples.efficientnet_lite0 import load_efficientnet_lite0
 
 STAGES = (3, 4)  # blocks.2 and blocks.4; the maps of 128 pixels are 16×16 and 8×8 there
 LATER = (4, 5)  # where the first look had them; the map is 4×4 at stage 5, blocks.6
-FRONT = ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2.0")  # before the module that the first block sits on
+FRONT = ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2.0")  # modules before the first block's
 BACKBONE = (*FRONT, "blocks.2.1", "blocks.3", "blocks.4", "blocks.5", "blocks.6", "conv_head", "bn2")
 
 
@@ -120,7 +120,7 @@ def make_features(images: Tensor, front: tuple[str, ...], batch: int = 64) -> Te
     """Output of a front's modules for all images, in eval mode."""
     model = load_efficientnet_lite0().to(memory_format=torch.channels_last)
     modules = nn.Sequential(*(model.get_submodule(name) for name in front)).eval()
-    made = [modules(part.contiguous(memory_format=torch.channels_last)) for part in images.split(batch)]
+    made = [modules(chunk.contiguous(memory_format=torch.channels_last)) for chunk in images.split(batch)]
     return torch.cat(made).contiguous(memory_format=torch.channels_last)
 
 

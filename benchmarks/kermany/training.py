@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable
@@ -14,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import awb
-from awb.study import BCELoss, LabelTable, OptimizerSettings
+from awb.study import BCELoss, LabelTable, OptimizerSettings, write_predictions
 from benchmarks.kermany.arms import Arm, build, make_features
-from benchmarks.kermany.data import CLASSES
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def run(study: Study, arm: Arm, seed: int) -> Path:
     facts |= {"seconds": time.monotonic() - started, "cpu seconds": time.process_time() - cpu}
     path.with_suffix(".json").write_text(json.dumps(facts, indent=1))
     rows = torch.cat([study.rows("validation"), study.rows("test")])
-    _write(path, study.table.images[rows.numpy()].tolist(), predict(model, features, rows))
+    write_predictions(path, study.held_out(), predict(model, features, rows).numpy())
     return path
 
 
@@ -155,31 +153,22 @@ def train(model: nn.Module, arm: Arm, seed: int, study: Study, features: Tensor)
 def groups(model: nn.Module, arm: Arm, settings: Settings) -> list[dict[str, Any]]:
     """Groups of `awb.param_groups`, with the classifier's rate set to the same value in every arm."""
     head = {id(p) for p in model.get_submodule("classifier").parameters()}
-    parted = []
+    by_rate = []
     block_lr = arm.rate * settings.block_lr
     for group in awb.param_groups(model, block_lr, settings.backbone_lr, settings.weight_decay):
         for lr, is_head in ((settings.head_lr, True), (group["lr"], False)):
             members = [p for p in group["params"] if p.requires_grad and (id(p) in head) == is_head]
             if members:
-                parted.append({"params": members, "lr": lr, "weight_decay": group["weight_decay"]})
-    return parted
+                by_rate.append({"params": members, "lr": lr, "weight_decay": group["weight_decay"]})
+    return by_rate
 
 
 @torch.no_grad()
 def predict(model: nn.Module, features: Tensor, rows: Tensor, batch: int = 64) -> Tensor:
     """Logits of some images, in eval mode."""
     model.eval()
-    return torch.cat([model(features[part]) for part in rows.split(batch)])
+    return torch.cat([model(features[chunk]) for chunk in rows.split(batch)])
 
 
 def _some(rows: Tensor, count: int = 32) -> Tensor:
     return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:count]]
-
-
-def _write(path: Path, images: list[str], logits: Tensor) -> None:
-    unfinished = path.with_suffix(".part")
-    with unfinished.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("image", *CLASSES))
-        writer.writerows((image, *map(repr, row)) for image, row in zip(images, logits.tolist(), strict=True))
-    unfinished.rename(path)  # a file that is there is whole
