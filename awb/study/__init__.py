@@ -3,7 +3,7 @@
 Nothing here knows of attention blocks.
 
 Labels       LabelTable, read_labels, read_predictions, write_predictions
-Cells        age_in_years, is_missing, patient_key, open_text, require_commas
+Own readers  open_text, require_commas, age_in_years, is_missing, patient_key
 Losses       BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
 Schedule     TrainingStage, OptimizerSettings, Schedule, two_stage, ScheduleState, Epoch, freeze_parts
 Splits       Split, split_by_group, nested_split
@@ -15,7 +15,7 @@ Comparison   compare, estimate, Estimates, bootstrap_p, holm
 Decisions    choose_thresholds, operating_points, sensitivity_at_specificity
 Calibration  evaluate_calibration, brier_score, expected_calibration_error, reliability_curve, fit_temperature,
              apply_temperature
-Tables       check_cases, Cases, ClassCases, interval_header, or_none
+Own tables   check_cases, Cases, ClassCases, interval_header, or_none
 """
 
 from awb.study.ages import age_in_years

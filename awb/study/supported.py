@@ -29,5 +29,6 @@ def supported_classes(labels: Floats, groups: npt.NDArray[Any], min_groups: int)
 
 
 def unsupported_note(names: list[str], min_groups: int) -> str:
-    """The note of a table that leaves classes out."""
-    return f"left out, since fewer than {min_groups} patients have it or have it not: {', '.join(names)}"
+    """Note of a table that leaves out classes for want of groups."""
+    why = "there is one label only" if min_groups == 1 else f"fewer than {min_groups} patients have it or have it not"
+    return f"left out, since {why}: {', '.join(names)}"
