@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from awb.block_plan import PlannedBlock
+from awb.dataclass_from_json import MalformedError, UnknownFieldError, from_json
 from awb.errors import AWBError
 from awb.files import require_file, write_whole
 from awb.fingerprint import SAMPLES
-from awb.from_json import MalformedError, UnknownFieldError, from_json
 from awb.plan import AttachmentPlan
-from awb.planned import PlannedBlock
 
 _FORMAT = "awb-1"
 _LONGEST = 2**24  # characters of a metadata entry: an order of tokens, the longest thing in a plan, takes 6 a token

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from awb.attach import attached_blocks, require_own_thread
 from awb.attention.registry import find_factory, list_attention
 from awb.block import AWB
-from awb.context import captured_into
 from awb.errors import AWBError, NoMapError, shortlist
+from awb.thread_switches import captured_into
 
 Reduce = Literal["mean", "abs_mean", "norm"]
 

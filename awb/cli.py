@@ -15,10 +15,10 @@ from torch import nn
 import awb
 from awb.attention.registry import find_factory, list_attention
 from awb.errors import AWBError, did_you_mean
-from awb.kinds import DEFAULT, Stages
 from awb.profile import profile_placements
+from awb.requested_kinds import DEFAULT, Stages
 from awb.stages import find_stages
-from awb.stages.inputs import Size, default_size
+from awb.stages.example_inputs import Size, default_size
 from awb.study.cli import add_commands
 from awb.table import Table
 from awb.terminal import print_anything, run_to_the_end

@@ -14,7 +14,7 @@ from awb.attach import attached_blocks
 from awb.block import AWB
 from awb.classifier import find_classifier, find_head
 from awb.errors import AWBError, DeadNetworkError
-from awb.stages.inputs import as_arguments
+from awb.stages.example_inputs import as_arguments
 from awb.table import Table
 
 _ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers.activations_me")

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from awb.classifier import find_head
-from awb.depth import depths
 from awb.errors import AWBError
+from awb.layer_depth import depths
 from awb.tuning import new_parameters
 
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from awb.attach import attach_awb, awb_blocks
 from awb.errors import AWBError
-from awb.kinds import Stages
 from awb.macs import count_macs_by_module
-from awb.stages.inputs import Size, trace_model
-from awb.stages.types import Stage
+from awb.places import Stage
+from awb.requested_kinds import Stages
+from awb.stages.example_inputs import Size, trace_model
 from awb.table import Table
 
 _NOT_OF_KINDS = ("init", "example_input", "allow_dead", "replace")  # what attach_awb takes whatever the kinds are

@@ -10,8 +10,8 @@ from torch import nn
 from awb.attach import awb_blocks
 from awb.classifier import find_head
 from awb.errors import AWBError, require_module
-from awb.frozen_norms import freeze_statistics, release_statistics
-from awb.known import path_inside_wrappers
+from awb.hooks.frozen_norms import freeze_statistics, release_statistics
+from awb.known_backbones import path_inside_wrappers
 from awb.table import Table
 
 _log = logging.getLogger("awb")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from awb.errors import AWBError
+from awb.stages.calls import Call
 from awb.stages.trace import Trace
 from awb.stages.untraceable import as_code
-from awb.stages.watch import Call
 
 
 def not_once(traced: Trace, name: str) -> AWBError:

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from awb.errors import AWBError
+from awb.stages.calls import Call, Element, Watch
 from awb.stages.copying import Copy, copy_with_values, meta_copy, noise_like, random_state, seed_random, to_meta
 from awb.stages.tensors import map_tensors, tensors_in
 from awb.stages.untraceable import RandomForward, untraceable
-from awb.stages.watch import Call, Element, Watch
 from awb.wrappers import is_offloaded
 
 _VALUES = re.compile("meta tensor|register_meta")  # what torch says of values that are not there

@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from awb.errors import AWBError
+from awb.stages.calls import Call
 from awb.stages.copying import Copy
 from awb.stages.tensors import tensors_in
-from awb.stages.watch import Call
 
 
 class RandomForward(Exception):

@@ -1,11 +1,11 @@
-"""Whether blocks and their plan, a plan and a model, and a file and a model belong together."""
+"""Checks before saving and loading: do a block and its plan, a plan and a model, a file and a model fit together?"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from awb.attention.registry import create_attention
 from awb.block import AWB
+from awb.block_plan import PlannedBlock
 from awb.blocks_file import SavedWeight
 from awb.errors import AWBError, shortlist
 from awb.fingerprint import Fingerprint, fingerprint, same_values
-from awb.plan import AttachmentPlan, complete_plan
-from awb.planned import PlannedBlock
-from awb.stages.describe import check_site
-from awb.stages.find import number_stages
-from awb.stages.inputs import Size, trace_model
+from awb.plan import AttachmentPlan, checked_plan, find_places
+from awb.private_apis import Convolution, is_saved, own_buffers
+from awb.stages.example_inputs import Size, trace_model
+from awb.stages.find import family_stages
+from awb.stages.sites import check_site
 
 Shape = tuple[int, ...]
 _ATTENTION = "attention."  # keys of a block's attention begin with it; else there is a γ
@@ -31,29 +32,34 @@ _POSITIONS = re.compile(r"(^|[._])(rel_|abs_|relative_|absolute_)?pos(itions?|_|
 
 
 def fit_plan(plan: AttachmentPlan, model: nn.Module, input_size: Size | None, example_input: Any) -> AttachmentPlan:
-    """A file's plan for this model: the same sites, with the grids that they have here.
+    """Adapt a file's plan to a model: the same sites, with the grids that they have there.
 
     Raises:
         AWBError: The model has no such sites, or cannot be traced.
     """
     traced = trace_model(model, input_size, example_input)
-    known = {(s.module, s.element): s for stage in number_stages(model, traced) for s in stage.sites}
-    blocks = []
+    known = {(s.module, s.element): s for stage in family_stages(model, traced) for s in stage.sites}
+    another = f"this is another {plan.backbone} than the one whose blocks were saved"
+    sites = []
     for block in plan.blocks:
         saved = block.site
         try:
             site = known.get((saved.module, saved.element)) or check_site(traced, saved, block.reduction)
         except AWBError as error:
-            raise AWBError(f"{_another_backbone(plan)}: {error}") from error
+            raise AWBError(f"{another}: {error}") from error
         here, there = (dataclasses.replace(s, grid=(0, 0), order=()) for s in (site, saved))
         if here != there:
-            raise AWBError(f"{_another_backbone(plan)}: the map after {saved} is {here!r}, not {there!r}")
-        blocks.append(dataclasses.replace(block, site=site))
-    return complete_plan(model, traced, tuple(blocks))
+            raise AWBError(f"{another}: the map after {saved} is {here!r}, not {there!r}")
+        sites.append(site)
+    blocks = [
+        dataclasses.replace(block, site=site, **place._asdict())
+        for block, site, place in zip(plan.blocks, sites, find_places(traced, sites), strict=True)
+    ]
+    return checked_plan(model, blocks)
 
 
-def check_same_plan(saved: AttachmentPlan, attached: AttachmentPlan) -> None:
-    """Refuse a file whose blocks are not those that a model has.
+def check_same_plan(saved: AttachmentPlan, attached: Sequence[PlannedBlock]) -> None:
+    """Refuse a file whose blocks are not the model's.
 
     Raises:
         AWBError: They differ in place, kind or options.
@@ -62,7 +68,7 @@ def check_same_plan(saved: AttachmentPlan, attached: AttachmentPlan) -> None:
     def identity(block: PlannedBlock) -> tuple[str, str, str]:
         return block.path, block.attention, json.dumps(dict(block.attention_kwargs), sort_keys=True)
 
-    theirs, ours = ([identity(b) for b in plan.blocks] for plan in (saved, attached))
+    theirs, ours = ([identity(b) for b in blocks] for blocks in (saved.blocks, attached))
     missing = [f"{path} ({kind})" for path, kind, kwargs in theirs if (path, kind, kwargs) not in ours]
     extra = [f"{path} ({kind})" for path, kind, kwargs in ours if (path, kind, kwargs) not in theirs]
     if missing or extra:
@@ -73,12 +79,12 @@ def check_same_plan(saved: AttachmentPlan, attached: AttachmentPlan) -> None:
 
 
 def planned_shapes(plan: AttachmentPlan, saved: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Keys and shapes of the blocks that a file's plan asks for, found without making anything of that size.
+    """Keys and shapes of the blocks of a file's plan, found without allocating anything of that size.
 
     Args:
         plan: The plan.
-        saved: Shapes of the file's tensors; they stand in for what is known only when a block is built: whether it
-            has a γ, and all of a kind that cannot be built without storage.
+        saved: Shapes of the file's tensors. They are believed where only a built block would tell: whether it has a
+            γ, and all shapes of a kind that cannot be built without storage.
 
     Raises:
         AWBError: A block cannot be built, or two would be in one place.
@@ -103,12 +109,12 @@ def planned_shapes(plan: AttachmentPlan, saved: Mapping[str, Shape]) -> dict[str
 
 
 def check_shapes(saved: Mapping[str, Shape], here: Mapping[str, Shape], optional: Iterable[str] = ()) -> None:
-    """Compare a file's keys and shapes with a model's.
+    """Refuse a file whose keys or shapes are not the model's.
 
     Args:
-        saved: Of the file.
-        here: Of the model.
-        optional: Modules that the file need not be loaded for, to advise it where only they differ.
+        saved: The file's shapes by key.
+        here: The model's shapes by key.
+        optional: Modules that can be left out, which the error suggests if only they differ.
 
     Raises:
         AWBError: They differ; the message lists where.
@@ -130,7 +136,7 @@ def check_shapes(saved: Mapping[str, Shape], here: Mapping[str, Shape], optional
 
 
 def check_as_planned(block: AWB) -> None:
-    """Refuse a block that was changed by hand, so that its plan no longer builds it.
+    """Refuse a block that was changed after attaching, so that its plan no longer builds it.
 
     Raises:
         AWBError: Its layers have other shapes, names or types than the plan's.
@@ -158,10 +164,10 @@ def check_as_planned(block: AWB) -> None:
 
 
 def check_weights(saved: Iterable[SavedWeight], model: nn.Module) -> None:
-    """Refuse a backbone with other weights than the one whose blocks were saved, whatever its parameters are called.
+    """Refuse a backbone that has other weights than the one whose blocks were saved, whatever they are called.
 
     Raises:
-        AWBError: A parameter of that backbone is not in this one.
+        AWBError: A parameter of the saved blocks' backbone is not in this one.
     """
     saved = list(saved)
     another = f"the file's blocks are of another network than this {type(model).__name__}"
@@ -194,7 +200,7 @@ def check_weights(saved: Iterable[SavedWeight], model: nn.Module) -> None:
 def weight_fingerprints(
     model: nn.Module, without: Iterable[nn.Module] = (), names: Iterable[str] = ()
 ) -> dict[str, Fingerprint]:
-    """Fingerprints of the backbone's parameters: all but those of blocks, of positions and of what is given.
+    """Fingerprints of the backbone's parameters: all but those of blocks, position embeddings and named exceptions.
 
     Args:
         model: The model.
@@ -212,23 +218,19 @@ def weight_fingerprints(
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _another_backbone(plan: AttachmentPlan) -> str:
-    return f"this is another {plan.backbone} than the one whose blocks were saved"
-
-
 def _unsaved_bytes(module: nn.Module) -> int:
-    """Size of the buffers that are no part of the state dict, such as tables of positions."""
+    """Size of the buffers that are not in the state dict, such as tables of positions."""
     return sum(
         buffer.numel() * buffer.element_size()
         for part in module.modules()
-        for name, buffer in part._buffers.items()
-        if buffer is not None and name in part._non_persistent_buffers_set
+        for name, buffer in own_buffers(part).items()
+        if buffer is not None and not is_saved(part, name)
     )
 
 
 @torch.inference_mode(False)
 def _structure(block: PlannedBlock) -> nn.Module | None:
-    """The planned attention without storage; None for a kind that cannot be built so.
+    """The planned attention, built without storage; None for a kind that cannot be built so.
 
     Raises:
         AWBError: It cannot be built at all.
@@ -250,11 +252,11 @@ def _structure(block: PlannedBlock) -> nn.Module | None:
 
 
 def _other_convolutions(attention: nn.Module, planned: nn.Module) -> list[str]:
-    """Convolutions of the same shape that step, pad or spread differently."""
+    """Convolutions that have the same shape but another stride, padding or dilation."""
     there = dict(planned.named_modules())
     return [
         f"{name} is ({module.extra_repr()}), not ({there[name].extra_repr()})"
         for name, module in attention.named_modules()
-        if isinstance(module, nn.modules.conv._ConvNd) and name in there
+        if isinstance(module, Convolution) and name in there
         if module.extra_repr() != there[name].extra_repr()
     ]

@@ -1,4 +1,12 @@
-"""The grid in which tokens stand, noted anew in each forward pass."""
+"""The token grid: height and width of the map that tokens came from, noted anew in each forward pass.
+
+Models run at many image sizes, and the number of tokens alone does not tell 4×9 from 6×6: a wrong guess would transpose
+the map in silence. So a step after the module that shows the grid notes it, and blocks read what it noted. Gradient
+checkpointing is the hard case. A checkpointed block runs again in the backward pass, where the module that shows the
+grid does not, and a forward pass of another size may lie between. Each noted grid is therefore tied to the autograd
+graph of its forward pass, and in a backward pass the block takes the grid, among those whose graph is still there, that
+has as many tokens as it is given.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +18,19 @@ import torch
 from torch import Tensor
 
 from awb.errors import AWBError
+from awb.private_apis import in_backward
 
 Grid = tuple[int, int]
 
 
 class TokenGrid:
-    """Height and width of the token grid, as the module that shows it has shown it in this thread's forward pass.
+    """Height and width of the token grid in this thread's forward pass, or in a backward pass.
 
-    A checkpointed block runs again in the backward pass, maybe in another thread and after a forward pass of another
-    size: then the number of tokens tells which of the grids it is that backward passes are still to come for.
     A copy knows the traced grid only.
 
     Args:
         traced: The grid at the traced input size.
-        source: Name of the module that shows the grid, for messages; empty if none does, and the grid is fixed.
+        source: Name of the module that shows the grid, for errors; empty if none does, and the grid is fixed.
     """
 
     def __init__(self, traced: Grid, source: str = "") -> None:
@@ -38,7 +45,12 @@ class TokenGrid:
         return TokenGrid, (self.traced, self.source)
 
     def note(self, size: Grid, source: Tensor) -> None:
-        """Note the grid of a new forward, and the map, or the tokens, from whose making on it has a graph."""
+        """Note the grid of a new forward pass.
+
+        Args:
+            size: Height and width.
+            source: The map or tokens with which the graph of the forward pass begins.
+        """
         self._here.size = size
         if not _is_tracked(source):
             return
@@ -54,8 +66,8 @@ class TokenGrid:
 
         Args:
             tokens: N×L×C.
-            num_prefix_tokens: Those in front of the grid.
-            reader: The block's place; it reads each noted grid once.
+            num_prefix_tokens: Number of tokens in front of the grid.
+            reader: Name of the block, which reads each noted grid once.
 
         Raises:
             AWBError: The module that shows the grid has not run since the last reading, or, in a backward pass, several
@@ -66,7 +78,7 @@ class TokenGrid:
         here = self._here
         if not _is_tracked(tokens):
             return self.traced if here.size is None else here.size
-        if _in_backward():
+        if in_backward():
             return self._of_graphs(tokens.shape[1] - num_prefix_tokens)
         if here.size is None or reader in here.read_by:
             raise AWBError(
@@ -78,9 +90,9 @@ class TokenGrid:
         return here.size
 
     def keep(self, output: Tensor) -> None:
-        """Tie the forward in progress to a block's output, if its graph had not begun at the map: frozen layers."""
+        """Tie the grid to the graph of a block's output, if frozen layers before it have left the map without one."""
         here = self._here
-        if not self.source or not _is_tracked(output) or here.begun or _in_backward() or here.size is None:
+        if not self.source or not _is_tracked(output) or here.begun or in_backward() or here.size is None:
             return
         with self._lock:
             if output.grad_fn is None:
@@ -101,7 +113,7 @@ class TokenGrid:
 
 
 class _Here(threading.local):
-    """What the forward pass of this thread has shown."""
+    """The grid that the forward pass of this thread has shown, and the blocks that have read it."""
 
     def __init__(self) -> None:
         self.size: Grid | None = None
@@ -109,20 +121,16 @@ class _Here(threading.local):
         self.begun = True  # the graph of the forward in progress, if it is to have one
 
 
-def _in_backward() -> bool:
-    return torch._C._current_graph_task_id() != -1
-
-
 def _is_tracked(tensor: object) -> bool:
-    """Whether this is a run, and no compiler's or FX's look at the code."""
+    """Whether this is a real run, and not a compiler or FX reading the code."""
     return isinstance(tensor, Tensor) and not torch.compiler.is_compiling()
 
 
 class _Mark:
-    """Something that a weak reference can point to."""
+    """An object for a weak reference to point to."""
 
 
 def _lifetime(node: Any) -> weakref.ref[_Mark]:
-    """A reference that is there as long as the graph that the node belongs to."""
+    """A weak reference that lives as long as the graph that the node belongs to."""
     mark = node.metadata.setdefault("awb", _Mark())  # the graph, unlike the Python object of its node, lives on
     return weakref.ref(mark)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from awb.known import is_known_backbone
+from awb.known_backbones import is_known_backbone
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 

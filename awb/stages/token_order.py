@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from awb.errors import AWBError
+from awb.places import Site
+from awb.stages.calls import elements
 from awb.stages.copying import noise_like
-from awb.stages.describe import grid_source
-from awb.stages.on_tape import run_on_tape, usable_copy
+from awb.stages.gradient_run import run_on_tape, usable_copy
+from awb.stages.sites import grid_source
 from awb.stages.tensors import tensors_in
 from awb.stages.trace import Trace
-from awb.stages.types import Site
-from awb.stages.watch import elements
 
 _TRIES = 16  # layers mix tokens early; each try is two backward passes
 

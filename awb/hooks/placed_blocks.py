@@ -1,4 +1,4 @@
-"""Blocks in whatever model holds them now: which module they follow, and their plan in its terms.
+"""Blocks in whatever model contains them now: the module that each follows, and its plan with the paths there.
 
 A plan's paths are those of the model that was attached to. That model may be wrapped since (DDP, PEFT), or a part of
 it may have been cut out or taken over by another model.
@@ -6,26 +6,29 @@ it may have been cut out or taken over by another model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from torch import nn
 
 from awb.block import AWB
+from awb.block_plan import PlannedBlock
 from awb.errors import AWBError, LostBlockError
-from awb.hosts import NoteGrid, RunBlock, steps_in
-from awb.planned import PlannedBlock
+from awb.hooks.hosts import running_blocks, steps_in
+from awb.hooks.steps import NoteGrid, RunBlock
 from awb.wrappers import follow, innermost, named_active_modules
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedBlock:
     """A block in the model at hand.
 
     Attributes:
-        path: Its path there.
+        path: The block's path there.
         block: The block.
         site: Path of the module that it follows; None if it follows none there.
-        step: What runs it; None likewise.
+        step: The step that runs it; None likewise.
     """
 
     path: str
@@ -34,39 +37,50 @@ class Placed:
     step: RunBlock | None
 
 
-def placed_blocks(model: nn.Module) -> list[Placed]:
+class PresentPlan(NamedTuple):
+    """The blocks of a model with the paths that they have at present.
+
+    Attributes:
+        root: The model that the paths refer to: the one attached to, if it is still whole, or else the one at hand.
+        blocks: The blocks by their path in `root`.
+        planned: Their plans, with paths in `root`.
+    """
+
+    root: nn.Module
+    blocks: dict[str, AWB]
+    planned: tuple[PlannedBlock, ...]
+
+
+def placed_blocks(model: nn.Module) -> list[PlacedBlock]:
     """All blocks in a model, running or not."""
-    running: dict[int, tuple[str, RunBlock]] = {}
-    for path, host, step in steps_in(model):
-        block = follow(host, step.path) if isinstance(step, RunBlock) else None
-        if block is not None and isinstance(step, RunBlock):
-            running[id(innermost(block))] = path, step
+    running = {id(innermost(block)): (path, step) for path, step, block in running_blocks(model)}
     found = ((path, m) for path, m in named_active_modules(model) if isinstance(m, AWB))
-    return [Placed(path, block, *running.get(id(block), (None, None))) for path, block in found]
+    return [PlacedBlock(path, block, *running.get(id(block), (None, None))) for path, block in found]
 
 
-def attached_root(model: nn.Module, blocks: list[AWB]) -> nn.Module | None:
+def attached_root(model: nn.Module, placed: Sequence[PlacedBlock]) -> nn.Module | None:
     """The model in or under `model` in which the blocks are where they were attached; None if there is none."""
     for module in model.modules():
-        at = (follow(module, block.planned.path) for block in blocks)
-        if all(m is not None and innermost(m) is block for m, block in zip(at, blocks, strict=True)):
+        at = (follow(module, p.block.planned.path) for p in placed)
+        if all(m is not None and innermost(m) is p.block for m, p in zip(at, placed, strict=True)):
             return innermost(module)
     return None
 
 
-def present_plan(model: nn.Module) -> tuple[nn.Module, dict[str, AWB], tuple[PlannedBlock, ...]]:
-    """The model that the paths refer to, the blocks by their path in it, and what they are there.
+def present_plan(model: nn.Module, placed: Sequence[PlacedBlock]) -> PresentPlan:
+    """The plan of a model's placed blocks, in terms of the model attached to if it is whole, or else of `model`.
 
-    That is the model attached to, in or under `model`, or else `model` itself.
+    Raises:
+        AWBError: A block follows a module that is not in the model.
     """
-    placed = placed_blocks(model)
-    root = attached_root(model, [p.block for p in placed])
+    root = attached_root(model, placed)
     planned = tuple(p.block.planned if root is not None else relocated(model, p) for p in placed)
-    return root or model, {plan.path: p.block for plan, p in zip(planned, placed, strict=True)}, planned
+    blocks = {plan.path: p.block for plan, p in zip(planned, placed, strict=True)}
+    return PresentPlan(root or model, blocks, planned)
 
 
-def relocated(model: nn.Module, placed: Placed) -> PlannedBlock:
-    """A block's plan with the paths that it has in `model`.
+def relocated(model: nn.Module, placed: PlacedBlock) -> PlannedBlock:
+    """The plan of a block with the paths that it has in `model`.
 
     Raises:
         AWBError: The module that it follows, or the one that shows its token grid, is elsewhere.
@@ -84,8 +98,8 @@ def relocated(model: nn.Module, placed: Placed) -> PlannedBlock:
     )
 
 
-def site_path(placed: Placed) -> str:
-    """Where the module that a block was attached after should be: so many names up from the block.
+def site_path(placed: PlacedBlock) -> str:
+    """The path where the module that a block was attached after should be: so many names up from the block.
 
     Raises:
         LostBlockError: The block's path has other names at its end.
@@ -119,7 +133,7 @@ def _grid_source(
 
 
 def _moved(name: str, old: str, new: str) -> str | None:
-    """A path that was written beside `old`, where that is `new` now; None if it does not begin alike."""
+    """A path written beside `old`, which is `new` now; None if the two do not begin alike."""
     before, after = _changed_prefix(old, new)
     if before and name != before and not name.startswith(f"{before}."):
         return None
@@ -133,7 +147,7 @@ def _without_suffix(path: str, suffix: str) -> str:
 
 
 def _changed_prefix(old: str, new: str) -> tuple[str, str]:
-    """What two paths begin with, less what they end with alike."""
+    """The beginnings of two paths, without the names in which their ends agree."""
     a, b = old.split("."), new.split(".")
     while a and b and a[-1] == b[-1]:
         a.pop()

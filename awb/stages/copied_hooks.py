@@ -1,8 +1,9 @@
-"""The forward hooks that run in a copy of a model: those by which the model talks to itself.
+"""Forward hooks in a copy of a model: the model's own ones run there, and see the copy instead of the model.
 
-A hook of the user's (a logger, a counter) has no place in a copy. But a model may read what its own hooks keep; then
-they have to run, and to keep it in the copy. A hook is taken for the model's own if it refers to something of the
-model: it is a method of one of its modules, or a function or object that holds one, or a list or dictionary of theirs.
+A hook of the user (a logger, a counter) has no place in a copy. But a model may read what its own hooks have stored:
+then they have to run, and to store it in the copy. A hook counts as the model's own if it refers to something of the
+model: it is a method of one of its modules, or a function or object that refers to one, or to a list or dictionary of
+theirs.
 """
 
 from __future__ import annotations
@@ -16,43 +17,42 @@ from typing import Any, Literal
 
 from torch import nn
 
-from awb.stages.outside import Outside
+from awb.private_apis import ALL_HOOKS, FORWARD_HOOKS
+from awb.stages.side_effects import OutsideState
 
 Which = Literal["own", "all", "none"]
-_FORWARD = ("_forward_pre_hooks", "_forward_hooks")
-_KINDS = (*_FORWARD, "_backward_pre_hooks", "_backward_hooks")
-# they keep outputs in a collector of the forward in progress, to which no object of the model refers
+# hooks of these modules keep outputs in a collector of the forward in progress, to which no object of the model refers
 _COLLECTORS = ("transformers.utils.output_capturing",)
 
 
 def without_hooks(model: nn.Module) -> dict[int, Any]:
-    """A memo for `copy.deepcopy` that leaves all hooks out, and with them whatever they hold."""
-    return {id(vars(m)[kind]): OrderedDict() for m in model.modules() for kind in _KINDS if kind in vars(m)}
+    """A memo for `copy.deepcopy` that leaves out all hooks, and with them whatever they refer to."""
+    return {id(vars(m)[kind]): OrderedDict() for m in model.modules() for kind in ALL_HOOKS if kind in vars(m)}
 
 
 class HooksOfCopy:
-    """Give the modules of a copy their hooks, which see the copy where the model's see the model.
+    """The hooks of a copy's modules, which see the copy where the model's hooks see the model.
 
     Args:
         model: The model.
         duplicate: Its deep copy.
         memo: The copy's memo: what became of each object of the model.
-        which: The model's own, all or none.
+        which: Which hooks to give it: the model's own, all or none.
 
     Attributes:
-        which: The same.
-        given: How many hooks the copy has.
-        left_out: How many it has not.
+        which: As given.
+        given: Number of hooks that the copy has.
+        left_out: Number of hooks that it has not.
     """
 
     def __init__(self, model: nn.Module, duplicate: nn.Module, memo: dict[int, Any], which: Which) -> None:
         self.which = which
         self.given = self.left_out = 0
-        self._outside = Outside()
+        self._outside = OutsideState()
         copies = dict(duplicate.named_modules())
         binding = _Binding(memo, self._outside)
         for module in copies.values():
-            for kind in _KINDS:
+            for kind in ALL_HOOKS:
                 setattr(module, kind, OrderedDict())  # one that copies itself may have copied them
         for name, module in model.named_modules():
             if name in copies:
@@ -60,11 +60,11 @@ class HooksOfCopy:
                 self._give(module, copies[name], binding, which)
 
     def running(self) -> Any:
-        """A context: whatever the hooks reach outside the model is afterwards as it was."""
+        """A context that undoes what the hooks do outside the model."""
         return self._outside.as_before()
 
     def _give(self, module: nn.Module, duplicate: nn.Module, binding: _Binding, which: Which) -> None:
-        for kind in _FORWARD:
+        for kind in FORWARD_HOOKS:
             for key, hook in vars(module)[kind].items():
                 if type(hook).__module__.startswith("awb."):  # a copy runs without blocks
                     continue
@@ -78,15 +78,15 @@ class HooksOfCopy:
 
 
 class _Binding:
-    """Functions and objects of a copy in place of the model's."""
+    """Rebinds functions and objects from the model to its copy."""
 
-    def __init__(self, memo: dict[int, Any], outside: Outside) -> None:
+    def __init__(self, memo: dict[int, Any], outside: OutsideState) -> None:
         self._memo, self._outside = memo, outside
         self._shared: dict[int, tuple[Any, bool]] = {}
         self._refers = False
 
     def bind_functions(self, module: nn.Module, duplicate: nn.Module) -> None:
-        """A function put in place of a method may hold the model, as hooks do, and is not copied with it."""
+        """Bind functions put in place of methods: they may refer to the model as hooks do, and `deepcopy` skips them."""
         for name, value in vars(module).items():
             if isinstance(value, FunctionType) and value.__closure__:
                 vars(duplicate)[name] = self._bound(value)
@@ -137,7 +137,7 @@ class _Binding:
             bound.cell_contents = self._seen(cell.cell_contents)
 
     def _once(self, shared: Any, bind: Callable[[Any], Iterator[Any]]) -> Any:
-        """One new cell or object for each, so that hooks which share it still do; `bind` yields it, and fills it."""
+        """Bind a cell or object once, so that hooks which share it still do; `bind` yields it, and then fills it."""
         before = self._refers
         if id(shared) not in self._shared:
             self._refers = False
@@ -149,7 +149,7 @@ class _Binding:
         return bound
 
     def _seen(self, value: Any) -> Any:
-        """What a hook that holds `value` sees in the copy."""
+        """What a hook that refers to `value` sees in the copy."""
         if id(value) in self._memo:
             self._refers = True
             return self._memo[id(value)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from awb.stages.types import Site
+from awb.places import Site
 
 Init = Literal["identity", "default"]
 CHILD = "awb"  # the name under which a block sits on its home module; further ones there are awb2, awb3, …

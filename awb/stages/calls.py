@@ -1,4 +1,4 @@
-"""Who is called in a run of a model, and what comes back."""
+"""Record the calls of modules in a run of a model: what goes in and what comes out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from awb.private_apis import version
 from awb.stages.copying import to_meta
 from awb.stages.tensors import tensors_in
 
@@ -21,11 +22,11 @@ class Call:
 
     Attributes:
         name: The module's path.
-        inputs: Tensors anywhere in its arguments.
-        outputs: (element, tensor, version when it was returned) of what can be named; element None for a plain tensor.
-        returned: Tensors anywhere in its output.
-        sizes: (element, height and width) for pairs of ints beside tokens of as many positions.
-        started, finished: Position in the sequence of all starts and ends.
+        inputs: All tensors in its arguments, however deep.
+        outputs: (element, tensor, version when it was returned) of its output; the element is None for a plain tensor.
+        returned: All tensors in its output, however deep.
+        sizes: (element, (height, width)) of pairs of ints that are returned beside tokens of as many positions.
+        started, finished: Positions in the sequence of all starts and ends.
     """
 
     name: str
@@ -37,23 +38,23 @@ class Call:
     finished: int
 
     def output(self, element: Element) -> Tensor | None:
-        """The returned tensor at `element`, or None if there is none."""
+        """The tensor at an element of the output; None if there is none."""
         return next((t for e, t, _ in self.outputs if e == element), None)
 
     def grids(self, batch: int) -> Iterator[tuple[Element, tuple[int, int]]]:
-        """(element, height and width) of its N×C×H×W outputs; a position bias is 1×heads×L×L."""
+        """(element, (height, width)) of its N×C×H×W outputs, N being the batch: a position bias is 1×heads×L×L."""
         for element, tensor, _ in self.outputs:
             if tensor.ndim == 4 and tensor.shape[0] == batch:
                 yield element, (int(tensor.shape[2]), int(tensor.shape[3]))
 
 
 class Watch:
-    """Record the calls of all modules while the context is open, of tensors with values their shapes only.
+    """Record the calls of all modules while the context is open, without the values of tensors.
 
     Attributes:
         model: The model.
-        calls: The calls, in the order they finished.
-        saw_values: Whether there were tensors with values.
+        calls: The calls, in the order in which they finished.
+        saw_values: Whether any tensor had values.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -86,15 +87,14 @@ class Watch:
 
     def _after(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         inputs = tuple(map(self._shape, tensors_in((args, kwargs))))
-        # under inference_mode tensors have no versions
-        outputs = tuple((e, self._shape(t), 0 if t.is_inference() else t._version) for e, t in elements(output))
+        outputs = tuple((e, self._shape(t), version(t)) for e, t in elements(output))
         returned = tuple(map(self._shape, tensors_in(output)))
         name = self._names[id(module)]
         started = self._started.pop()
         self.calls.append(Call(name, inputs, outputs, returned, tuple(_sizes(output)), started, self._tick()))
 
     def _shape(self, tensor: Tensor) -> Tensor:
-        """The same for the same tensor; to keep those with values would keep all activations."""
+        """A stand-in without values, the same for the same tensor: keeping tensors would keep all activations."""
         if tensor.is_meta:
             return tensor
         self.saw_values = True
@@ -105,7 +105,7 @@ class Watch:
 
 
 def elements(output: Any) -> Iterator[tuple[Element, Tensor]]:
-    """(element, tensor) for a tensor (element None), or for the tensors of a tuple, list or dict."""
+    """(element, tensor) for a plain tensor (element None), or for each tensor of a tuple, list or dict."""
     return ((element, value) for element, value in _named(output) if isinstance(value, Tensor))
 
 
@@ -119,7 +119,7 @@ def _named(output: Any) -> Iterator[tuple[Element, Any]]:
 
 
 def _sizes(output: Any) -> Iterator[tuple[int | str, tuple[int, int]]]:
-    """Pairs of ints that go with tokens: what a transformer's embedding returns where no module returns the map."""
+    """Pairs of ints returned beside tokens: how an embedding may tell the grid where no module returns the map."""
     lengths = [t.shape[1] for _, t in elements(output) if t.ndim == 3]
     for element, value in _named(output) if lengths else ():
         if element is None or not isinstance(value, list | tuple) or [type(n) for n in value] != [int, int]:

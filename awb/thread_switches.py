@@ -1,6 +1,6 @@
-"""What a caller has asked of blocks for a while: to stay off, or to show their maps.
+"""Switches of blocks that hold in one thread: off, or capturing attention maps.
 
-It belongs to the thread (and asyncio task) that asked, so that what one does never reaches another's forward pass.
+They belong to the thread (and asyncio task) that set them, and never reach another's forward pass.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-# by the blocks' keys, which a copy of a block does not share
+# by the keys of blocks, which their copies do not share
 _OFF: ContextVar[frozenset[int]] = ContextVar("awb_off", default=frozenset())
 _CAPTURED: ContextVar[Mapping[int, list[Tensor]]] = ContextVar("awb_captured", default=MappingProxyType({}))
 
 
 @contextmanager
 def switched_off(keys: Iterable[int]) -> Iterator[None]:
-    """Blocks with these keys return their input, in this thread and while the context is open."""
+    """Switch off the blocks with these keys while the context is open: they return their input."""
     token = _OFF.set(_OFF.get().union(keys))
     try:
         yield
@@ -29,7 +29,7 @@ def switched_off(keys: Iterable[int]) -> Iterator[None]:
 
 @contextmanager
 def captured_into(lists: Mapping[int, list[Tensor]]) -> Iterator[None]:
-    """Blocks with these keys leave their latest map in their list, in this thread and while the context is open."""
+    """Let the blocks with these keys put their latest map into their list while the context is open."""
     token = _CAPTURED.set({**_CAPTURED.get(), **lists})
     try:
         yield
@@ -38,10 +38,10 @@ def captured_into(lists: Mapping[int, list[Tensor]]) -> Iterator[None]:
 
 
 def is_off(key: int) -> bool:
-    """Whether this thread has switched the block off."""
+    """Whether this thread has switched the block with this key off."""
     return key in _OFF.get()
 
 
 def capture_list(key: int) -> list[Tensor] | None:
-    """Where this thread wants the block's map; None if nowhere."""
+    """The list in which this thread wants the block's map; None if it wants none."""
     return _CAPTURED.get().get(key)

@@ -1,8 +1,9 @@
-"""Which weights outside the blocks have changed since the blocks were attached, and would be lost with a blocks file.
+"""Weights outside the blocks that have changed since the blocks were attached: a blocks file alone would lose them.
 
 Fingerprints of all weights are taken at attaching, and again of what `load_state_dict` brings. They sit in hooks on
-loading, on the modules that hold blocks, so that copies and pickles keep them; and the blocks know them all: a value is
-known wherever it has gone since, under another path, in a wrapper or in a module that replaced another.
+loading, on the modules that contain blocks, so that copies and pickles keep them. The blocks refer to all of them, so
+that a value is recognised wherever it has gone since: under another path, in a wrapper, in a module that replaced
+another.
 """
 
 from __future__ import annotations
@@ -14,21 +15,22 @@ from torch import Tensor, nn
 
 from awb.block import AWB
 from awb.fingerprint import Fingerprint, fingerprint, unchanged
+from awb.private_apis import is_saved, loading_hooks, own_buffers, own_parameters, remove_loading_hooks
 
 _KNOWN = "known_weights"  # a block's attribute: the hooks of the model that it was attached to
 
 
 class KnownWeights:
-    """Pre-hook of `load_state_dict` on a module that holds blocks: what the weights below it were at first.
+    """Pre-hook of `load_state_dict` that remembers the first values of the weights below a module with blocks.
 
     A state dict without the blocks' keys brings a backbone to start from. One with them is a checkpoint of the model
-    itself: what was trained before it is loaded (the best epoch, an average) counts as trained after it, and a head
-    in it belongs to the blocks.
+    itself: what was trained before it is loaded (the best epoch, an average) still counts as trained, and a head in it
+    belongs to the blocks.
 
     Attributes:
-        values: Fingerprints by path below the module, left to a hook further down where there is one; None where
-            values cannot be read (on meta).
-        with_blocks: Paths of what was loaded together with blocks.
+        values: Fingerprints by path below the module, unless a hook further down has them; None where values cannot
+            be read (on meta).
+        with_blocks: Paths of the weights that were loaded together with blocks.
     """
 
     def __init__(self) -> None:
@@ -55,12 +57,12 @@ class KnownWeights:
 
 
 class WeightChanges(NamedTuple):
-    """Names of weights outside the blocks.
+    """Names of the weights outside the blocks that differ from their first values.
 
     Attributes:
-        changed: Parameters and statistics that are not what they were.
-        added: Those among them that were not there, such as an adapter's.
-        with_blocks: Those that came in a state dict together with blocks.
+        changed: Parameters and statistics with other values.
+        added: Those of them that did not exist at first, such as an adapter's.
+        with_blocks: Those that were loaded from a state dict together with blocks.
     """
 
     changed: list[str]
@@ -69,7 +71,7 @@ class WeightChanges(NamedTuple):
 
 
 def know_weights(model: nn.Module, blocks: list[AWB]) -> None:
-    """Take the fingerprints of a model that blocks are about to be placed on; those taken for earlier ones stay."""
+    """Take the fingerprints of a model about to get blocks; those taken for earlier blocks stay."""
     present = [module for module in model.modules() if isinstance(module, AWB)]
     hooks = _hooks(model)
     known = _values(hooks)
@@ -89,17 +91,15 @@ def know_weights(model: nn.Module, blocks: list[AWB]) -> None:
 
 
 def forget_weights(model: nn.Module) -> None:
-    """Undo `know_weights` on a model that loses its blocks."""
+    """Undo `know_weights` on a model that is losing its blocks."""
     for path in _hooks(model):
-        hooks = model.get_submodule(path)._load_state_dict_pre_hooks
-        for key in [key for key, hook in hooks.items() if isinstance(_unwrapped(hook), KnownWeights)]:
-            del hooks[key]
+        remove_loading_hooks(model.get_submodule(path), KnownWeights)
 
 
 def weight_changes(model: nn.Module) -> WeightChanges:
-    """Compare a model that has blocks with what it was.
+    """Compare the weights of a model with blocks with their first values.
 
-    Where that is not known (the model was on meta, or pickled by an awb that took no fingerprints), parameters that
+    Where these are not known (the model was on meta, or pickled by an awb that took no fingerprints), parameters that
     require gradients count as changed.
     """
     blocks = [module for module in model.modules() if isinstance(module, AWB)]
@@ -127,17 +127,13 @@ def weight_changes(model: nn.Module) -> WeightChanges:
 
 
 def _hooks(model: nn.Module) -> dict[str, KnownWeights]:
-    """The hooks in a model by the path of their module."""
+    """The hooks in a model, by the path of their module."""
     found = {}
     for path, module in model.named_modules():
-        for hook in map(_unwrapped, module._load_state_dict_pre_hooks.values()):
+        for hook in loading_hooks(module).values():
             if isinstance(hook, KnownWeights):
                 found[path] = hook
     return found
-
-
-def _unwrapped(hook: Any) -> Any:
-    return getattr(hook, "hook", hook)  # torch wraps what it is given
 
 
 def _values(hooks: Mapping[str, KnownWeights]) -> dict[str, Fingerprint | None]:
@@ -145,15 +141,16 @@ def _values(hooks: Mapping[str, KnownWeights]) -> dict[str, Fingerprint | None]:
 
 
 def _weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and saved statistics outside the blocks, each once; counters are none."""
+    """Parameters and saved statistics outside the blocks, each once; counters are left out."""
     inside = {id(m) for block in model.modules() if isinstance(block, AWB) for m in block.modules()}
     seen: set[int] = set()
     for path, module in model.named_modules():
         if id(module) in inside:
             continue
-        saved = {n: b for n, b in module._buffers.items() if n not in module._non_persistent_buffers_set}
-        for name, tensor in {**module._parameters, **saved}.items():
-            counts = name in module._parameters or (tensor is not None and tensor.is_floating_point())
+        parameters = own_parameters(module)
+        statistics = {name: buffer for name, buffer in own_buffers(module).items() if is_saved(module, name)}
+        for name, tensor in {**parameters, **statistics}.items():
+            counts = name in parameters or (tensor is not None and tensor.is_floating_point())
             if tensor is not None and counts and id(tensor) not in seen:
                 seen.add(id(tensor))
                 yield _join(path, name), tensor

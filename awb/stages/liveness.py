@@ -1,4 +1,4 @@
-"""Whether a model reads a site's map: a class-token head never reads the patch tokens after the last block."""
+"""Liveness of sites: whether a model reads the map there. A class-token head never reads the last patch tokens."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import torch
 from torch import Tensor, nn
 
 from awb.classifier import find_classifier
+from awb.places import Site
+from awb.stages.calls import elements
 from awb.stages.copying import noise_like
-from awb.stages.on_tape import on_the_tape, run_on_tape, usable_copy
+from awb.stages.gradient_run import on_the_tape, run_on_tape, usable_copy
 from awb.stages.tensors import tensors_in
 from awb.stages.trace import Trace
-from awb.stages.types import Site
-from awb.stages.watch import elements
 
 
 @torch.inference_mode(False)
 def dead_sites(model: nn.Module, traced: Trace, sites: list[Site]) -> set[Site]:
-    """The sites whose map has no effect on what the model returns.
+    """Find the sites whose map has no effect on what the model returns.
 
-    Of a map with prefix tokens, one beside other outputs, or one of a `features_only` model (which may return
-    earlier features only), a part may be read and the rest not: values settle it. Elsewhere it is enough to see
-    whether a gradient finds a way.
+    A map with prefix tokens, a map beside other outputs, or one of a `features_only` model (which may return earlier
+    features only) may be read in part: there the values of a gradient decide. Elsewhere it is enough that a gradient
+    finds a way.
 
     Args:
         model: The model; its tensors are read, in a copy of its structure, and not changed.
         traced: Its trace.
-        sites: Sites of `traced`.
+        sites: Sites in `traced`.
     """
     features_only = hasattr(model, "feature_info") and not find_classifier(model)
     in_part = [s for s in sites if s.num_prefix_tokens > 0 or s.element is not None or features_only]
@@ -36,35 +36,37 @@ def dead_sites(model: nn.Module, traced: Trace, sites: list[Site]) -> set[Site]:
 
 
 def _unreachable(traced: Trace, sites: list[Site]) -> set[Site]:
-    """The sites to which the autograd graph of the outputs has no way: the model throws their map away.
+    """The sites that the autograd graph of the outputs does not reach: the model throws their map away.
 
     The graph is that of a forward of the traced copy, so on meta no weight is read. Where the outputs have none (they
     are indices, or made under `no_grad`), nothing is known and nothing is dead.
     """
+    if not sites:
+        return set()
     starts: dict[Any, Site] = {}
     hooks = []
     for site in sites:
         module = traced.model.get_submodule(site.module)
-        hooks.append(module.register_forward_hook(_Start(site, starts), prepend=True))
+        hooks.append(module.register_forward_hook(_NoteStart(site, starts), prepend=True))
     try:
         with traced.copied.running(grad=True):
             output = run_on_tape(traced.copied, traced)
     finally:
         for hook in hooks:
             hook.remove()
-    waiting = [t.grad_fn for t in tensors_in(output) if t.grad_fn]
-    if not waiting:
+    reached = [t.grad_fn for t in tensors_in(output) if t.grad_fn]
+    if not reached:
         return set()
-    seen = set(waiting)
-    while waiting:
-        following = {node for node, _ in waiting.pop().next_functions if node is not None} - seen
+    seen = set(reached)
+    while reached:
+        following = {node for node, _ in reached.pop().next_functions if node is not None} - seen
         seen |= following
-        waiting.extend(following)
+        reached.extend(following)
     return {site for node, site in starts.items() if node not in seen}
 
 
-class _Start:
-    """Note the node of the graph that stands for what comes after a site."""
+class _NoteStart:
+    """Hook that notes the graph node with which the computation after a site begins."""
 
     def __init__(self, site: Site, starts: dict[Any, Site]) -> None:
         self.site, self.starts = site, starts
@@ -80,10 +82,11 @@ class _Start:
 
 
 def _with_zero_gradient(model: nn.Module, traced: Trace, suspects: list[Site]) -> set[Site]:
-    """The sites whose map, less its prefix tokens, gets a gradient of exactly 0.
+    """The sites whose map, without its prefix tokens, gets a gradient of exactly 0.
 
-    One forward on random input and one backward to the sites, from all that the model returns. Where none of that has
-    a gradient (it is indices, say), from what the classifier is given; where that has none, nothing is known.
+    One forward pass on random input, and one backward pass from everything that the model returns. If nothing of that
+    has a gradient (indices, for example), the backward pass starts at the input of the classifier; if that has none
+    either, nothing is known and nothing is dead.
     """
     if not suspects:
         return set()
@@ -91,7 +94,7 @@ def _with_zero_gradient(model: nn.Module, traced: Trace, suspects: list[Site]) -
     maps: dict[Site, Tensor] = {}
     features: list[Any] = []
     for site in suspects:
-        copied.model.get_submodule(site.module).register_forward_hook(_Keep(site, maps), prepend=True)
+        copied.model.get_submodule(site.module).register_forward_hook(_KeepMap(site, maps), prepend=True)
     for head in find_classifier(copied.model).values():
         head.register_forward_pre_hook(lambda _, *given: features.append(given), with_kwargs=True)
     generator = torch.Generator().manual_seed(0)  # a seed of torch's own would reset every CUDA generator
@@ -114,8 +117,8 @@ def _with_gradient(tree: Any) -> list[Tensor]:
     return [t for t in tensors_in(tree) if t.requires_grad and t.is_floating_point()]
 
 
-class _Keep:
-    """Remember a site's map, put on the autograd tape if the input's way there is cut."""
+class _KeepMap:
+    """Hook that keeps a site's map, put on the autograd tape if it is not on it."""
 
     def __init__(self, site: Site, maps: dict[Site, Tensor]) -> None:
         self.site, self.maps = site, maps

@@ -1,4 +1,4 @@
-"""Notice blocks that no longer run, at every way into a model.
+"""Guards: pre-hooks at every way into a model that notice blocks which no longer run.
 
 What runs a block stays with the module that it follows. When that module is replaced (`SyncBatchNorm` conversion), the
 block may be moved to the new one and never run, or be gone with the old one.
@@ -14,18 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from awb.block import AWB
+from awb.block_plan import PlannedBlock
 from awb.errors import AWBError, LostBlockError
-from awb.hosts import Hook, RunBlock, hook_of, steps_in
-from awb.planned import PlannedBlock
+from awb.hooks.hook import Hook
+from awb.hooks.hosts import hook_of, running_blocks
+from awb.hooks.steps import RunBlock
+from awb.private_apis import forward_pre_hooks, remove_forward_pre_hooks, tree_leaves
 from awb.wrappers import follow, innermost, unwrapped
 
 
 class Guard(Hook):
-    """Forward pre-hook: refuse to run if a block below has been lost, or has another image's grid.
+    """Forward pre-hook that refuses to run if a block below has been lost, or has another image's grid.
 
     Args:
-        around: The model to guard, if it is not the module that the hook sits on but around it: `forward_features`
-            passes by the hooks of the model itself, and none of its first layer's.
+        around: The model to guard, if that is not the module that the hook sits on but one around it:
+            `forward_features` skips the hooks of the model itself, but none of its first layer's.
     """
 
     def __init__(self, around: nn.Module | None = None) -> None:
@@ -48,36 +51,36 @@ class Guard(Hook):
 
     @property
     def is_inside(self) -> bool:
-        """Whether it sits on a layer of what it guards."""
+        """Whether the hook sits on a layer of the module that it guards."""
         return self._around is not None
 
     def guarded(self, module: nn.Module) -> nn.Module | None:
-        """What is guarded by this hook on a module; None if that is gone."""
+        """The module that this hook guards from where it sits; None if that is gone."""
         return module if self._around is None else self._around()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Guard:
         copied = Guard()
         copied.sites, copied.aspects = dict(self.sites), dict(self.aspects)
         root = None if self._around is None else memo.get(id(self._around()))
-        copied._around = None if self._around is None else _nobody if root is None else weakref.ref(root)
+        copied._around = None if self._around is None else nobody if root is None else weakref.ref(root)
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_around": None if self._around is None else _nobody}
+        return {**self.__dict__, "_around": None if self._around is None else nobody}
 
     def lost(self, root: nn.Module) -> list[str]:
         """Names of the blocks that no longer run anywhere below `root`."""
         lost = [name for name, path in self.sites.items() if not _runs_at(root, path, name)]
-        running = {step.name for step in running_steps(root)} if lost else set()
+        running = {step.name for _, step, _ in running_blocks(root)} if lost else set()
         return [name for name in lost if name not in running]
 
     def check(self, root: nn.Module) -> None:
-        """Raise `LostBlockError` if a block no longer runs, naming it and what to do."""
+        """Raise `LostBlockError` if a block no longer runs, naming the block and the remedy."""
         lost = self.lost(root)
         if not lost:
             return
-        held = {m.planned.path for m in root.modules() if isinstance(m, AWB)}
-        gone = [name for name in lost if name not in held]
+        present = {m.planned.path for m in root.modules() if isinstance(m, AWB)}
+        gone = [name for name in lost if name not in present]
         remedy = (
             f"{', '.join(gone)} went with it: put that module back, attach a block there anew, or go on without by "
             "awb.rehook_awb(model, forget=True); the other blocks keep what they have learned"
@@ -91,11 +94,11 @@ class Guard(Hook):
 
 
 def add_guards(root: nn.Module, planned: PlannedBlock, block: str) -> None:
-    """Guard a block at the model, at each module between it and the site, or else at the model's first layer.
+    """Guard a block at the model, and at each module between it and the site or else at the model's first layer.
 
     Args:
         root: The model.
-        planned: The block's plan in terms of the model.
+        planned: The block's plan, with paths in the model.
         block: The block's name.
     """
     site = planned.site.module
@@ -116,31 +119,28 @@ def add_guards(root: nn.Module, planned: PlannedBlock, block: str) -> None:
 
 
 def remove_guards(root: nn.Module) -> None:
-    """Take off all guards in a model."""
+    """Remove all guards from a model."""
     for module in root.modules():
-        hooks = module._forward_pre_hooks
-        for key in [key for key, hook in hooks.items() if isinstance(hook, Guard)]:
-            del hooks[key]
-            module._forward_pre_hooks_with_kwargs.pop(key, None)
+        remove_forward_pre_hooks(module, Guard)
 
 
-def unguard(model: nn.Module, names: Iterable[str]) -> None:
-    """Guard blocks no longer."""
-    for module in model.modules():
-        for hook in module._forward_pre_hooks.values():
+def unguard(root: nn.Module, blocks: Iterable[str]) -> None:
+    """Stop guarding blocks of these names."""
+    for module in root.modules():
+        for hook in forward_pre_hooks(module).values():
             if isinstance(hook, Guard):
-                for name in names:
-                    hook.sites.pop(name, None)
-                    hook.aspects.pop(name, None)
+                for block in blocks:
+                    hook.sites.pop(block, None)
+                    hook.aspects.pop(block, None)
 
 
 def lost_blocks(model: nn.Module) -> list[str]:
-    """Names of the blocks of any model inside that no longer run."""
+    """Names of the blocks that no longer run in any model inside."""
     return [name for guard, root in _guards(model) for name in guard.lost(root)]
 
 
 def is_guarded(model: nn.Module) -> bool:
-    """Whether blocks were attached to the model, or to one inside."""
+    """Whether there is a guard in a model."""
     return next(_guards(model), None) is not None
 
 
@@ -150,21 +150,16 @@ def check_guards(model: nn.Module) -> None:
         guard.check(root)
 
 
-def running_steps(model: nn.Module) -> list[RunBlock]:
-    """What runs the blocks in a model."""
-    return [s for _, host, s in steps_in(model) if isinstance(s, RunBlock) and follow(host, s.path) is not None]
-
-
 def _guards(model: nn.Module) -> Iterator[tuple[Guard, nn.Module]]:
-    """The guards in a model, each with what it guards."""
+    """The guards in a model, each with the module that it guards."""
     for module in model.modules():
-        for hook in module._forward_pre_hooks.values():
+        for hook in forward_pre_hooks(module).values():
             if isinstance(hook, Guard) and not hook.is_inside:
                 yield hook, module
 
 
 def _guard(module: nn.Module, around: nn.Module | None = None) -> Guard:
-    for hook in module._forward_pre_hooks.values():
+    for hook in forward_pre_hooks(module).values():
         if isinstance(hook, Guard) and hook.is_inside == (around is not None):
             return hook
     guard = Guard(around)
@@ -172,11 +167,12 @@ def _guard(module: nn.Module, around: nn.Module | None = None) -> Guard:
     return guard
 
 
-def _nobody() -> None:
-    """What a guard on a first layer guards that was copied or unpickled without its model."""
+def nobody() -> None:
+    """Stand for the model around a first layer that was copied or unpickled without it."""
 
 
 def _runs_at(root: nn.Module, path: str, name: str) -> bool:
+    """Whether the block of a name runs after the module at a path, or after one that it wraps."""
     site = follow(root, path)
     while site is not None:
         hook = hook_of(site)
@@ -188,8 +184,8 @@ def _runs_at(root: nn.Module, path: str, name: str) -> bool:
 
 
 def _check_aspect(name: str, traced: tuple[int, int], inputs: Any) -> None:
-    """Another aspect ratio may have as many tokens, in another grid."""
-    images = (t for t in torch.utils._pytree.tree_leaves(inputs) if isinstance(t, Tensor) and t.ndim >= 4)
+    """Refuse an image of another aspect ratio, which may have as many tokens in another grid."""
+    images = (t for t in tree_leaves(inputs) if isinstance(t, Tensor) and t.ndim >= 4)
     height, width = next((tuple(image.shape[-2:]) for image in images), traced)
     if height * traced[1] != width * traced[0]:
         raise AWBError(

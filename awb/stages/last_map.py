@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from awb.errors import AWBError
-from awb.stages.describe import describe_site
+from awb.places import Site, Stage
+from awb.stages.calls import Call
 from awb.stages.families import Entry
+from awb.stages.sites import describe_site
 from awb.stages.trace import Trace
-from awb.stages.types import Site, Stage
-from awb.stages.watch import Call
 
 
 def after_site(traced: Trace, last: Stage) -> Site:

@@ -1,4 +1,4 @@
-"""What hooks reach outside the model that they run in: put back as it was."""
+"""Undo the side effects of hooks on what they reach outside their model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 
-class Outside:
-    """Lists, dictionaries and sets, also those of objects, and globals, that hooks reach and the model does not own."""
+class OutsideState:
+    """The lists, dictionaries, sets and globals that hooks reach and the model does not own."""
 
     def __init__(self) -> None:
         self._places: dict[int, Any] = {}
@@ -20,13 +20,14 @@ class Outside:
         self._code: set[FunctionType] = set()
 
     def note(self, value: Any) -> None:
+        """Note a value that a hook refers to, and its attributes."""
         attributes = {} if isinstance(value, type | ModuleType) else getattr(value, "__dict__", {})
         for place in (value, attributes, *attributes.values()):
             if isinstance(place, dict | list | set | deque):
                 self._places[id(place)] = place
 
     def note_code(self, function: Any, owner: type = object) -> None:
-        """What a function finds in its globals, and what the functions of its module and class that it names do."""
+        """Note the globals that a function uses, also through functions of its module and class."""
         if not isinstance(function, FunctionType) or function in self._code:
             return
         self._code.add(function)
@@ -43,6 +44,7 @@ class Outside:
 
     @contextmanager
     def as_before(self) -> Iterator[None]:
+        """Restore, at the end of the context, all that was noted."""
         contents = [(place, copy.copy(place)) for place in self._places.values()]
         values = [(namespace, {name: namespace[name] for name in names}) for namespace, names in self._globals]
         try:

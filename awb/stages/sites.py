@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from awb.errors import AWBError
 from awb.layout import Layout
+from awb.places import Site
 from awb.stages.advice import not_once
+from awb.stages.calls import Call
 from awb.stages.families import Entry
 from awb.stages.homes import CONTAINERS
 from awb.stages.tensors import map_tensors
 from awb.stages.trace import Trace, trace
-from awb.stages.types import Site
-from awb.stages.watch import Call
 
 _OF_MAPS = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 _MAX_PREFIX = 16  # the most class, register and distillation tokens looked for
