@@ -129,7 +129,7 @@ def detach_awb(model: nn.Module) -> nn.Module:
     """
     require_module(model)
     if isinstance(model, nn.parallel.DistributedDataParallel):
-        raise AWBError("DistributedDataParallel goes on waiting for the blocks' gradients: detach, then wrap anew")
+        raise AWBError("DistributedDataParallel keeps waiting for the blocks' gradients: detach, then wrap again")
     require_unbaked(model)
     placed = placed_blocks(model)
     if not placed and not is_guarded(model):
@@ -208,7 +208,7 @@ def awb_blocks(model: nn.Module) -> dict[str, AWB]:
 
 
 def attached_blocks(model: nn.Module) -> dict[str, AWB]:
-    """The blocks in a model by path, of which there is at least one and all run.
+    """The blocks in a model, by path, all of which must run.
 
     Raises:
         AWBError: There are none, or one follows a module around the model.
@@ -218,7 +218,7 @@ def attached_blocks(model: nn.Module) -> dict[str, AWB]:
 
 
 def require_running(model: nn.Module) -> list[PlacedBlock]:
-    """The blocks in a model with what runs each.
+    """The blocks in a model, each with the step that runs it, all of which must run.
 
     Raises:
         AWBError: There are none, or one follows a module around the model.

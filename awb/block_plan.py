@@ -1,4 +1,4 @@
-"""One block of a plan: plain data that can be printed, compared and written down."""
+"""The plan of one block: plain data that can be printed, compared and saved."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ CHILD = "awb"  # the name under which a block sits on its home module; further o
 
 @dataclass(frozen=True)
 class PlannedBlock:
-    """One block of a plan.
+    """The plan of one block.
 
     Attributes:
-        stage: Number of the stage; None for a place without one.
+        stage: Number of the stage; None for a place without a number.
         stage_name: Path of the stage's module.
-        reduction: Nominal input-to-map ratio there.
+        reduction: Nominal ratio of the sides of input and map there.
         site: The module after which the block runs, and the map there.
         home: The module on which the block sits; the site's own, or a descendant of it where the site would
             run a new child as a layer.
         grid_source: The module whose output shows the token grid at run time, and the element of the output; None
             if the grid is fixed.
         attention: The attention kind.
-        attention_kwargs: Its options.
-        init: How it starts.
+        attention_kwargs: Options of the kind.
+        init: Initialisation of the block.
         input_size: Height and width of the image that a fixed token grid belongs to; None where a module shows the
             grid, or there is none.
-        position: Its place in the order of the blocks at one place, from 0.
+        position: Position among the blocks at one place, in the order in which they run, from 0.
     """
 
     stage: int | None
@@ -47,7 +47,7 @@ class PlannedBlock:
 
     @property
     def child(self) -> str:
-        """The name of the home's child that is the block, or that holds the blocks of elements."""
+        """The name of the home's child that is the block, or that contains one block per element."""
         return CHILD if self.position == 0 else f"{CHILD}{self.position + 1}"
 
     @property

@@ -1,4 +1,4 @@
-"""From plain JSON values to dataclasses, checked against their type hints."""
+"""Build dataclasses from plain JSON values, checked against their type hints."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _LIMIT = 2**31  # no number of a plan comes near it
 
 
 class MalformedError(ValueError):
-    """A value is not what its type hint says."""
+    """A value does not have the type of its hint."""
 
 
 class UnknownFieldError(MalformedError):
-    """A field that the dataclass does not have."""
+    """A value has a field that the dataclass does not have."""
 
 
 def from_json(kind: type[T], value: object, where: str) -> T:
@@ -26,7 +26,7 @@ def from_json(kind: type[T], value: object, where: str) -> T:
     Args:
         kind: The dataclass, of plain types, tuples, mappings and other dataclasses.
         value: What should be a mapping with its fields.
-        where: What the value is, for messages.
+        where: Name of the value, for errors.
 
     Raises:
         UnknownFieldError: There is a field that the class does not have.
@@ -51,7 +51,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _as(hint: Any, value: object, where: str) -> Any:
-    """The value as the hint says."""
+    """Convert a value to the type of a hint."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return value

@@ -1,4 +1,4 @@
-"""How deep in a network each parameter lies, in layers from the stem."""
+"""The depth of each parameter in a network, in layers from the stem."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def depths(model: nn.Module, among: set[int]) -> dict[int, int]:
-    """The number of the layer in which a parameter lies, by the parameter's id.
+    """Number of the layer of each parameter, by the parameter's id.
 
     A layer is what timm groups (`group_matcher`), where the network or one inside it is timm's. Elsewhere it is an
     element of a stack (modules of one class, one after another), or a module beside stacks. What has no matrix or

@@ -1,4 +1,4 @@
-"""The values that describe a backbone: stages and sites."""
+"""The places in a backbone where blocks can run: stages and their sites."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Site:
         channels: Number of channels.
         layout: `"NCHW"`, `"NHWC"` or `"NLC"` (tokens).
         grid: Height and width of the map at the traced input size.
-        num_prefix_tokens: Class, register and distillation tokens in front of the grid (`"NLC"` only).
+        num_prefix_tokens: Number of class, register and distillation tokens in front of the grid (`"NLC"` only).
         order: For each token of the grid, its position in raster order; empty where that is the order.
     """
 
@@ -35,14 +35,14 @@ class Site:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a backbone after which blocks can be attached.
+    """A section of a backbone after which blocks can be attached.
 
     Attributes:
-        index: 1-based number counted from the stem outward; None for a place that has no number.
+        index: 1-based number counted from the stem outward; None for a place without a number.
         name: Dotted path of the stage's module.
-        reduction: Nominal input-to-map ratio (timm's `feature_info`); the sites' grids are exact.
+        reduction: Nominal ratio of the sides of input and map (timm's `feature_info`); the sites' grids are exact.
         live: False if the head never reads the map, so that a block here would change nothing.
-        sites: Where the blocks go; most stages have one.
+        sites: The places where blocks go; most stages have one.
     """
 
     index: int | None

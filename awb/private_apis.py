@@ -151,8 +151,8 @@ def version(tensor: Tensor) -> int:
 
 
 def storage_id(tensor: Tensor) -> int:
-    """A number that tensors share if they share their storage, on meta too."""
-    return tensor.untyped_storage()._cdata
+    """A number that two tensors share if they share their storage."""
+    return int(tensor.untyped_storage()._cdata)
 
 
 @cache

@@ -40,7 +40,7 @@ class Reading:
 
 @dataclass
 class Readings:
-    """What the hooks of `watching` read.
+    """The readings of one forward pass.
 
     Attributes:
         blocks: The reading at each block, by the block's path.

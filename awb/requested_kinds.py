@@ -1,4 +1,4 @@
-"""Which kinds of attention go where: what `stages`, `attention` and the options of an attachment say together."""
+"""The requested attention kinds: read what `stages`, `attention` and the options of `attach_awb` say together."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _OPTIONS = "a kind with options is a tuple, {4: ('cbam', {'rd_ratio': 0.125})}"
 
 @dataclass(frozen=True)
 class Kind:
-    """An attention kind.
+    """An attention kind with its options.
 
     Attributes:
         name: A name from `list_attention()`.
-        options: Its options.
+        options: Options of the kind.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Kind:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for at some places.
+    """A request for some kinds at some places.
 
     Attributes:
-        key: How it was asked for, to be named in errors.
+        key: The request as it was written, for errors.
         selectors: The places.
-        kinds: What is to run at each of them, in order.
+        kinds: The kinds that run at each of them, in order.
     """
 
     key: object
@@ -53,16 +53,16 @@ class Request:
 def read_requests(
     stages: Stages, attention: str, options: Mapping[str, Any], arguments: Sequence[str] = ()
 ) -> list[Request]:
-    """Read the arguments of `attach_awb` that say what goes where.
+    """Read the arguments of `attach_awb` that say which kinds go where.
 
     Args:
         stages: Selectors, or a mapping from selectors to kinds.
-        attention: The kind for selectors.
-        options: Its options.
-        arguments: Names of the caller's own arguments, for a hint where an option is unknown.
+        attention: The kind, if `stages` are selectors.
+        options: Options of that kind.
+        arguments: Names of the caller's own arguments, to suggest for an unknown option.
 
     Raises:
-        AWBError: They are not spelled so, or there is no such kind or option.
+        AWBError: The arguments are malformed, or a kind or option is unknown.
     """
     if isinstance(stages, Mapping):
         if attention != DEFAULT or options:
@@ -84,10 +84,10 @@ def read_requests(
 
 
 def refuse_kinds_as_stages(model: nn.Module, requests: Sequence[Request]) -> None:
-    """Refuse a kind's name where a stage is expected.
+    """Refuse the name of a kind where a stage is expected.
 
     Raises:
-        AWBError: A selector is one, and no module is called so.
+        AWBError: A selector is the name of a kind, and not of a module.
     """
     for request in requests:
         asked = [request.selectors] if isinstance(request.selectors, str) else request.selectors
@@ -129,11 +129,11 @@ def _kind(key: object, spec: Any) -> Kind:
         remedy = f"{_SEVERAL}; {_OPTIONS}"
     else:
         remedy = _named(spec) or f"expected the name of a kind, such as {DEFAULT!r}"
-    raise AWBError(f"stages: {spec!r} at {key!r} is no kind: {remedy}")
+    raise AWBError(f"stages: {spec!r} at {key!r} is not a kind: {remedy}")
 
 
 def _checked(kind: Kind, arguments: Sequence[str] = ()) -> Kind:
-    """The kind, if there is such a one with these options."""
+    """Check that a kind and its options exist."""
     find_factory(kind.name)
     known = attention_options(kind.name)
     for key in kind.options if known is not None else ():
@@ -150,18 +150,18 @@ def _checked(kind: Kind, arguments: Sequence[str] = ()) -> Kind:
 
 
 def _refuse_pairs(stages: list[Any]) -> None:
-    """Refuse a list of what reads like kinds for stages."""
+    """Refuse a list of pairs or mappings: kinds for stages are one mapping."""
     odd = next((item for item in stages if isinstance(item, Mapping | tuple)), None)
     if odd is not None:
         whole = {3: "cbam", 4: "lka"}
-        with suppress(TypeError, ValueError):  # then it is no list of pairs or mappings throughout
+        with suppress(TypeError, ValueError):  # then not all items are pairs or mappings
             whole = {k: v for item in stages for k, v in (item.items() if isinstance(item, Mapping) else [item])}
         what = type(odd).__name__
         raise AWBError(f"stages: {odd!r} is a {what} in a list; kinds for stages are one mapping, {whole!r}")
 
 
 def _not_a_name(attention: Any, stages: Any) -> str:
-    """What to write for an `attention` that is no name."""
+    """The error for an `attention` that is not a name: what to write instead."""
     if isinstance(attention, nn.Module):
         return f"attention= is a {type(attention).__name__}: {_named(attention)}"
     given = f"attention={attention!r}: expected one name"
@@ -181,7 +181,7 @@ def _not_a_name(attention: Any, stages: Any) -> str:
 
 
 def _named(thing: Any) -> str | None:
-    """How to name a class, factory or module; None if it is neither."""
+    """How to pass a class, factory or module by name; None if a thing is neither."""
     if isinstance(thing, nn.Module):
         return "each place gets a module of its own: give its class or a factory a name with register_attention('name')"
     if not callable(thing):

@@ -253,7 +253,8 @@ def test_a_plain_network_whose_norms_are_at_zero_is_dead(images: Tensor) -> None
         nn.init.zeros_(norm.weight)
     before = snapshot(net)
     with pytest.raises(
-        awb.DeadNetworkError, match=r"the features before fc have a root mean square of 0\. It has no blocks.*scale is 0"
+        awb.DeadNetworkError,
+        match=r"the features before fc have a root mean square of 0\. It has no blocks.*scale is 0",
     ):
         awb.diagnose(net, images, raise_if_dead=True)
     assert_same(before, snapshot(net))

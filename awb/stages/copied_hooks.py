@@ -86,7 +86,7 @@ class _Binding:
         self._refers = False
 
     def bind_functions(self, module: nn.Module, duplicate: nn.Module) -> None:
-        """Bind functions put in place of methods: they may refer to the model as hooks do, and `deepcopy` skips them."""
+        """Bind functions put in place of methods: they may refer to the model, and `deepcopy` does not copy them."""
         for name, value in vars(module).items():
             if isinstance(value, FunctionType) and value.__closure__:
                 vars(duplicate)[name] = self._bound(value)

@@ -1,4 +1,4 @@
-"""What to trace a model with: the caller's example, or a map of the size the model was built for."""
+"""Example inputs to trace a model with: the caller's own, or an image of the size that the model was built for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def trace_model(model: nn.Module, input_size: Size | None = None, example_input:
         example_input: A tensor, a tuple of positional arguments or a dict of keyword arguments.
 
     Raises:
-        AWBError: Both are given, the size is no size, or the model does not run on it.
+        AWBError: Both are given, the size is malformed, or the model does not run on the input.
     """
     if example_input is not None:
         if input_size is not None:
@@ -43,7 +43,7 @@ def trace_model(model: nn.Module, input_size: Size | None = None, example_input:
 
 
 def as_arguments(example_input: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments from an example input."""
+    """The positional and keyword arguments that an example input stands for."""
     if isinstance(example_input, Mapping):
         return (), dict(example_input)
     if isinstance(example_input, tuple):
@@ -64,7 +64,7 @@ def as_size(size: Size) -> tuple[int, int]:
 
 
 def default_size(model: nn.Module) -> tuple[int, int]:
-    """Height and width the model was built for.
+    """Height and width of the images that a model was built for.
 
     `patch_embed.img_size` (timm's transformers), `image_size` (torchvision's ViT, Hugging Face's
     config), then timm's `pretrained_cfg`, which keeps the pretrained size whatever the model was
@@ -86,7 +86,7 @@ def default_size(model: nn.Module) -> tuple[int, int]:
 
 
 def _input_channels(model: nn.Module) -> Iterator[int]:
-    """3, and the first convolution's: an `in_chans=1` model refuses 3, a space-to-depth stem has neither."""
+    """Numbers of input channels to try: 3, then the first convolution's, for models with `in_chans=1`."""
     yield 3
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if first is not None and first.in_channels != 3:

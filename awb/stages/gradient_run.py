@@ -1,4 +1,4 @@
-"""Run a copy of a model with gradients, so that the way from its modules to its outputs can be followed."""
+"""Run a copy of a model with gradients, to follow the autograd graph from its modules to its outputs."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from awb.stages.trace import Trace
 
 
 def usable_copy(model: nn.Module, traced: Trace) -> Copy:
-    """A copy with values on which gradients say something, its parameters off the tape."""
+    """A copy with values that let gradients through, and with parameters that require none."""
     copied = copy_with_values(model, traced.copied.hooks.which, fill_zeros=not traced.copied.has_values)
     copied.model.requires_grad_(False)
     return copied
 
 
 def run_on_tape(copied: Copy, traced: Trace, generator: torch.Generator | None = None) -> Any:
-    """The output of a copy, inside its context `running(grad=True)`.
+    """Run a copy with gradients, inside its context `running(grad=True)`.
 
     Args:
         copied: The traced copy, or a `usable_copy`.
-        traced: The trace, whose inputs it is run on.
-        generator: If given, for random input of their shapes, one image at a time.
+        traced: The trace, whose inputs the copy runs on.
+        generator: If given, the copy runs on random input of the same shapes, one image at a time.
 
     Returns:
         The output, or None if the forward cannot run with gradients (it takes activations to numpy).
@@ -48,14 +48,14 @@ def run_on_tape(copied: Copy, traced: Trace, generator: torch.Generator | None =
 
 
 def on_the_tape(tensor: Tensor) -> Tensor:
-    """A copy with a node in the graph of its own; no leaf, since later layers may work in place."""
+    """A copy of a tensor that is on the autograd tape, and not a leaf, since later layers may work in place."""
     if not tensor.is_floating_point():
         return tensor
     return (tensor if tensor.requires_grad else tensor.detach().requires_grad_()).clone()
 
 
 def _run_on_values(copied: Copy, given: tuple[Any, Any]) -> Any:
-    """The forward may read values of its input, which stays off the tape; the parameters are on it."""
+    """Run a forward that reads values: its input stays off the tape, and the parameters are on it instead."""
     for parameter in copied.model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     args, kwargs = map_tensors(given, torch.clone)

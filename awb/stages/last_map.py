@@ -1,4 +1,4 @@
-"""`"after"`: the last map before pooling that a hook can change."""
+"""The last map before pooling, which the selector `"after"` names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from awb.stages.trace import Trace
 
 
 def after_site(traced: Trace, last: Stage) -> Site:
-    """The site of the last map that is computed before pooling.
+    """Find the site of the last map that is computed before pooling.
 
     From the last stage on, modules that keep a map a map (DenseNet's `norm5`, VGG's last pool, the head
     convolution) are followed until one pools it, or the classifier comes. If nothing lies between,
@@ -21,7 +21,7 @@ def after_site(traced: Trace, last: Stage) -> Site:
 
     Args:
         traced: The model's trace.
-        last: Its last stage.
+        last: The model's last stage.
 
     Raises:
         AWBError: The stage has more than one site.
@@ -47,7 +47,7 @@ def after_site(traced: Trace, last: Stage) -> Site:
 
 
 def _pools(traced: Trace, call: Call) -> bool:
-    """Whether the call takes a map (or tokens) and returns none, or is an adaptive pool (VGG's keeps 7×7)."""
+    """Whether a call takes a map (or tokens) and returns none, or is an adaptive pool (VGG's keeps 7×7)."""
     if isinstance(traced.model.get_submodule(call.name), nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
         return True
     return not (any(_is_map(t) for t in call.inputs) and any(_is_map(t) for t in call.returned))

@@ -1,4 +1,4 @@
-"""From a traced module to a `Site`: where exactly the block goes, and in what layout the map is there."""
+"""Sites of traced modules: where exactly a block goes, and the layout, channels and grid of the map there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_PREFIX = 16  # the most class, register and distillation tokens looked for
 
 
 def describe_site(traced: Trace, entry: Entry, element: int | str | None = None) -> Site:
-    """The site of a stage: the outermost block that returns the stage's tensor and runs once in each mode.
+    """Find the site of a stage: the outermost module that returns the stage's tensor and runs once in each mode.
 
     A stage's container may be skipped (gradient checkpointing flattens it, `forward_intermediates` walks
     past it), so the site goes down to a child, but only to one that returned the same tensor object at
@@ -52,7 +52,7 @@ def describe_site(traced: Trace, entry: Entry, element: int | str | None = None)
 
 
 def check_site(traced: Trace, site: Site, reduction: int) -> Site:
-    """A site that somebody wrote down, with the grid that the trace shows.
+    """Check a site that was written down, and take its grid from the trace.
 
     Raises:
         AWBError: The trace contradicts it.
@@ -83,7 +83,7 @@ def check_site(traced: Trace, site: Site, reduction: int) -> Site:
 
 
 def _check_tokens(traced: Trace, call: Call, tokens: Tensor, site: Site, reduction: int) -> Site:
-    """A written-down site of tokens; where the trace shows no grid, what was written has to do."""
+    """Check a written-down site of tokens; if the trace shows no grid, the written one is believed."""
     length = int(tokens.shape[1])
     try:
         grid = _token_grid(traced, call, tokens, reduction)
@@ -104,12 +104,12 @@ def _map_grid(layout: Layout, tensor: Tensor) -> tuple[int, int]:
 
 
 def _preference(traced: Trace, name: str) -> tuple[bool, int]:
-    """Real modules before containers (whose children others walk through), then the shallowest."""
+    """Sort key: real modules before containers (which others skip to run their children), then the shallowest."""
     return isinstance(traced.model.get_submodule(name), CONTAINERS), name.count(".")
 
 
 def nominal_reduction(traced: Trace, entry: Entry, grid: tuple[int, int]) -> int:
-    """`feature_info`'s reduction; else the input-to-map ratio, taken to a power of two if it is not whole."""
+    """The reduction in `feature_info`; else the ratio of input and map, rounded to a power of two if not whole."""
     if entry.reduction is not None:
         return entry.reduction
     ratio = max(1, traced.input_size[0] / grid[0])  # with no image among the inputs there is no ratio
@@ -117,7 +117,7 @@ def nominal_reduction(traced: Trace, entry: Entry, grid: tuple[int, int]) -> int
 
 
 def grid_source(traced: Trace, site: Site) -> tuple[str, int | str | None] | None:
-    """The first module, and element of its output, that shows the tokens' grid at every input size.
+    """Find the first module, and the element of its output, that shows the tokens' grid at every input size.
 
     That is a map of the grid; or, where no module returns one, a pair of ints beside tokens (timm's NaFlexViT).
     """
@@ -134,7 +134,7 @@ def grid_source(traced: Trace, site: Site) -> tuple[str, int | str | None] | Non
 
 
 def _token_grid(traced: Trace, call: Call, tokens: Tensor, reduction: int | None) -> tuple[int, int]:
-    """The grid of N×L×C tokens, prefix tokens included.
+    """Find the grid of N×L×C tokens, which include prefix tokens.
 
     Tokens come from a map, so the latest N×C×H×W output before the call that fits, or pair of ints, says what the
     grid is; where none does (LeViT subsamples tokens) the nominal reduction decides.
@@ -180,7 +180,7 @@ def _pick_element(call: Call, element: int | str | None, entry: Entry) -> tuple[
 
 
 def _layout(traced: Trace, entry: Entry, element: int | str | None, tensor: Tensor) -> tuple[Layout, int]:
-    """Layout and channels; a known channel count settles it, else a second look at another input size."""
+    """Find layout and number of channels: by the known number, the aspect ratio, neighbours, or a larger input."""
     shape = tuple(int(n) for n in tensor.shape)
     if tensor.ndim == 3:
         return "NLC", shape[2]
@@ -213,18 +213,18 @@ def _same_aspect(input_size: tuple[int, int], shape: tuple[int, ...], layout: La
 
 
 def _meets_convolution(traced: Trace, tensor: Tensor) -> bool:
-    """Whether a module that takes and returns N×C×H×W is given this very tensor, or returns it."""
+    """Whether a layer of N×C×H×W maps, such as a convolution, takes or returns this very tensor."""
     meeting = (c for c in traced.calls if any(t is tensor for t in (*c.inputs, *c.returned)))
     return any(isinstance(traced.model.get_submodule(call.name), _OF_MAPS) for call in meeting)
 
 
 def _is_channel_axis(traced: Trace, name: str, element: int | str | None, layout: Layout) -> bool:
-    """Whether the axis keeps its length when the input grows; False if the model takes one size only."""
+    """Whether the channel axis of a layout keeps its length on a larger input; False if the model takes one size."""
     if not all(traced.input_size):
         return False
 
     def grow(tensor: Tensor) -> Tensor:
-        """Twice as large, if it has the image's size."""
+        """Double the sides of a tensor that has the image's size."""
         larger = tuple(traced.input_size) == tuple(tensor.shape[-2:])
         return tensor.repeat_interleave(2, -1).repeat_interleave(2, -2) if larger else tensor
 

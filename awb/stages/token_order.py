@@ -1,4 +1,4 @@
-"""Whether tokens stand in raster order behind their prefix tokens, where that can be seen."""
+"""The order of tokens: check that they come in raster order behind their prefix tokens, where that can be seen."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _TRIES = 16  # layers mix tokens early; each try is two backward passes
 
 
 def check_token_order(model: nn.Module, traced: Trace, sites: Iterable[Site]) -> None:
-    """Refuse sites whose tokens are known not to be what they say: prefix tokens, then the grid row by row.
+    """Refuse sites whose tokens are seen not to be prefix tokens and then the grid, row by row.
 
     Until a layer mixes tokens, each depends on one position of the map that they came from, and that says which.
     The last tokens before the site that can be read like this decide; where none can, nothing is known.
 
     Args:
-        model: The model; not changed.
+        model: The model, which is not changed.
         traced: Its trace.
-        sites: Sites that no family rule vouches for.
+        sites: Sites that no family rule has described.
 
     Raises:
         AWBError: Tokens come in another order, after the grid too, or with the batch on the second axis.
@@ -66,7 +66,7 @@ def _check(model: nn.Module, traced: Trace, site: Site) -> None:
 
 @dataclass
 class _Seen:
-    """What a run shows until the site returns: maps of the site's grid, and the tokens that modules are given."""
+    """Hooks that note, until the site returns, maps of the site's grid and the tokens that modules are given."""
 
     site: Site
     source: Tensor | None = None  # the latest map
@@ -90,7 +90,7 @@ class _Seen:
         self.returned = dict(elements(output))[self.site.element]
 
     def order(self) -> list[int] | None:
-        """For each position in raster order, its token, by the last tokens that tell; None if none do."""
+        """The token of each position in raster order, by the last tokens that tell; None if none do."""
         last = None
         for tokens, source in self.tokens[:_TRIES]:
             order = _order(tokens, source)
@@ -101,7 +101,7 @@ class _Seen:
 
 
 def _order(tokens: Tensor, source: Tensor) -> list[int] | None:
-    """For each position of the map in raster order, its token; None if that cannot be read off.
+    """The token of each position of the map in raster order; None if gradients do not tell.
 
     If token j alone depends on a position, then weighing the tokens by their numbers multiplies the gradient there
     by j.
