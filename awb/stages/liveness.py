@@ -26,7 +26,7 @@ def dead_sites(model: nn.Module, traced: Trace, sites: list[Site]) -> set[Site]:
 
     Args:
         model: The model; its tensors are read, in a copy of its structure, and not changed.
-        traced: Its trace.
+        traced: The trace of the model.
         sites: Sites in `traced`.
     """
     features_only = hasattr(model, "feature_info") and not find_classifier(model)

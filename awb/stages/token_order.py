@@ -29,7 +29,7 @@ def check_token_order(model: nn.Module, traced: Trace, sites: Iterable[Site]) ->
 
     Args:
         model: The model, which is not changed.
-        traced: Its trace.
+        traced: The trace of the model.
         sites: Sites that no family rule has described.
 
     Raises:
