@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from awb.classifier import find_classifier
 from awb.places import Site
 from awb.stages.calls import elements
-from awb.stages.copying import noise_like
 from awb.stages.gradient_run import on_the_tape, run_on_tape, usable_copy
+from awb.stages.randomness import noise_like
 from awb.stages.tensors import tensors_in
 from awb.stages.trace import Trace
 
