@@ -16,7 +16,7 @@ from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
 
 import awb
-from awb.hosts import replace_element
+from awb.hooks.steps import replace_element
 from tests.helpers import assert_same, gradients, perturb, snapshot
 
 

@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 
 import awb
-from awb.stages.inputs import Size
+from awb.stages.example_inputs import Size
 from tests.helpers import assert_same, calibrate, perturb, snapshot, wake_classifier
 
 # name, arguments, input size, (channels, nominal reduction) of each stage
