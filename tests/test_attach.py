@@ -14,6 +14,7 @@ import torch
 import torchvision
 from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
+from torchvision.models import DenseNet
 
 import awb
 from awb.hosts import replace_element
@@ -22,6 +23,10 @@ from tests.helpers import assert_same, gradients, perturb, snapshot
 
 def resnet(**kwargs: Any) -> nn.Module:
     return timm.create_model("test_resnet", pretrained=False, **kwargs).eval()
+
+
+def densenet() -> nn.Module:
+    return DenseNet(8, (1, 1, 1, 1), 16, num_classes=5).eval()
 
 
 @pytest.fixture
@@ -187,7 +192,7 @@ def test_disabled_blocks_and_nesting(images: Tensor) -> None:
 @pytest.mark.parametrize("convert", [nn.SyncBatchNorm.convert_sync_batchnorm, freeze_batch_norm_2d])
 def test_a_lost_block_raises_wherever_it_matters(convert: Any, images: Tensor, tmp_path: Any) -> None:
     """Both conversions replace DenseNet's norm5; the hook goes with the old module."""
-    model = convert(attached("after", torchvision.models.densenet121(weights=None).eval()))
+    model = convert(attached("after", densenet()))
     for use in (
         lambda: model(images),
         lambda: awb.summary(model),
@@ -198,7 +203,7 @@ def test_a_lost_block_raises_wherever_it_matters(convert: Any, images: Tensor, t
 
 
 def test_a_moved_block_can_be_hooked_again(images: Tensor) -> None:
-    model = torchvision.models.densenet121(weights=None).eval()
+    model = densenet()
     plain = model(images)
     changed = attached("after", model)(images)
     model = nn.SyncBatchNorm.convert_sync_batchnorm(model).eval()
@@ -234,7 +239,7 @@ def test_blocks_take_dtype_device_and_mode(dtype: torch.dtype) -> None:
 
 
 def test_blocks_after_parameterless_modules_take_the_models_dtype() -> None:
-    model = awb.attach_awb(torchvision.models.vgg11_bn(weights=None).double(), "all", input_size=32)
+    model = awb.attach_awb(timm.create_model("vgg11_bn", mlp_ratio=0.02).double(), "all", input_size=32)
     assert {p.dtype for p in awb.awb_parameters(model)} == {torch.float64}
 
 

@@ -16,6 +16,7 @@ import awb
 from awb.stages.inputs import Size
 from tests.contract import check_contract
 from tests.helpers import assert_same, calibrate, snapshot, wake_classifier
+from tests.levels import slow_but
 
 # (channels, nominal reduction) of each stage
 RESNET18 = [(64, 4), (128, 8), (256, 16), (512, 32)]
@@ -73,18 +74,18 @@ def found(model: nn.Module, size: Size) -> list[tuple[int, int]]:
     return [(stage.sites[0].channels, stage.reduction) for stage in stages]
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("name", slow_but(["resnet18", "mobilenet_v3_small", "convnext_tiny", "swin_t"], NUMBERS))
 def test_numbers(name: str) -> None:
     """Golden numbers of torchvision's; `zoo/test_both_libraries` holds timm's to be the same."""
     stages, size, kwargs = NUMBERS[name]
     assert found(torchvision_model(name, **kwargs), size) == stages
 
 
-# six kinds of backbone, the last three made small; `zoo/test_families` runs every family that the libraries have
+# six kinds of backbone, some of them made small; `zoo/test_families` runs every family that the libraries have
 CONTRACT: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "resnet": (lambda: torchvision_model("resnet18"), 64),
     "densenet": (lambda: torchvision_model("densenet121"), 64),
-    "vgg": (lambda: torchvision_model("vgg11_bn"), 32),
+    "vgg": (lambda: timm_model("vgg11_bn", mlp_ratio=0.02), 32),
     "convnext": (lambda: timm_model("convnext_atto"), 64),
     "swin": (
         lambda: SwinTransformer([4, 4], 24, [1, 1, 2, 1], [1, 2, 4, 8], window_size=[4, 4], num_classes=5).eval(),
@@ -116,41 +117,37 @@ def check_built(build: Callable[[], nn.Module], size: int) -> None:
     check_contract(model, torch.randn(2, 3, size, size))
 
 
-@pytest.mark.parametrize(
-    ("name", "places"),
-    [
-        (
-            "densenet121",
-            ["features.denseblock1", "features.denseblock2", "features.denseblock3", "features.denseblock4"],
-        ),
-        ("vgg16_bn", ["features.5", "features.12", "features.22", "features.32", "features.42"]),
-        ("mobilenet_v3_large", ["features.1", "features.3", "features.6", "features.12", "features.16"]),
-        ("efficientnet_b0", ["features.1", "features.2", "features.3", "features.5", "features.7"]),
-        ("mobilenet_v2", ["features.1", "features.3", "features.6", "features.13", "features.17"]),
-        ("mnasnet1_0", ["layers.7", "layers.8", "layers.9", "layers.11", "layers.13"]),
-        ("regnet_y_400mf", [f"trunk_output.block{i}" for i in range(1, 5)]),
-    ],
-)
-def test_places(name: str, places: list[str]) -> None:
+PLACES = {
+    "densenet121": ["features.denseblock1", "features.denseblock2", "features.denseblock3", "features.denseblock4"],
+    "vgg16_bn": ["features.5", "features.12", "features.22", "features.32", "features.42"],
+    "mobilenet_v3_large": ["features.1", "features.3", "features.6", "features.12", "features.16"],
+    "efficientnet_b0": ["features.1", "features.2", "features.3", "features.5", "features.7"],
+    "mobilenet_v2": ["features.1", "features.3", "features.6", "features.13", "features.17"],
+    "mnasnet1_0": ["layers.7", "layers.8", "layers.9", "layers.11", "layers.13"],
+    "regnet_y_400mf": [f"trunk_output.block{i}" for i in range(1, 5)],
+}
+
+
+@pytest.mark.parametrize("name", slow_but(["densenet121", "mobilenet_v2"], PLACES))
+def test_places(name: str) -> None:
     """Golden places, verified by tracing 49 networks of both libraries."""
-    stages = awb.find_stages(torchvision_model(name))
-    assert [stage.name for stage in stages] == places
+    assert [stage.name for stage in awb.find_stages(torchvision_model(name))] == PLACES[name]
 
 
-@pytest.mark.parametrize(
-    ("build", "name", "site"),
-    [
-        (torchvision_model, "densenet121", "features.norm5"),
-        (timm_model, "densenet121", "features.norm5"),
-        (torchvision_model, "vgg16_bn", "features.43"),
-        (timm_model, "vgg16_bn", "features.43"),
-        (timm_model, "efficientnet_b0", "bn2"),
-        (torchvision_model, "resnet18", "layer4.1"),
-        (timm_model, "resnet18", "layer4.1"),
-        (timm_model, "convnext_atto", "stages.3"),
-        (torchvision_model, "mobilenet_v3_small", "features.12.2"),
-    ],
-)
+AFTER = [
+    (torchvision_model, "resnet18", "layer4.1"),
+    (timm_model, "resnet18", "layer4.1"),
+    (torchvision_model, "mobilenet_v3_small", "features.12.2"),
+    (timm_model, "convnext_atto", "stages.3"),
+    (torchvision_model, "densenet121", "features.norm5"),
+    (timm_model, "densenet121", "features.norm5"),
+    (torchvision_model, "vgg16_bn", "features.43"),
+    (timm_model, "vgg16_bn", "features.43"),
+    (timm_model, "efficientnet_b0", "bn2"),
+]
+
+
+@pytest.mark.parametrize(("build", "name", "site"), slow_but(AFTER[:5], AFTER))
 def test_after(build: Any, name: str, site: str) -> None:
     (block,) = awb.plan_awb(build(name), "after").blocks
     assert block.site.module == site
