@@ -105,7 +105,7 @@ def test_a_convolution_of_the_same_shape_that_spreads_less(tmp_path: Path) -> No
         awb.save_awb(model, tmp_path / "blocks.safetensors")
 
 
-@pytest.mark.parametrize("attention", awb.list_attention())
+@pytest.mark.parametrize("attention", slow_but(["lka", "cbam", "nl"], awb.list_attention()))
 @pytest.mark.parametrize("dtype", slow_but([torch.float32], [torch.float32, torch.bfloat16]))
 def test_every_kind_is_what_its_plan_builds_in_any_dtype(attention: str, dtype: torch.dtype) -> None:
     check_as_planned(block_of(attached(attention).to(dtype)))

@@ -14,9 +14,10 @@ from torchvision.models.feature_extraction import create_feature_extractor
 import awb
 from tests.helpers import perturb
 from tests.integration.networks import NAMES, attached, batch, network
+from tests.levels import slow_but
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_but(["test_vit"], NAMES))
 def test_an_average_of_the_weights_runs_its_own_blocks(name: str) -> None:
     model, images = attached(name), batch(name, 2)
     average = timm.utils.ModelEmaV3(model, decay=0.75)
@@ -51,7 +52,7 @@ def test_synchronised_batch_norm_before_attaching() -> None:
 
 @pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning")  # still widely used
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")  # how it stores weights
-@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "test_vit"])
+@pytest.mark.parametrize("name", slow_but(["test_vit"], ["swin_tiny_patch4_window7_224", "test_vit"]))
 def test_dynamic_quantisation(name: str) -> None:
     """The backbone's linear layers become int8; the blocks, convolutions, run on as they were."""
     model, images = attached(name), batch(name, 2)
@@ -70,7 +71,7 @@ def test_dynamic_quantisation(name: str) -> None:
         assert not torch.allclose(quantised(images), logits, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_but(["test_resnet"], NAMES))
 def test_scripting_is_refused_clearly(name: str) -> None:
     with pytest.raises(AttributeError, match=r"torch\.jit\.script .*use torch\.export or torch\.jit\.trace"):
         torch.jit.script(attached(name))
@@ -82,7 +83,7 @@ def test_scripting_a_frozen_model_is_refused_clearly() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # timm's asserts on shapes become constants
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_but(["test_resnet"], NAMES))
 def test_tracing_works_instead_of_scripting(name: str) -> None:
     model, images = attached(name), batch(name, 2)
     torch.testing.assert_close(torch.jit.trace(model, (images,))(images), model(images), rtol=0, atol=1e-5)

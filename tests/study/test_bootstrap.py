@@ -12,12 +12,13 @@ from awb import AWBError
 from awb.study import Interval, bias_corrected_interval, bootstrap, draw_replicates, percentile_interval
 from benchmarks import coverage_macro
 from benchmarks.coverage import TRUE_AUROC, simulate, simulate_intervals
+from tests.levels import slow_but
 from tests.study.strategies import Study, studies
 
 SKLEARN = {"auroc": roc_auc_score, "auprc": average_precision_score}
 
 
-@pytest.mark.parametrize("metric", ["auroc", "auprc"])
+@pytest.mark.parametrize("metric", slow_but(["auprc"], ["auroc", "auprc"]))
 @given(study=studies(), seed=st.integers(0, 100))
 def test_every_replicate_is_scikit_learns_weighted_number(metric: str, study: Study, seed: int) -> None:
     y, s, patients = study

@@ -21,6 +21,7 @@ def test_a_model_and_itself_differ_by_exactly_0(study: Study) -> None:
         assert row["p"] in (None, 1)
 
 
+@pytest.mark.slow
 @given(studies())
 def test_swapped_models_have_the_opposite_difference_and_the_same_p(study: Study) -> None:
     y, s, patients = study

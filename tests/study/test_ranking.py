@@ -26,6 +26,7 @@ def test_unknown_labels_are_left_out_of_their_class_alone(study: Study) -> None:
     np.testing.assert_array_equal(auroc(y, s), expected)
 
 
+@pytest.mark.slow
 @given(studies())
 def test_auroc_does_not_change_under_increasing_maps(study: Study) -> None:
     y, s, _ = study
