@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from awb.errors import AWBError, did_you_mean, shortlist
-from awb.study.ages import years
+from awb.study.ages import age_in_years
 from awb.study.audit import describe_overlap, lookalikes
 from awb.study.columns import add_columns, columns_of
+from awb.study.files import read_csv
 from awb.study.label_cells import EXPECTED
-from awb.study.labels import LabelTable, read_csv, read_labels, require_groups
+from awb.study.labels import LabelTable, read_labels, require_groups
 from awb.study.metrics import (
     bands,
     choose_thresholds,
@@ -87,7 +87,7 @@ def _require_all_predicted(args: argparse.Namespace, labels: LabelTable) -> None
     Raises:
         AWBError: There are such predictions.
     """
-    header, rows = read_csv(Path(args.predictions))
+    header, rows = read_csv(args.predictions)
     names = [name for name in labels.columns if name in header and not means_no_finding(name)]
     for name in names:
         predicted = [row[header.index(name)] for row in rows]
@@ -131,7 +131,7 @@ def _ages(labels: LabelTable, args: argparse.Namespace) -> list[float]:
     ages = []
     for image, cell in zip(labels.images.tolist(), labels.columns[args.subgroup].tolist(), strict=True):
         try:
-            ages.append(years(cell))
+            ages.append(age_in_years(cell))
         except AWBError as error:
             raise AWBError(f"{args.labels}, image {image!r}, column {args.subgroup!r}: {error}") from None
     return ages
