@@ -1,6 +1,7 @@
 """What an honest multi-label study stands on, whatever the model: nothing here knows of attention blocks.
 
-Labels       LabelTable, read_labels, read_predictions
+Labels       LabelTable, read_labels, read_predictions, write_predictions
+Cells        age_in_years, is_missing, patient_key, open_text, require_commas
 Losses       BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
 Schedule     TrainingStage, OptimizerSettings, Schedule, two_stage, ScheduleState, Epoch, freeze_parts
 Splits       Split, split_by_group, nested_split
@@ -8,17 +9,23 @@ Leakage      audit_leakage, require_disjoint
 Ranking      auroc, auprc, macro, evaluate, evaluate_subgroups, bands
 Intervals    draw_replicates, Replicates, bootstrap, percentile_interval,
              bias_corrected_interval, Interval
-Comparison   compare, bootstrap_p, holm
+Comparison   compare, estimate, Estimates, bootstrap_p, holm
 Decisions    choose_thresholds, operating_points, sensitivity_at_specificity
 Calibration  evaluate_calibration, brier_score, expected_calibration_error, reliability_curve, fit_temperature,
              apply_temperature
+Tables       check_cases, Cases, ClassCases, interval_header, or_none
 """
 
+from awb.study.ages import age_in_years
 from awb.study.audit import audit_leakage, require_disjoint
+from awb.study.files import open_text, require_commas
 from awb.study.group_split import split_by_group
 from awb.study.labels import LabelTable, read_labels
 from awb.study.losses import BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
 from awb.study.metrics import (
+    Cases,
+    ClassCases,
+    Estimates,
     Interval,
     Replicates,
     apply_temperature,
@@ -29,31 +36,39 @@ from awb.study.metrics import (
     bootstrap,
     bootstrap_p,
     brier_score,
+    check_cases,
     choose_thresholds,
     compare,
     draw_replicates,
+    estimate,
     evaluate,
     evaluate_calibration,
     evaluate_subgroups,
     expected_calibration_error,
     fit_temperature,
     holm,
+    interval_header,
     macro,
     operating_points,
+    or_none,
     percentile_interval,
     reliability_curve,
     sensitivity_at_specificity,
 )
+from awb.study.names import is_missing, patient_key
 from awb.study.optimizer import OptimizerSettings
 from awb.study.parts import freeze_parts
-from awb.study.predictions import read_predictions
+from awb.study.predictions import read_predictions, write_predictions
 from awb.study.progress import Epoch, ScheduleState
 from awb.study.schedule import Schedule, TrainingStage, two_stage
 from awb.study.splits import Split, nested_split
 
 __all__ = [
     "BCELoss",
+    "Cases",
+    "ClassCases",
     "Epoch",
+    "Estimates",
     "FocalLoss",
     "Interval",
     "LabelTable",
@@ -64,6 +79,7 @@ __all__ = [
     "ScheduleState",
     "Split",
     "TrainingStage",
+    "age_in_years",
     "alpha_from_counts",
     "apply_temperature",
     "audit_leakage",
@@ -74,9 +90,11 @@ __all__ = [
     "bootstrap",
     "bootstrap_p",
     "brier_score",
+    "check_cases",
     "choose_thresholds",
     "compare",
     "draw_replicates",
+    "estimate",
     "evaluate",
     "evaluate_calibration",
     "evaluate_subgroups",
@@ -84,16 +102,23 @@ __all__ = [
     "fit_temperature",
     "freeze_parts",
     "holm",
+    "interval_header",
+    "is_missing",
     "macro",
     "nested_split",
+    "open_text",
     "operating_points",
+    "or_none",
+    "patient_key",
     "percentile_interval",
     "pos_weight_from_counts",
     "read_labels",
     "read_predictions",
     "reliability_curve",
+    "require_commas",
     "require_disjoint",
     "sensitivity_at_specificity",
     "split_by_group",
     "two_stage",
+    "write_predictions",
 ]

@@ -11,15 +11,18 @@ _AGE = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*([YMWD]?)", re.IGNORECASE)
 _YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 
-def years(text: str) -> float:
-    """An age in years.
+def age_in_years(text: str) -> float:
+    """Age in years, from 0 to 120.
+
+    Args:
+        text: `58`, `58.0`, or DICOM's `058Y`, `018M`, `003W`, `010D`.
 
     Raises:
-        AWBError: It is no age, or no human's.
+        AWBError: Not an age, or not a human's.
 
     Example:
-        >>> from awb.study.ages import years
-        >>> [years(age) for age in ("58", "058Y", "018M")]
+        >>> from awb.study import age_in_years
+        >>> [age_in_years(age) for age in ("58", "058Y", "018M")]
         [58.0, 58.0, 1.5]
     """
     found = _AGE.fullmatch(text.strip())
@@ -27,3 +30,6 @@ def years(text: str) -> float:
     if not 0 <= age <= OLDEST:
         raise AWBError(f"age {text!r}; expected years from 0 to {OLDEST}, or 058Y, 018M, 010D")
     return age
+
+
+years = age_in_years

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from awb.errors import AWBError, did_you_mean, shortlist
-from awb.study.ages import years
+from awb.study.ages import age_in_years
 from awb.study.audit import describe_overlap, lookalikes
 from awb.study.columns import add_columns, columns_of
+from awb.study.files import read_csv
 from awb.study.label_cells import EXPECTED
-from awb.study.labels import LabelTable, read_csv, read_labels, require_groups
+from awb.study.labels import LabelTable, read_labels, require_groups
 from awb.study.metrics import (
     bands,
     choose_thresholds,
@@ -46,6 +46,10 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--undefined", default="raise", choices=("raise", "skip"),
         help="a class with one label only: refuse (raise), or show it without values (skip)",
     )  # fmt: skip
+    parser.add_argument(
+        "--min-groups", type=int, metavar="N",
+        help="leave out, and name, classes that fewer than N groups (patients) have or have not; 5 is sensible",
+    )  # fmt: skip
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
     parser.add_argument("--replicates", type=int, default=2000, metavar="N", help="of the bootstrap (2000)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (0)")
@@ -64,13 +68,16 @@ def evaluate_files(args: argparse.Namespace) -> Table:
     scores = read_predictions(args.predictions, labels, image=args.image)
     patients = require_groups(labels, args.labels)
     options: dict[str, Any] = {"n_replicates": args.replicates, "seed": args.seed, "level": args.level}
-    options |= {"classes": labels.classes, "undefined": args.undefined}
+    options |= {"classes": labels.classes, "undefined": args.undefined, "min_groups": args.min_groups}
     absent = [name for name in labels.columns if means_no_finding(name)]
     apart = (f"no finding, and no row: {shortlist(absent)}; name it in --classes for one",) * bool(absent)
     if args.subgroup is not None:
         table = evaluate_subgroups(labels.labels, scores, patients, _subgroups(args, labels), **options)
         return table.with_notes(*apart)
     table = evaluate(labels.labels, scores, patients, **options).with_notes(*apart)
+    if args.min_groups is not None:  # what stands beside it has the same rows
+        use = labels.supported(args.min_groups)
+        labels, scores = labels.classes_of(use), scores[:, use]
     if args.thresholds_from:
         thresholds, notes = _thresholds(args, labels)
         points = operating_points(labels.labels, scores, thresholds, classes=labels.classes)
@@ -87,7 +94,7 @@ def _require_all_predicted(args: argparse.Namespace, labels: LabelTable) -> None
     Raises:
         AWBError: There are such predictions.
     """
-    header, rows = read_csv(Path(args.predictions))
+    header, rows = read_csv(args.predictions)
     names = [name for name in labels.columns if name in header and not means_no_finding(name)]
     for name in names:
         predicted = [row[header.index(name)] for row in rows]
@@ -131,7 +138,7 @@ def _ages(labels: LabelTable, args: argparse.Namespace) -> list[float]:
     ages = []
     for image, cell in zip(labels.images.tolist(), labels.columns[args.subgroup].tolist(), strict=True):
         try:
-            ages.append(years(cell))
+            ages.append(age_in_years(cell))
         except AWBError as error:
             raise AWBError(f"{args.labels}, image {image!r}, column {args.subgroup!r}: {error}") from None
     return ages

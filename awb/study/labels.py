@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
 import json
-import zlib
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean, shortlist
+from awb.study.files import open_text as open_text
+from awb.study.files import read_csv, write_csv
+from awb.study.files import require_commas as require_commas
 from awb.study.label_cells import Blank, LabelCells, Uncertain, is_positive
-from awb.study.names import is_nobody, patient_key, require_one_spelling, same_path
+from awb.study.names import is_missing, patient_key, require_distinct, require_one_spelling, same_path
 from awb.study.no_finding import findings_among, means_no_finding, require_no_contradiction
+from awb.study.supported import supported_classes
 
 Strings = npt.NDArray[np.str_]
 Floats = npt.NDArray[np.float64]
@@ -77,6 +75,48 @@ class LabelTable:
         columns = {name: values[chosen] for name, values in self.columns.items()}
         return LabelTable(self.images[chosen], self.classes, self.labels[chosen], groups, columns)
 
+    def classes_of(self, classes: Iterable[str] | npt.NDArray[np.bool_]) -> LabelTable:
+        """Table of some classes, with the same images, groups and other columns.
+
+        Args:
+            classes: Names in the order wanted, or a boolean mask (C,), such as `supported(5)` or `findings`.
+
+        Raises:
+            AWBError: The table has no such class, or the mask has another length.
+        """
+        if isinstance(classes, np.ndarray) and classes.dtype == np.bool_:
+            if classes.shape != (len(self.classes),):
+                raise AWBError(f"a mask of shape {classes.shape} for a table of {len(self.classes)} classes")
+            chosen = np.flatnonzero(classes).tolist()
+        else:
+            chosen = [self._class_index(str(name)) for name in classes]
+        names = tuple(self.classes[c] for c in chosen)
+        return LabelTable(self.images, names, self.labels[:, chosen], self.groups, self.columns)
+
+    def supported(self, min_groups: int) -> npt.NDArray[np.bool_]:
+        """Mask of the classes, (C,), that at least `min_groups` groups have and at least as many have not.
+
+        With fewer, an interval says little: if 5 patients have a finding, 1 of 150 bootstrap replicates has none of
+        them. `evaluate`, `compare` and `evaluate_subgroups` leave the others out by themselves, given `min_groups`.
+
+        Args:
+            min_groups: Smallest number of groups (patients) on either side, at least 1. With 1, the classes of which
+                the table has both labels.
+
+        Raises:
+            AWBError: The table has no groups, or `min_groups` is below 1.
+
+        Example:
+            >>> from awb.study import LabelTable
+            >>> labels = [[1, 0], [0, 0], [0, 1], [1, 0]]
+            >>> table = LabelTable(["a", "b", "c", "d"], ("Mass", "Hernia"), labels, ["p1", "p2", "p3", "p4"])
+            >>> table.supported(2).tolist()
+            [True, False]
+            >>> table.classes_of(table.supported(2)).classes
+            ('Mass',)
+        """
+        return supported_classes(self.labels, require_groups(self), min_groups)
+
     def find(self, images: Iterable[str]) -> npt.NDArray[np.intp]:
         """The rows of images, in their order.
 
@@ -108,10 +148,57 @@ class LabelTable:
         content = json.dumps([self.images.tolist(), groups, self.classes])
         return hashlib.sha256(content.encode() + known.tobytes()).hexdigest()
 
+    def save(
+        self,
+        path: str | Path,
+        *,
+        image: str = "image",
+        group: str = "group",
+        columns: Iterable[str] | None = None,
+    ) -> None:
+        """Write the table as a CSV file (or CSV.gz) that `read_labels` reads: the inverse of it.
+
+        One row per image: its name, its group if the table has groups, the other columns, and one label per class:
+        0, 1, or empty if it is unknown. A file of that name is replaced in one step; it stays if writing fails.
+
+        Args:
+            path: The file.
+            image: Header of the column of image names.
+            group: Header of the column of groups.
+            columns: Names of the other columns to write, in this order; all by default.
+
+        Raises:
+            AWBError: No such column, two columns of one name, no images, a name or cell that `read_labels` would read
+                differently (white space at its ends), or a path that cannot be written to.
+
+        Example:
+            >>> from awb.study import LabelTable, read_labels
+            >>> table = LabelTable(["a", "b"], ("Mass",), [[1], [float("nan")]], ["p1", "p2"])
+            >>> table.save("labels.csv", group="patient")
+            >>> read_labels("labels.csv", group="patient", classes=table.classes).checksum == table.checksum
+            True
+        """
+        others = list(self.columns if columns is None else columns)
+        for name in others:
+            if name not in self.columns:
+                near = did_you_mean(name, self.columns)
+                raise AWBError(f"no column {name!r}{near}; there are {shortlist(self.columns, 20) or 'none'}")
+        aside = [self.images, *([] if self.groups is None else [self.groups]), *(self.columns[name] for name in others)]
+        labels = [["" if label != label else f"{label:g}" for label in row] for row in self.labels.tolist()]
+        names = zip(*(values.tolist() for values in aside), strict=True)
+        header = [image, *([] if self.groups is None else [group]), *others, *self.classes]
+        write_csv(path, header, ([*row, *cells] for row, cells in zip(names, labels, strict=True)))
+
+    def _class_index(self, name: str) -> int:
+        if name not in self.classes:
+            near = did_you_mean(name, self.classes)
+            raise AWBError(f"no class {name!r}{near}; there are {shortlist(self.classes, 20) or 'none'}")
+        return self.classes.index(name)
+
     def _check(self) -> None:
         n = len(self.images)
-        _refuse_repeated("image", self.images.tolist())
-        _refuse_repeated("class", self.classes)
+        require_distinct(self.images.tolist(), "image")
+        require_distinct(self.classes, "class")
         if self.images.ndim != 1:
             raise AWBError(f"images have shape {self.images.shape}; expected one axis")
         if self.labels.shape != (n, len(self.classes)):
@@ -143,7 +230,7 @@ class LabelTable:
         if self.groups is None:
             return
         names = dict.fromkeys(self.groups.tolist())
-        if nobody := [name for name in names if is_nobody(name)]:
+        if nobody := [name for name in names if is_missing(name)]:
             image = str(self.images[self.groups == nobody[0]][0])
             raise AWBError(f"image {image!r} has no group (it is {nobody[0]!r}); every image needs one")
         require_one_spelling(names, patient_key, "groups (patients)")
@@ -185,7 +272,7 @@ def read_labels(
         AWBError: No such file or column; a row of another length; a cell that is no label; a name given twice.
     """
     cell_rule = LabelCells(blank, uncertain)
-    header, rows = read_csv(Path(path))
+    header, rows = read_csv(path)
     cells = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
     special = [image] if group is None else [image, group]
     for name in (*special, *(classes or ())):
@@ -222,65 +309,3 @@ def require_groups(table: LabelTable, name: str = "the table") -> Strings:
     if table.groups is None:
         raise AWBError(f"{name} has no groups (patients): read it with group=, the column that names them")
     return table.groups
-
-
-@contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
-    """Open a text file, or a gzipped one, for reading.
-
-    Raises:
-        AWBError: There is no such file; or, while it is read, it is damaged or not in UTF-8.
-    """
-    if not path.is_file():
-        raise AWBError(f"no file {path}")
-    opened: Any = gzip.open if path.suffix == ".gz" else open
-    try:
-        # utf-8-sig: spreadsheets put a byte-order mark before the first header
-        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
-            yield file
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error, csv.Error) as error:
-        raise AWBError(f"{path} is damaged, or not text in UTF-8: {error}") from None
-
-
-def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
-    """The header of a CSV file (or CSV.gz), and its rows, without white space around the cells.
-
-    Raises:
-        AWBError: No such file, no rows, a row of another length, or a header given twice.
-    """
-    with open_text(path) as file:
-        reader = csv.reader(file)
-        header = [name.strip() for name in next(reader, [])]
-        require_commas(path, header)
-        _refuse_repeated(f"{path}: column", header)
-        rows = []
-        for row in reader:
-            if not row:  # a blank line, as at the end of many files
-                continue
-            if len(row) != len(header):
-                raise AWBError(f"{path}, line {reader.line_num}: {len(row)} cells under {len(header)} headers")
-            if any("\0" in cell for cell in row):  # numpy would take it for the end of the text
-                raise AWBError(f"{path}, line {reader.line_num} holds a NUL character; is the file damaged?")
-            rows.append([cell.strip() for cell in row])
-    if not rows:
-        raise AWBError(f"{path} has no rows; expected a header and one row an image")
-    return header, rows
-
-
-def require_commas(path: Path, header: Sequence[str]) -> None:
-    """Refuse a file whose columns are separated by something else than commas.
-
-    Raises:
-        AWBError: There is one header, and another separator in it.
-    """
-    other = next((sign for sign in ";\t|" if len(header) == 1 and sign in header[0]), None)
-    if other is not None:
-        raise AWBError(
-            f"{path} separates its columns by {other!r}; expected commas (in a spreadsheet: save as CSV UTF-8)"
-        )
-
-
-def _refuse_repeated(what: str, names: Sequence[str]) -> None:
-    repeated = [repr(name) for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise AWBError(f"{what} named more than once: {shortlist(repeated, 4)}")

@@ -5,26 +5,30 @@ from __future__ import annotations
 import posixpath
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from awb.errors import AWBError, shortlist
 
-_NOBODY = frozenset(
+_MISSING = frozenset(
     ("", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "none", "null", "nat", "?", "-", "unknown", "missing")
 )
 _PERSON = r"(?:(?:patient|pat|pt|p|subject|subj|sub|case)(?:[\s_#.:-]*(?:id|no|nr|number))?|id|no|nr)"
 _NUMBERED = re.compile(rf"(?:{_PERSON}[\s_#.:-]*)?0*([0-9]+)(?:\.0+)?")
 
 
-def is_nobody(name: object) -> bool:
-    """Whether a cell, or what stands for one in an array, names nobody: empty, NaN, `<NA>`, None, ….
+def is_missing(name: object) -> bool:
+    """True if a cell or an array's value names nothing: empty, NaN, `<NA>`, None, `?`, `unknown`, ….
 
     Example:
-        >>> from awb.study.names import is_nobody
-        >>> [is_nobody(name) for name in (None, float("nan"), "<NA>", " ", "13", 0)]
+        >>> from awb.study import is_missing
+        >>> [is_missing(name) for name in (None, float("nan"), "<NA>", " ", "13", 0)]
         [True, True, True, True, False, False]
     """
-    return str(name).strip().casefold() in _NOBODY
+    return str(name).strip().casefold() in _MISSING
+
+
+is_nobody = is_missing
 
 
 def patient_key(name: str) -> str:
@@ -34,7 +38,7 @@ def patient_key(name: str) -> str:
     whole number and the words that mean patient. Other names are told apart letter by letter.
 
     Example:
-        >>> from awb.study.names import patient_key
+        >>> from awb.study import patient_key
         >>> [patient_key(name) for name in ("00013", "13.0", "P-013", "Anne ", "1.10", "-13")]
         ['13', '13', '13', 'anne', '1.10', '-13']
     """
@@ -76,3 +80,18 @@ def require_one_spelling(names: Iterable[str], key: Callable[[str], str], what: 
     if pairs:
         shown = shortlist((f"{one!r} and {two!r}" for one, two in pairs), 3)
         raise AWBError(f"{len(pairs):,} {what} are written in more than one way: {shown}; write each in one way")
+
+
+def require_distinct(names: Iterable[str], what: str) -> None:
+    """Refuse names that are given more than once.
+
+    Args:
+        names: Names of one table's images, classes or columns.
+        what: What they name, for the message.
+
+    Raises:
+        AWBError: A name is given more than once.
+    """
+    repeated = [repr(name) for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise AWBError(f"{what} named more than once: {shortlist(repeated, 4)}")

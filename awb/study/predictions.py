@@ -1,4 +1,4 @@
-"""Any model's predictions, from a CSV file, put in the order of the labels."""
+"""Predictions of any model, as CSV files: read into the order of the labels, and written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean, shortlist
-from awb.study.labels import LabelTable, read_csv
+from awb.study.files import read_csv, write_csv
+from awb.study.labels import LabelTable
+from awb.study.metrics.arrays import check_cases
 
 
 def read_predictions(path: str | Path, labels: LabelTable, *, image: str = "image") -> npt.NDArray[np.float64]:
@@ -29,7 +31,7 @@ def read_predictions(path: str | Path, labels: LabelTable, *, image: str = "imag
         AWBError: No such file or column, a cell that is not a finite number, an image given twice, or images that are
             in one of the two only.
     """
-    header, rows = read_csv(Path(path))
+    header, rows = read_csv(path)
     for name in (image, *labels.classes):
         if name not in header:
             raise AWBError(
@@ -41,6 +43,29 @@ def read_predictions(path: str | Path, labels: LabelTable, *, image: str = "imag
     columns = [(name, header.index(name)) for name in labels.classes]
     values = [[_number(str(path), rows[i][at], name, rows[i][c]) for name, c in columns] for i in chosen]
     return np.array(values, dtype=np.float64)
+
+
+def write_predictions(
+    path: str | Path, labels: LabelTable, predictions: npt.ArrayLike, *, image: str = "image"
+) -> None:
+    """Write predictions as a CSV file (or CSV.gz) that `read_predictions` reads back to the bit.
+
+    One row per image: its name, and one number per class. A file of that name is replaced in one step; it stays if
+    writing fails.
+
+    Args:
+        path: The file.
+        labels: Table that names the images and classes.
+        predictions: Any finite numbers (scores, probabilities or logits), (n, C), in the order of the labels.
+        image: Header of the column of image names.
+
+    Raises:
+        AWBError: Another shape, a number that is not finite, no images, a class named as the column of images, or a
+            path that cannot be written to.
+    """
+    values = check_cases(labels.labels, predictions, labels.classes).values
+    rows = zip(labels.images.tolist(), values.tolist(), strict=True)
+    write_csv(path, [image, *labels.classes], ([name, *map(repr, row)] for name, row in rows))
 
 
 def _match(path: str, given: list[str], wanted: list[str]) -> list[int]:

@@ -1,5 +1,6 @@
 """Metrics of multi-label predictions, with patient-clustered intervals. Plain arrays in, tables out."""
 
+from awb.study.metrics.arrays import Cases, ClassCases, check_cases
 from awb.study.metrics.bootstrap import bootstrap
 from awb.study.metrics.calibration import (
     brier_score,
@@ -7,16 +8,22 @@ from awb.study.metrics.calibration import (
     expected_calibration_error,
     reliability_curve,
 )
-from awb.study.metrics.compare import bootstrap_p, compare, holm
+from awb.study.metrics.compare import compare
+from awb.study.metrics.estimates import Estimates, estimate
 from awb.study.metrics.evaluate import evaluate
 from awb.study.metrics.intervals import Interval, bias_corrected_interval, percentile_interval
+from awb.study.metrics.p_values import bootstrap_p, holm
 from awb.study.metrics.ranking import auprc, auroc, macro
 from awb.study.metrics.replicates import Replicates, draw_replicates
 from awb.study.metrics.subgroups import bands, evaluate_subgroups
+from awb.study.metrics.table_columns import interval_header, or_none
 from awb.study.metrics.temperature import apply_temperature, fit_temperature
 from awb.study.metrics.thresholds import choose_thresholds, operating_points, sensitivity_at_specificity
 
 __all__ = [
+    "Cases",
+    "ClassCases",
+    "Estimates",
     "Interval",
     "Replicates",
     "apply_temperature",
@@ -27,17 +34,21 @@ __all__ = [
     "bootstrap",
     "bootstrap_p",
     "brier_score",
+    "check_cases",
     "choose_thresholds",
     "compare",
     "draw_replicates",
+    "estimate",
     "evaluate",
     "evaluate_calibration",
     "evaluate_subgroups",
     "expected_calibration_error",
     "fit_temperature",
     "holm",
+    "interval_header",
     "macro",
     "operating_points",
+    "or_none",
     "percentile_interval",
     "reliability_curve",
     "sensitivity_at_specificity",

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, shortlist
-from awb.study.names import is_nobody, patient_key, require_one_spelling
+from awb.study.names import is_missing, patient_key, require_one_spelling
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -21,7 +21,7 @@ Undefined = Literal["raise", "skip"]
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class ClassCases:
     """The images of one class whose label is known.
 
     Attributes:
@@ -46,6 +46,9 @@ class Known:
         return None if self.y_true.any() else "no positive"
 
 
+Known = ClassCases
+
+
 @dataclass(frozen=True, eq=False)
 class Cases:
     """Checked labels and predictions.
@@ -60,11 +63,16 @@ class Cases:
     values: Floats
     classes: tuple[str, ...]
 
-    def __iter__(self) -> Iterator[Known]:
+    def of_classes(self, use: Bools) -> Cases:
+        """The same images for some classes, given as a mask (C,)."""
+        names = tuple(name for name, keep in zip(self.classes, use, strict=True) if keep)
+        return self if use.all() else Cases(self.y_true[:, use], self.values[:, use], names)
+
+    def __iter__(self) -> Iterator[ClassCases]:
         """Class by class, the images whose label is known."""
         for c, name in enumerate(self.classes):
             rows = np.flatnonzero(~np.isnan(self.y_true[:, c]))
-            yield Known(name, self.y_true[rows, c] == 1, self.values[rows, c], rows)
+            yield ClassCases(name, self.y_true[rows, c] == 1, self.values[rows, c], rows)
 
 
 def check_cases(
@@ -108,7 +116,7 @@ def check_groups(groups: Any) -> Indices:
     given = np.asarray(_on_cpu(groups))
     if given.ndim != 1:
         raise AWBError(f"groups have shape {given.shape}; expected one axis, one group (patient) an image")
-    unknown = [row for row, group in enumerate(given.tolist()) if is_nobody(group)]
+    unknown = [row for row, group in enumerate(given.tolist()) if is_missing(group)]
     if unknown:
         raise AWBError(f"{len(unknown):,} images have no group, the first in row {unknown[0]}; every image needs one")
     names, numbers = np.unique(given.astype(np.str_) if given.dtype == object else given, return_inverse=True)
@@ -117,6 +125,16 @@ def check_groups(groups: Any) -> Indices:
     if len(names) < 2:
         raise AWBError(f"{len(given):,} images, all of one group; an interval needs at least two groups (patients)")
     return numbers
+
+
+def require_one_group_per_image(groups: Indices, n: int) -> None:
+    """Refuse groups of other images.
+
+    Raises:
+        AWBError: There are not n groups.
+    """
+    if len(groups) != n:
+        raise AWBError(f"{n:,} images, but groups (patients) of {len(groups):,}; expected one per image")
 
 
 def require_both_labels(cases: Cases, undefined: Undefined, *, what: str) -> None:

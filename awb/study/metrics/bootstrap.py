@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean
-from awb.study.metrics.arrays import Floats, Indices, Known, check_cases
+from awb.study.metrics.arrays import ClassCases, Floats, Indices, check_cases
 from awb.study.metrics.replicates import Replicates
 
 
@@ -67,7 +67,7 @@ def bootstrap(
     return values
 
 
-def _find(metric: Metric) -> Callable[[Known, Indices, int], _OfBlock]:
+def _find(metric: Metric) -> Callable[[ClassCases, Indices, int], _OfBlock]:
     fast = {"auroc": _auroc, "auprc": _auprc}
     if isinstance(metric, str):
         if metric not in fast:
@@ -76,7 +76,7 @@ def _find(metric: Metric) -> Callable[[Known, Indices, int], _OfBlock]:
     return lambda known, groups, n_groups: _any(metric, known, groups)
 
 
-def _auroc(known: Known, groups: Indices, n_groups: int) -> _OfBlock:
+def _auroc(known: ClassCases, groups: Indices, n_groups: int) -> _OfBlock:
     y, scores = known.y_true, known.values
     if 2 * y.sum() > len(y):  # the same area from the other side, with fewer bins
         y, scores = ~y, -scores
@@ -98,7 +98,7 @@ def _auroc(known: Known, groups: Indices, n_groups: int) -> _OfBlock:
     return of_block
 
 
-def _auprc(known: Known, groups: Indices, n_groups: int) -> _OfBlock:
+def _auprc(known: ClassCases, groups: Indices, n_groups: int) -> _OfBlock:
     y, scores = known.y_true, -known.values  # the highest scores first
     levels, level = np.unique(scores[y], return_inverse=True)
     positives = _histogram(level, groups[y], len(levels), n_groups)
@@ -118,7 +118,7 @@ def _auprc(known: Known, groups: Indices, n_groups: int) -> _OfBlock:
     return of_block
 
 
-def _any(metric: WeightedMetric, known: Known, groups: Indices) -> _OfBlock:
+def _any(metric: WeightedMetric, known: ClassCases, groups: Indices) -> _OfBlock:
     def of_replicate(count: Floats) -> float:
         weight = count[groups]
         drawn = weight > 0

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import Floats, Indices, Known, check_cases
+from awb.study.metrics.arrays import ClassCases, Floats, Indices, check_cases
 from awb.study.metrics.table_columns import or_none
 from awb.table import Table
 
@@ -136,7 +136,7 @@ def evaluate_calibration(
     return Table((*headers, "ECE (width)", "ECE (mass)"), tuple(rows), (f"ECE: {n_bins} bins",))
 
 
-def _bins(known: Known, n_bins: int, binning: Binning) -> tuple[Floats, Floats, Floats]:
+def _bins(known: ClassCases, n_bins: int, binning: Binning) -> tuple[Floats, Floats, Floats]:
     """Images, mean probability and share of positives in each bin that is not empty."""
     bins = _bin_of(known.values, n_bins, binning)
     count, probs, positives = (
@@ -156,7 +156,7 @@ def _bin_of(probs: Floats, n_bins: int, binning: Binning) -> Indices:
     return np.searchsorted(edges[1:-1], probs)
 
 
-def _ece(known: Known, n_bins: int, binning: Binning) -> float:
+def _ece(known: ClassCases, n_bins: int, binning: Binning) -> float:
     count, probs, positives = _bins(known, n_bins, binning)
     return float(count @ np.abs(positives - probs) / count.sum()) if len(count) else float("nan")
 

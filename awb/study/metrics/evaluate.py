@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy.typing as npt
 
-from awb.study.metrics.arrays import Floats, Undefined, check_cases, require_both_labels
-from awb.study.metrics.bootstrap import bootstrap
-from awb.study.metrics.intervals import check_level
-from awb.study.metrics.ranking import auprc, auroc, macro
+from awb.study.metrics.arrays import Undefined, check_cases, require_both_labels
+from awb.study.metrics.estimates import estimate_cases
+from awb.study.metrics.intervals import Interval, bias_corrected_interval, check_level
+from awb.study.metrics.min_groups import keep_supported
 from awb.study.metrics.replicates import draw_replicates
 from awb.study.metrics.table_columns import (
     averaged_classes,
-    class_and_macro_intervals,
     class_notes,
     count_left_out,
     counts_columns,
@@ -25,6 +24,8 @@ from awb.study.metrics.table_columns import (
     or_none,
 )
 from awb.table import Table
+
+METRICS: tuple[Literal["auroc", "auprc"], ...] = ("auroc", "auprc")
 
 
 def evaluate(
@@ -38,6 +39,7 @@ def evaluate(
     level: float = 0.95,
     undefined: Undefined = "raise",
     max_left_out: float = 0.05,
+    min_groups: int | None = None,
 ) -> Table:
     """AUROC and AUPRC of each class and their macro mean, with patient-clustered bootstrap intervals.
 
@@ -53,6 +55,8 @@ def evaluate(
             without values, and the macro row says how many classes it averages.
         max_left_out: The largest share of replicates without a positive (or without a negative) of a class;
             with more, its interval is not given.
+        min_groups: Classes that fewer groups have, or have not, get no row and are not in the macro mean; a note
+            names them. None leaves no class out. 5 is sensible: with fewer, intervals say little.
 
     Returns:
         A row a class and a macro row: images with a known label, positives, groups that have a positive,
@@ -62,32 +66,34 @@ def evaluate(
         for the macro AUPRC of many rare classes, there is none, and a note says why.
 
     Raises:
-        AWBError: Bad arrays (see `check_cases`), an image without a group, or an undefined class.
+        AWBError: Bad arrays, an image without a group, an undefined class, or no class with enough groups.
     """
     check_level(level, max_left_out)
     cases = check_cases(y_true, scores, classes)
+    use, supported_notes = keep_supported(cases, groups, min_groups)
+    cases = cases.of_classes(use)
     require_both_labels(cases, undefined, what="AUROC")
     replicates = draw_replicates(groups, n_replicates=n_replicates, seed=seed)
     replicates.require_images(len(cases.y_true))
     averaged = averaged_classes(cases)
     columns = counts_columns(cases, averaged, replicates)
-    metrics: tuple[tuple[Literal["auroc", "auprc"], Callable[..., Floats]], ...] = (("auroc", auroc), ("auprc", auprc))
+    options = {"level": level, "max_left_out": max_left_out}
+    intervals: dict[str, list[Interval | None]] = {}
     left_out: list[int | None] = []
-    for metric, plain in metrics:
+    for metric in METRICS:
         name = metric.upper()
-        values = plain(cases.y_true, cases.values, undefined="skip")
-        sampled = bootstrap(cases.y_true, cases.values, replicates, metric=metric)
-        columns[name] = or_none([*values, macro(values[averaged])])
-        columns[interval_header(name, level)] = class_and_macro_intervals(
-            sampled, values, averaged, level, max_left_out, biased=metric == "auprc"
-        )
-        left_out = count_left_out(sampled, values, averaged)  # the same for both
+        found = estimate_cases(cases, replicates, metric).with_macro(averaged)
+        intervals[name] = found.intervals(**options)
+        if metric == "auprc" and averaged.sum() > 1:
+            intervals[name][-1] = bias_corrected_interval(found.sampled[:, -1], found.values[-1], **options)
+        columns[name] = or_none(found.values)
+        columns[interval_header(name, level)] = intervals[name]
+        left_out = count_left_out(found)  # the same for both
     columns["left out"] = left_out
-    intervals = {metric.upper(): columns[interval_header(metric.upper(), level)] for metric, _ in metrics}
     is_moved = averaged.sum() > 1 and intervals["AUPRC"][-1] is not None
     moved = "; the macro AUPRC's is moved by twice their bias" if is_moved else ""
     notes = [interval_note(replicates) + moved, *class_notes(cases, averaged)]
     notes += few_replicates_notes(cases, left_out, max_left_out * n_replicates)
-    for name, found in intervals.items():
-        notes += one_sided_notes(cases, f" of {name}", found, left_out, max_left_out * n_replicates)
-    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))
+    for name, ends in intervals.items():
+        notes += one_sided_notes(cases, f" of {name}", ends, left_out, max_left_out * n_replicates)
+    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), (*notes, *supported_notes))

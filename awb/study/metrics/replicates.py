@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import Floats, Indices, check_groups
+from awb.study.metrics.arrays import Floats, Indices, check_groups, require_one_group_per_image
 
 _BLOCK = 32  # groups × 32 and score bins × 32 float64 stay in a core's cache
 
@@ -45,8 +45,7 @@ class Replicates:
         Raises:
             AWBError: There are not n images.
         """
-        if len(self.groups) != n:
-            raise AWBError(f"{n:,} images, but groups (patients) of {len(self.groups):,}; expected one an image")
+        require_one_group_per_image(self.groups, n)
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
         """Some replicates at a time, and the draws of each group in them: whole numbers as float64, (G, ≤ 32)."""

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import check_cases
+from awb.study.metrics.arrays import check_cases, check_groups
 from awb.study.metrics.evaluate import evaluate
+from awb.study.supported import supported_classes
 from awb.table import Table
 
 
@@ -23,6 +24,7 @@ def evaluate_subgroups(
     subgroups: npt.ArrayLike,
     *,
     classes: Sequence[str] | None = None,
+    min_groups: int | None = None,
     **options: Any,
 ) -> Table:
     """`evaluate` on each subgroup's images.
@@ -33,6 +35,8 @@ def evaluate_subgroups(
         groups: The patient of each image, (n,).
         subgroups: The subgroup of each image, (n,): view, sex, `bands(age, …)`. In order of their names.
         classes: C names.
+        min_groups: As in `evaluate`, counted within the subgroup; a subgroup without any such class has no rows, and
+            a note names it. None leaves nothing out.
         options: Of `evaluate`. Rare classes have one label only in small subgroups; `undefined="skip"` shows them as –.
 
     Returns:
@@ -40,27 +44,39 @@ def evaluate_subgroups(
         comparison by itself: look at the prevalences too.
 
     Raises:
-        AWBError: As `evaluate`, naming the subgroup; or not one subgroup an image.
+        AWBError: As `evaluate`, naming the subgroup; not one subgroup per image; or no subgroup has a class with
+            enough groups.
     """
     cases = check_cases(y_true, scores, classes)
     names, patients = np.asarray(subgroups), np.asarray(groups)
     for what, given in (("subgroups", names), ("groups", patients)):
         if given.shape != (len(cases.y_true),):
             raise AWBError(f"{what} have shape {given.shape}; expected {(len(cases.y_true),)}, one an image")
+    numbers = patients if min_groups is None else check_groups(patients)
     rows: list[tuple[Any, ...]] = []
     notes: list[str] = []
     headers: tuple[str, ...] = ()
+    small: list[str] = []
     for name in _in_order(names):
         inside = names == name
+        if min_groups is not None and not supported_classes(cases.y_true[inside], numbers[inside], min_groups).any():
+            small.append(str(name))
+            continue
         try:
             table = evaluate(
-                cases.y_true[inside], cases.values[inside], patients[inside], classes=cases.classes, **options
-            )
+                cases.y_true[inside], cases.values[inside], patients[inside], classes=cases.classes,
+                min_groups=min_groups, **options,
+            )  # fmt: skip
         except AWBError as error:
             raise AWBError(f"subgroup {name!r}: {error}") from error
         headers = table.headers
         rows += [(name, *row) for row in table.rows]
         notes += [f"{name}: {note}" for note in table.notes]
+    if small:
+        few = f"no class that {min_groups} of its groups (patients) have and {min_groups} have not"
+        if not rows:
+            raise AWBError(f"no subgroup can be evaluated: each has {few}")
+        notes.append(f"left out, since there is {few}: {', '.join(small)}")
     return Table(("subgroup", *headers), tuple(rows), tuple(notes))
 
 

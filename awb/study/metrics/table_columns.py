@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from awb.errors import shortlist
-from awb.study.metrics.arrays import Bools, Cases, Floats
-from awb.study.metrics.intervals import Interval, bias_corrected_interval, holding, percentile_interval
+from awb.study.metrics.arrays import Bools, Cases
+from awb.study.metrics.estimates import Estimates
+from awb.study.metrics.intervals import Interval
 from awb.study.metrics.replicates import Replicates
 from awb.study.no_finding import findings_among
 
@@ -34,39 +35,10 @@ def counts_columns(cases: Cases, averaged: Bools, replicates: Replicates) -> dic
     }
 
 
-def class_and_macro_intervals(
-    sampled: Floats, values: Floats, averaged: Bools, level: float, max_left_out: float, *, biased: bool = False
-) -> list[Interval | None]:
-    """The interval of each class, and last that of the mean over those that are averaged.
-
-    Args:
-        sampled: The metric on each replicate, (R, C).
-        values: The metric on all images, (C,), NaN where it is not defined.
-        averaged: The classes of the macro mean, (C,).
-        level: The share of replicates inside.
-        max_left_out: The largest share of replicates that may be left out.
-        biased: The metric comes out too high for few positives, and more so on a replicate; a mean over several
-            classes then has `bias_corrected_interval`.
-
-    Returns:
-        C + 1 of them; None where there is none that holds.
-    """
-    columns = [*sampled.T, macro_replicates(sampled, averaged)]
-    estimates = [*values.tolist(), float(values[averaged].mean())]
-    options: dict[str, float] = {"level": level, "max_left_out": max_left_out}
-    found = [
-        holding(percentile_interval(column, **options), estimate)
-        for column, estimate in zip(columns, estimates, strict=True)
-    ]
-    if biased and averaged.sum() > 1:
-        found[-1] = bias_corrected_interval(columns[-1], estimates[-1], **options)
-    return found
-
-
-def count_left_out(sampled: Floats, values: Floats, averaged: Bools) -> list[int | None]:
-    """Replicates left out of each class (None if it is not defined at all), and last of the macro mean."""
-    missing = np.isnan(np.column_stack([sampled, macro_replicates(sampled, averaged)])).sum(axis=0)
-    return [int(count) if use else None for count, use in zip(missing, [*~np.isnan(values), True], strict=True)]
+def count_left_out(found: Estimates) -> list[int | None]:
+    """Replicates left out of each class; None for a class that is not defined at all."""
+    counts = np.isnan(found.sampled).sum(axis=0)
+    return [None if np.isnan(value) else int(count) for count, value in zip(counts, found.values, strict=True)]
 
 
 def or_none(values: Iterable[float]) -> list[float | None]:
@@ -80,11 +52,6 @@ def interval_note(replicates: Replicates) -> str:
         f"intervals: percentile bootstrap, {len(replicates):,} replicates of {replicates.n_groups:,} groups "
         f"drawn with replacement, seed {replicates.seed}"
     )
-
-
-def macro_replicates(values: Floats, averaged: Bools) -> Floats:
-    """Each replicate's mean over the classes that are averaged, (R,); NaN if one of them is undefined in it."""
-    return np.asarray(values[:, averaged].mean(axis=1))
 
 
 def class_notes(cases: Cases, averaged: Bools) -> Iterator[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import Floats, Known, check_cases, require_both_labels
+from awb.study.metrics.arrays import ClassCases, Floats, check_cases, require_both_labels
 
 _MANY = 20  # images; one or two logits may well lie in 0–1
 
@@ -71,7 +71,7 @@ def _refuse_probabilities(values: Floats) -> None:
         )
 
 
-def _temperature(known: Known) -> float:
+def _temperature(known: ClassCases) -> float:
     from scipy.optimize import brentq
     from scipy.special import expit
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean
-from awb.study.metrics.arrays import Floats, Known, check_cases, require_both_labels
+from awb.study.metrics.arrays import ClassCases, Floats, check_cases, require_both_labels
 from awb.study.metrics.table_columns import or_none
 from awb.table import Table
 
@@ -110,7 +110,7 @@ def operating_points(
     return Table(headers, rows)
 
 
-def _row(known: Known, threshold: float) -> tuple[object, ...]:
+def _row(known: ClassCases, threshold: float) -> tuple[object, ...]:
     y, called = known.y_true, known.values >= threshold
     tp, fn, fp, tn = (float((a & b).sum()) for a, b in ((y, called), (y, ~called), (~y, called), (~y, ~called)))
     pairs = ((tp, tp + fn), (tn, tn + fp), (tp, tp + fp), (tn, tn + fn), (2 * tp, 2 * tp + fp + fn))
@@ -120,7 +120,7 @@ def _row(known: Known, threshold: float) -> tuple[object, ...]:
     return known.name, len(y), int(y.sum()), threshold, *or_none(ratios)
 
 
-def _choose(known: Known, rule: Rule, target: float | None) -> float:
+def _choose(known: ClassCases, rule: Rule, target: float | None) -> float:
     thresholds, tp, fp = _curve(known)
     positives, negatives = tp[-1], fp[-1]
     sensitivity, specificity = tp / positives, (negatives - fp) / negatives
@@ -136,7 +136,7 @@ def _choose(known: Known, rule: Rule, target: float | None) -> float:
     return float(thresholds[best])
 
 
-def _curve(known: Known) -> tuple[Floats, Floats, Floats]:
+def _curve(known: ClassCases) -> tuple[Floats, Floats, Floats]:
     """Thresholds from the highest, with true and false positives at each; the first calls nothing positive."""
     levels, level = np.unique(-known.values, return_inverse=True)
     tp, fp = (np.bincount(level[of], minlength=len(levels)).cumsum() for of in (known.y_true, ~known.y_true))

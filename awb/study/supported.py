@@ -1,0 +1,34 @@
+"""Supported classes: those that enough groups (patients) have, and enough have not, for a result to mean something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from awb.errors import AWBError
+
+Bools = npt.NDArray[np.bool_]
+
+
+def supported_classes(labels: npt.NDArray[np.float64], groups: npt.NDArray[Any], min_groups: int) -> Bools:
+    """Mask of the classes, (C,), that at least `min_groups` groups have and at least as many have not.
+
+    Args:
+        labels: 0, 1 or NaN, (n, C).
+        groups: Group of each image, (n,). One with images of both labels counts on both sides.
+        min_groups: Smallest number of groups on either side, at least 1.
+
+    Raises:
+        AWBError: `min_groups` is below 1.
+    """
+    if min_groups < 1:
+        raise AWBError(f"min_groups={min_groups}; expected an int of at least 1")
+    counts = [[len(np.unique(groups[column == value])) for value in (0, 1)] for column in labels.T]
+    return np.array([min(both) >= min_groups for both in counts], dtype=np.bool_)
+
+
+def unsupported_note(names: list[str], min_groups: int) -> str:
+    """The note of a table that leaves classes out."""
+    return f"left out, since fewer than {min_groups} patients have it or have it not: {', '.join(names)}"
