@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.markup import in_markdown
 from examples.chestxray14.commands.arguments import add_replicates_argument
 from examples.chestxray14.data.study import synthetic_note

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.markup import in_markdown
 from awb.study import LabelTable
 from examples.chestxray14.commands.arguments import add_replicates_argument, at_least

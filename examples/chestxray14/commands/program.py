@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.terminal import print_anything, run_to_the_end
 
 

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator, skip_first_batches
 from torch.utils.data import BatchSampler, DataLoader, Subset
 
-from awb.errors import AWBError
+from awb import AWBError
 from examples.chestxray14.data.dataset import XrayDataset
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from awb.errors import AWBError, did_you_mean
+from awb import AWBError
+from awb.errors import did_you_mean
 from awb.study.labels import open_text
 from examples.chestxray14.data.nih import FINDINGS
 

@@ -16,7 +16,8 @@ from typing import NamedTuple, TextIO
 
 from tqdm import tqdm
 
-from awb.errors import AWBError, shortlist
+from awb import AWBError
+from awb.errors import shortlist
 from examples.chestxray14.data.decode import decode
 from examples.chestxray14.data.store import (
     CHUNK,

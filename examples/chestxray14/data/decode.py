@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from awb.errors import AWBError
+from awb import AWBError
 
 # to `Image.open`, always: left to itself it tries all that it knows, and for EPS starts a program that runs the file
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")

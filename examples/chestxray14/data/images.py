@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from awb.errors import AWBError, shortlist
+from awb import AWBError
+from awb.errors import shortlist
 from awb.study import LabelTable, read_labels
 from awb.study.labels import open_text
 from examples.chestxray14.data.nih import SUBGROUPS, subgroup_of

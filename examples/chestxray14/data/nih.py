@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from awb.errors import AWBError, did_you_mean
+from awb import AWBError
+from awb.errors import did_you_mean
 from awb.study import LabelTable
 from awb.study.ages import years
 from awb.study.labels import open_text, require_commas

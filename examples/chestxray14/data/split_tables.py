@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from awb import Table
 from awb.study import LabelTable, audit_leakage
-from awb.table import Table
 from examples.chestxray14.data import splits
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from awb.errors import AWBError, did_you_mean, shortlist
+from awb import AWBError
+from awb.errors import did_you_mean, shortlist
 from examples.chestxray14.files.atomic import write_atomically
 
 FORMAT = "chestxray14 store, version 1"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.study import LabelTable, Split, TrainingStage, require_disjoint
 from awb.study.ages import years
 from awb.study.names import is_nobody

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from awb.errors import AWBError
+from awb import AWBError, Table
 from awb.study import compare
-from awb.table import Table
 from examples.chestxray14.data.supported_findings import FEWEST, unsupported_note
 from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
 from examples.chestxray14.evaluation.leak import percent

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from awb import Table
 from awb.markup import in_markdown
 from awb.study import (
     LabelTable,
@@ -17,7 +18,6 @@ from awb.study import (
     operating_points,
 )
 from awb.study.metrics.table_columns import interval_header
-from awb.table import Table
 from examples.chestxray14.data.nih import SUBGROUPS
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.data.supported_findings import FEWEST, supported, unsupported_note

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.study import LabelTable, Split, read_labels, read_predictions
 from examples.chestxray14.data.study import PATIENT
 from examples.chestxray14.data.supported_findings import supported, unsupported

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.study import LabelTable, auroc, reliability_curve
 from awb.study.metrics.arrays import Known, check_cases
 from awb.study.metrics.calibration import Binning

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from awb import Table
 from awb.markup import in_fence, in_markdown
-from awb.table import Table
 from examples.chestxray14.data.nih import SUBGROUPS
 from examples.chestxray14.data.origin import Origin
 from examples.chestxray14.data.study import Study

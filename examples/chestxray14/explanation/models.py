@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.study import Split
 from examples.chestxray14.recipes.transforms import Transform
 from examples.chestxray14.runs.folder import RunFolder

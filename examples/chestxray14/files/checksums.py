@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from awb.errors import AWBError
+from awb import AWBError
 from examples.chestxray14.files.atomic import write_atomically
 
 

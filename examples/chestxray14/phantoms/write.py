@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.study import split_by_group
 from examples.chestxray14.data.boxes import write_boxes
 from examples.chestxray14.data.nih import NO_FINDING

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import awb
-from awb.errors import AWBError, did_you_mean, shortlist
-from awb.table import Table
+from awb import AWBError, Table
+from awb.errors import did_you_mean, shortlist
 from examples.chestxray14.data.batches import count_steps
 from examples.chestxray14.data.study import Study, sets_of
 from examples.chestxray14.recipes.schema import Recipe, load_recipe, shipped_recipes

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from awb.errors import AWBError, shortlist
+from awb import AWBError, Table
+from awb.errors import shortlist
 from awb.markup import in_html, in_markdown
-from awb.table import Table
 from examples.chestxray14.data.boxes import Boxes, read_boxes
 from examples.chestxray14.data.nih import SUBGROUPS
 from examples.chestxray14.data.origin import Origin

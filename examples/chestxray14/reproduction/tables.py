@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from awb import Table
 from awb.study import audit_leakage, evaluate
 from awb.study.metrics.table_columns import interval_header
-from awb.table import Table
 from examples.chestxray14.data.nih import FINDINGS
 from examples.chestxray14.data.split_tables import count_sets
 from examples.chestxray14.data.study import Study

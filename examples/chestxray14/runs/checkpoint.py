@@ -15,7 +15,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from awb.errors import AWBError, shortlist
+from awb import AWBError
+from awb.errors import shortlist
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.files.sealed_zip import check_seal, seal
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.study import Split
 from examples.chestxray14.data.store import digest
 from examples.chestxray14.data.study import Study

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import awb
-from awb.errors import DeadNetworkError
+from awb import DeadNetworkError
 
 
 def require_alive(model: nn.Module, images: Tensor) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from awb.errors import AWBError
+from awb import AWBError
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.runs.folder import RunFolder
 

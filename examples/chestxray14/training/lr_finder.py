@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.study import OptimizerSettings
 from examples.chestxray14.recipes.schema import LRFinderSettings
 

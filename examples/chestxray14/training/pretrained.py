@@ -13,7 +13,7 @@ import torch
 import torchvision
 from torch import nn
 
-from awb.errors import AWBError
+from awb import AWBError
 from examples.efficientnet_lite0 import load_efficientnet_lite0
 
 _WITHOUT = "or train without them: --set model.pretrained=false"

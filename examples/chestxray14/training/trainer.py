@@ -24,7 +24,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.study import Epoch, LabelTable, MultiLabelLoss, ScheduleState, TrainingStage, auroc, freeze_parts, macro
 from examples.chestxray14.data.batches import EpochBatches, count_steps, epoch_loader
 from examples.chestxray14.data.dataset import XrayDataset
