@@ -9,16 +9,20 @@ DEMO := runs/demo
 # glibc would give the memory of each step back and ask for it again: a fifth of the time (docs/performance.md)
 KEEP_MEMORY := MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_MMAP_THRESHOLD_=8589934592
 # one thread a worker: more would fight for the cores
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=15
 
 .NOTPARALLEL:
-.PHONY: test quick example finetune lint ruff-check ruff-format mypy docs install
+.PHONY: test test-rest quick example finetune lint ruff-check ruff-format mypy docs install
 
+# on two idle cores: up to 12 minutes, 2 and 40 (the markers are in pyproject.toml)
 test: install
-	$(PYTEST)
+	$(PYTEST) -m "not rest"
 
 quick: install
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not rest"
+
+test-rest: install
+	$(PYTEST) -m rest
 
 # a study on phantoms; killed, it goes on where it was
 example: install

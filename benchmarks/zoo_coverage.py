@@ -4,9 +4,8 @@
     python -m benchmarks.zoo_coverage --report                   # print what the file says
 
 Each architecture is built with cheap deterministic weights and run in a process of its own batch, with a time limit:
-stages found; attached at the last live stage and at all live ones; outputs bit-identical at identity; each block, made
-other than the identity by small zero-mean noise, changes the outputs and gets a gradient; detaching restores. Networks
-of more than 100 M parameters are only traced and attached on meta tensors ("meta" in the row).
+stages found; attached at the last live stage and at all live ones, and what `tests.contract` lists checked at both.
+Networks of more than 100 M parameters are only traced and attached on meta tensors ("meta" in the row).
 """
 
 from __future__ import annotations
@@ -301,65 +300,16 @@ def check(model: Any, size: tuple[int, int], stages: list[Any], real: bool) -> N
     """Raise AssertionError unless attaching keeps every promise."""
     import torch
 
-    import awb
+    from tests.contract import check_contract
     from tests.helpers import calibrate
 
     batch = 2 if any(getattr(m, "running_mean", None) is not None for m in model.modules()) else 1
     images = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0))
-    keys = list(model.state_dict())
-    if not real:
-        images = images.to("meta")
-    else:
+    if real:
         calibrate(model, images)
-    with torch.no_grad():
-        plain = model(images)
-    for placement in ("last", "all"):
-        awb.attach_awb(model, selected(placement, stages, real), input_size=size, allow_dead=not real)
-        with torch.no_grad():
-            same = model(images)
-            assert same.shape == plain.shape, "another shape of output"
-            assert not real or torch.equal(same, plain), f"{placement}: not the identity"
-        if placement == "last":
-            awb.detach_awb(model)
-    blocks = awb.awb_blocks(model)
-    changed = disturb(model, images, len(blocks))
-    parameters = [p for block in blocks.values() for p in block.parameters()]
-    gradients = torch.autograd.grad(changed.square().sum(), parameters, allow_unused=True)
-    by_id = {id(p): g for p, g in zip(parameters, gradients, strict=True)}
-    for path, block in blocks.items():
-        got = [by_id[id(p)] for p in block.parameters()]
-        assert all(g is not None for g in got), f"{path} gets no gradient"
-        if not real:
-            continue
-        assert any(g.any() for g in got), f"{path} gets a zero gradient"
-        block.enabled = False
-        with torch.no_grad():
-            assert not torch.equal(model(images), changed), f"{path} has no effect"
-        block.enabled = True
-    assert not real or changed.isfinite().all(), "the perturbed output is not finite"
-    awb.detach_awb(model)
-    assert list(model.state_dict()) == keys, "detaching leaves other keys"
-    with torch.no_grad():
-        assert not real or torch.equal(model(images), plain), "detaching leaves another network"
-
-
-def disturb(model: Any, images: Any, blocks: int) -> Any:
-    """Make every block other than the identity, and return the outputs.
-
-    A block multiplies its input: the more there are and the larger the maps, the less noise keeps the outputs finite.
-    """
-    import awb
-    from tests.helpers import perturb
-
-    fresh = [parameter.detach().clone() for parameter in awb.awb_parameters(model)]
-    for scale in (0.05, 0.005, 0.0005):
-        for parameter, value in zip(awb.awb_parameters(model), fresh, strict=True):
-            parameter.data.copy_(value)
-        perturb(model, scale=scale / blocks)
-        outputs = model(images)
-        if outputs.is_meta or outputs.isfinite().all():
-            break
-    return outputs
+    else:
+        images = images.to("meta")
+    check_contract(model, images, [selected(placement, stages, real) for placement in ("last", "all")])
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from torch.nn.utils import parametrizations
 
 import awb
 from tests.helpers import calibrate, perturb, snapshot
+from tests.levels import slow_but
 from tests.test_checkpoint import refused
 
 SIZE = 64
@@ -85,7 +86,7 @@ SAME: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 
 @pytest.mark.parametrize("name", SAME)
-@pytest.mark.parametrize("stored", [torch.float32, *HALVES])
+@pytest.mark.parametrize("stored", slow_but([torch.float32], [torch.float32, *HALVES]))
 def test_the_same_weights_in_another_shape(name: str, stored: torch.dtype, tmp_path: Path) -> None:
     path = saved(tmp_path, backbone().to(stored))
     load(SAME[name](backbone()), path)
@@ -96,6 +97,7 @@ def test_a_layer_compiled_after_loading(tmp_path: Path) -> None:
     load(with_a_compiled_layer(load(backbone(), path)), path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
 @pytest.mark.parametrize("name", ["test_vit", "test_convnext", "test_efficientnet"])
 def test_families_in_every_dtype(name: str, dtype: torch.dtype, tmp_path: Path) -> None:

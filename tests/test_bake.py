@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import awb
 from awb.bake import Baked
 from tests.helpers import gradients, perturb, snapshot, wake_classifier
+from tests.levels import slow_but
 
 NETWORKS: list[tuple[str, Any]] = [
     ("test_resnet", "all"), ("test_vit", "all"), ("test_convnext", "all"), ("test_mambaout", "all"),
@@ -30,7 +31,7 @@ def attached(name: str, stages: Any, **kwargs: Any) -> tuple[nn.Module, Tensor]:
     return model, torch.randn(2, 3, *((160, 160) if name.startswith("test") else (224, 224)))
 
 
-@pytest.mark.parametrize(("name", "stages"), NETWORKS)
+@pytest.mark.parametrize(("name", "stages"), slow_but(NETWORKS[:3], NETWORKS))
 def test_outputs_are_equal_to_the_bit_and_no_hook_is_left(name: str, stages: Any) -> None:
     model, images = attached(name, stages)
     with torch.no_grad():  # LeViT keeps what it has computed, and a graph cannot be copied
@@ -54,7 +55,7 @@ def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in torch.utils._pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-@pytest.mark.parametrize(("name", "stages"), NETWORKS[:6])
+@pytest.mark.parametrize(("name", "stages"), slow_but(NETWORKS[:3], NETWORKS[:6]))
 def test_keys_change_by_the_rule_that_is_documented(name: str, stages: Any) -> None:
     model, _ = attached(name, stages)
     before = model.state_dict()
@@ -118,6 +119,7 @@ def _sum(gradient: Tensor) -> float:
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # timm's asserts on shapes become constants
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
 def test_exports(name: str) -> None:
     model, images = attached(name, "all")
@@ -131,6 +133,7 @@ def test_exports(name: str) -> None:
     torch.testing.assert_close(compiled(images), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 def test_onnx() -> None:
     import onnxruntime

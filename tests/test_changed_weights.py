@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 import awb
 from awb.changed_weights import weight_changes
 from tests.helpers import assert_same, perturb, snapshot
+from tests.levels import slow_but
 
 SIZE = 64
 
@@ -153,7 +154,7 @@ def inject_lora(model: nn.Module) -> None:
 LOSSES = [add_a_neck, train_all, train_one_layer, move_statistics, change_data, swap_a_layer, inject_lora]
 
 
-@pytest.mark.parametrize("change", LOSSES)
+@pytest.mark.parametrize("change", slow_but([add_a_neck, train_one_layer, move_statistics], LOSSES))
 def test_what_would_be_lost_is_an_error_that_can_be_overruled(change: Callable[[nn.Module], None], path: Path) -> None:
     model = attached()
     change(model)
@@ -231,14 +232,14 @@ HARMLESS: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("name", HARMLESS)
+@pytest.mark.parametrize("name", slow_but(["deepcopy", "to and back", "SyncBatchNorm"], HARMLESS))
 def test_what_moves_a_frozen_backbone_about_does_not_train_it(name: str, path: Path) -> None:
     model = HARMLESS[name](awb.freeze_backbone(attached(), head=[]))
     perturb(model)
     awb.save_awb(model, path)
 
 
-@pytest.mark.parametrize("name", HARMLESS)
+@pytest.mark.parametrize("name", slow_but(["deepcopy", "to and back", "SyncBatchNorm"], HARMLESS))
 def test_nor_does_it_hide_training(name: str, images: Tensor, path: Path) -> None:
     model = attached()
     train(model, images, steps=5)

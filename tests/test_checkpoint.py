@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import awb
 from tests.helpers import assert_same, perturb, snapshot
+from tests.levels import slow_but
 
 
 def resnet(name: str = "test_resnet", **kwargs: Any) -> nn.Module:
@@ -37,8 +38,8 @@ def trained(name: str = "test_resnet", stages: Any = (2, 4), **kwargs: Any) -> n
     return model
 
 
-@pytest.mark.parametrize("kind", ["lka", "cbam"])
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_mambaout"])
+@pytest.mark.parametrize("kind", slow_but(["lka"], ["lka", "cbam"]))
+@pytest.mark.parametrize("name", slow_but(["test_resnet", "test_vit"], ["test_resnet", "test_vit", "test_mambaout"]))
 def test_round_trip(name: str, kind: str, images: Tensor, path: Path) -> None:
     model = trained(name, attention=kind)
     awb.save_awb(model, path)

@@ -54,6 +54,7 @@ def test_stages_are_those_of_find_stages(capsys: pytest.CaptureFixture[str]) -> 
     assert [row["live"] for row in printed] == [True] * 5 + [False]
 
 
+@pytest.mark.slow
 def test_a_stage_with_two_sites_has_two_rows(capsys: pytest.CaptureFixture[str]) -> None:
     printed = rows(capsys, "stages", "crossvit_tiny_240")
     assert [(row["stage"], row["site"]) for row in printed][:2] == [(1, "blocks.0[0]"), (1, "blocks.0[1]")]
@@ -66,6 +67,7 @@ def test_input_size_is_a_side_or_height_and_width(
     assert rows(capsys, "stages", "torchvision:resnet18", "--input-size", *given)[-1]["grid"] == grid
 
 
+@pytest.mark.slow
 def test_profile_is_profile_placements_with_the_plain_backbone_first(capsys: pytest.CaptureFixture[str]) -> None:
     placements = {
         "plain": None,
@@ -85,6 +87,7 @@ def test_profile_is_profile_placements_with_the_plain_backbone_first(capsys: pyt
     assert printed == list(expected)
 
 
+@pytest.mark.slow
 def test_profile_is_at_the_size_that_the_model_was_built_for(capsys: pytest.CaptureFixture[str]) -> None:
     own, smaller = (
         rows(capsys, "profile", "test_resnet", "--placements", "last", *size)
@@ -115,9 +118,9 @@ def test_attentions_offer_what_their_modules_do(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("name", "first_site", "taken"),
     [
-        ("vit_b_16", "encoder.layers.encoder_layer_0", None),  # torchvision's alone
+        ("squeezenet1_1", "features.4", None),  # torchvision's alone
         ("test_resnet", "layer1.0", None),  # timm's alone
-        ("vgg11", "features.1", "timm:vgg11"),
+        ("resnet18", "layer1.1", "timm:resnet18"),
     ],
 )
 def test_a_bare_name_is_timms_if_both_have_it(
@@ -129,6 +132,7 @@ def test_a_bare_name_is_timms_if_both_have_it(
     assert err == ("" if taken is None else f"awb: {name} is in timm and torchvision; took {taken}\n")
 
 
+@pytest.mark.slow
 def test_the_library_that_is_named_is_used(capsys: pytest.CaptureFixture[str]) -> None:
     sites = {
         library: rows(capsys, "stages", f"{library}:convnext_tiny")[0]["site"] for library in ("timm", "torchvision")
@@ -227,6 +231,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"awb {awb.__version__}\n"
 
 
+@pytest.mark.slow
 def test_python_m_awb_is_the_command_line_and_light() -> None:
     code = "import sys, awb.cli; print([m for m in ('torchvision', 'timm', 'fvcore') if m in sys.modules])"
     light, listing = (
@@ -237,6 +242,7 @@ def test_python_m_awb_is_the_command_line_and_light() -> None:
     assert [line.split()[0] for line in listing.splitlines()[2:]] == awb.list_attention()
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     shown = re.findall(r"^```console\n\$ awb (.+)\n((?:.*\n)*?)```$", PAGE.read_text(), re.MULTILINE)
     assert len(shown) > 3

@@ -18,6 +18,7 @@ from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 import awb
 import awb.study
+from tests.levels import slow_but
 
 ROOT = Path(__file__).parent.parent
 PAGES = [p for p in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if "```python" in p.read_text()]
@@ -53,7 +54,7 @@ def _same_word(a: str, b: str) -> bool:
     return all(map(fraction.fullmatch, (a, b))) and math.isclose(float(a), float(b), rel_tol=0.02)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", slow_but([ROOT / "README.md"], PAGES), ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks_of_a_page_run_and_print_what_they_say(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

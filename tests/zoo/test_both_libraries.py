@@ -59,6 +59,12 @@ ONLY_TORCHVISION = {
     "shufflenet_v2_x2_0", "squeezenet1_0", "squeezenet1_1",
 }  # fmt: skip
 PAIRS = {**{name: name for name in SAME_NAME.split()}, **OTHER_NAME}
+QUICK = {"resnet18", "vgg11_bn", "vit_b_16"}
+ONE_OF_EACH = {
+    "resnet50", "resnext50_32x4d", "wide_resnet50_2", "densenet121", "vgg11", "convnext_tiny", "inception_v3",
+    "efficientnet_b0", "efficientnet_v2_s", "maxvit_t", "mnasnet1_0", "mobilenet_v2", "mobilenet_v3_large",
+    "mobilenet_v3_small", "swin_t", "swin_v2_t", "regnet_x_400mf", "regnet_y_400mf",
+}  # fmt: skip
 SIZES = {"swin": 256, "maxv": 224, "ince": 299, "vit_": 224}  # what both take; by default 64
 
 
@@ -81,7 +87,14 @@ def test_every_network_of_torchvision_has_its_pair_or_none() -> None:
     assert names == set(PAIRS) | ONLY_TORCHVISION
 
 
-@pytest.mark.parametrize(("theirs", "ours"), PAIRS.items(), ids=list(PAIRS))
+def level(theirs: str) -> list[pytest.MarkDecorator]:
+    """Three pairs are quick; one of each family, or of its versions, is slow; the rest are their larger ones."""
+    return [] if theirs in QUICK else [pytest.mark.slow] if theirs in ONE_OF_EACH else [pytest.mark.rest]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [pytest.param(*pair, id=pair[0], marks=level(pair[0])) for pair in PAIRS.items()]
+)
 def test_the_same_int_is_the_same_place(theirs: str, ours: str, on_meta: None) -> None:
     size = 224 if theirs in ("swin_t", "swin_s", "swin_b") else SIZES.get(theirs[:4], 64)
     extra = {"init_weights": False} if theirs == "inception_v3" else {}

@@ -1,4 +1,4 @@
-"""The smallest architecture of each of timm's 98 files, and one of each of torchvision's families.
+"""The smallest architecture of each of timm's 98 files, one of each of torchvision's families, and their variants.
 
 The whole zoo is run by `python -m benchmarks.zoo_coverage`.
 """
@@ -28,14 +28,17 @@ test_efficientnet test_mambaout test_nfnet test_resnet test_vit test_vit_relpos 
 tnt_s_legacy_patch16_224 tresnet_m twins_svt_small vgg11 visformer_tiny vit_tiny_patch16_dinov3_qkvb
 vit_tiny_r_s16_p8_224 vitamin_small_224 volo_d1_224 xception41p xcit_nano_12_p8_224
 """.split()  # noqa: SIM905 (a list would be longer than it is clear)
+# built of other blocks than the smallest of their file
+VARIANTS = ["timm:" + name for name in ("resnet50", "tf_efficientnetv2_s", "twins_pcpvt_small", "coat_lite_tiny")]
+VARIANTS += ["torchvision:" + name for name in ("resnet50", "efficientnet_v2_s", "mobilenet_v3_large")]
 TORCHVISION = """
 alexnet convnext_tiny densenet121 efficientnet_b0 googlenet inception_v3 maxvit_t mnasnet0_5 mobilenet_v2
 mobilenet_v3_small regnet_y_400mf resnet18 shufflenet_v2_x0_5 squeezenet1_1 swin_t vgg11_bn vit_b_32
 """.split()  # noqa: SIM905 (a list would be longer than it is clear)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [f"timm:{name}" for name in TIMM] + [f"torchvision:{name}" for name in TORCHVISION])
+@pytest.mark.rest
+@pytest.mark.parametrize("name", [*(f"timm:{n}" for n in TIMM), *(f"torchvision:{n}" for n in TORCHVISION), *VARIANTS])
 @pytest.mark.filterwarnings("ignore")  # the networks' own
 def test_family(name: str) -> None:
     library, _, architecture = name.partition(":")
