@@ -46,6 +46,10 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--undefined", default="raise", choices=("raise", "skip"),
         help="a class with one label only: refuse (raise), or show it without values (skip)",
     )  # fmt: skip
+    parser.add_argument(
+        "--min-groups", type=int, metavar="N",
+        help="leave out, and name, classes that fewer than N groups (patients) have or have not; 5 is sensible",
+    )  # fmt: skip
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
     parser.add_argument("--replicates", type=int, default=2000, metavar="N", help="of the bootstrap (2000)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (0)")
@@ -64,13 +68,16 @@ def evaluate_files(args: argparse.Namespace) -> Table:
     scores = read_predictions(args.predictions, labels, image=args.image)
     patients = require_groups(labels, args.labels)
     options: dict[str, Any] = {"n_replicates": args.replicates, "seed": args.seed, "level": args.level}
-    options |= {"classes": labels.classes, "undefined": args.undefined}
+    options |= {"classes": labels.classes, "undefined": args.undefined, "min_groups": args.min_groups}
     absent = [name for name in labels.columns if means_no_finding(name)]
     apart = (f"no finding, and no row: {shortlist(absent)}; name it in --classes for one",) * bool(absent)
     if args.subgroup is not None:
         table = evaluate_subgroups(labels.labels, scores, patients, _subgroups(args, labels), **options)
         return table.with_notes(*apart)
     table = evaluate(labels.labels, scores, patients, **options).with_notes(*apart)
+    if args.min_groups is not None:  # what stands beside it has the same rows
+        use = labels.supported(args.min_groups)
+        labels, scores = labels.classes_of(use), scores[:, use]
     if args.thresholds_from:
         thresholds, notes = _thresholds(args, labels)
         points = operating_points(labels.labels, scores, thresholds, classes=labels.classes)

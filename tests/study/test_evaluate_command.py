@@ -144,3 +144,20 @@ def test_patients_shared_with_validation_are_refused(files: Path, capsys: pytest
         (files / f"val_{name}.csv").write_text((files / f"{name}.csv").read_text().replace(".png", "b.png"))
     line = refusal(capsys, *COMMAND, "--thresholds-from", "val_predictions.csv", "val_labels.csv")
     assert "shares 0 of its 90 images and 30 of its 30 patients with 'val_labels.csv' (patients p00, p01, p02" in line
+
+
+@pytest.mark.usefixtures("files")
+def test_classes_of_few_patients_are_left_out_of_all_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("labels.csv").write_text(
+        "image,patient_id,Mass,Edema\n"
+        + "".join(
+            f"{i},{p},{int(Y[n, 0])},{int(n < 6)}\n" for n, (i, p) in enumerate(zip(IMAGES, PATIENTS, strict=True))
+        )
+    )
+    table = evaluate(Y[:, :1], PROBS[:, :1], PATIENTS, classes=["Mass"], n_replicates=60)
+    calibration = evaluate_calibration(Y[:, :1], PROBS[:, :1], classes=["Mass"])
+    mass, macro = rows(capsys, *COMMAND, "--min-groups", "3", "--calibration")
+    assert (mass["class"], macro["class"]) == ("Mass", "macro (1)")
+    assert mass["AUROC"] == next(iter(table))["AUROC"]
+    assert mass["Brier"] == next(iter(calibration))["Brier"]
+    assert "Edema" in {row["class"] for row in rows(capsys, *COMMAND, "--min-groups", "2")}

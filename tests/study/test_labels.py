@@ -147,3 +147,25 @@ def test_a_column_that_is_said_to_be_no_class_is_none_whatever_it_holds(tmp_path
     table = read_labels(write(tmp_path), group="patient", columns=["Mass"])
     assert table.classes == ("Effusion",)
     assert table.columns["Mass"].tolist() == ["1", "1.0", "0.0"]
+
+
+def test_classes_of_takes_names_in_any_order_or_a_mask() -> None:
+    table = LabelTable(["a", "b"], ("x", "y", "z"), [[0, 1, 0], [1, math.nan, 0]], ["p", "q"], {"view": ["1", "2"]})
+    for chosen in (
+        table.classes_of(["y", "x"]),
+        table.classes_of(np.array([True, True, False])).classes_of(("y", "x")),
+    ):
+        assert chosen.classes == ("y", "x")
+        np.testing.assert_array_equal(chosen.labels, [[1, 0], [math.nan, 1]])
+        assert chosen.images.tolist() == ["a", "b"]
+        assert chosen.groups is not None
+        assert chosen.groups.tolist() == ["p", "q"]
+        assert chosen.columns["view"].tolist() == ["1", "2"]
+    assert table.classes_of(table.classes).checksum == table.checksum
+    assert table.classes_of([]).classes == ()
+    with pytest.raises(AWBError, match=r"no class 'X'; did you mean 'x'.*there are x, y, z"):
+        table.classes_of(["X"])
+    with pytest.raises(AWBError, match=r"a mask of shape \(2,\) for a table of 3 classes"):
+        table.classes_of(np.array([True, False]))
+    with pytest.raises(AWBError, match="class named more than once: 'x'"):
+        table.classes_of(["x", "x"])

@@ -52,14 +52,14 @@ def evaluate_subgroups(
     for what, given in (("subgroups", names), ("groups", patients)):
         if given.shape != (len(cases.y_true),):
             raise AWBError(f"{what} have shape {given.shape}; expected {(len(cases.y_true),)}, one an image")
+    numbers = patients if min_groups is None else check_groups(patients)
     rows: list[tuple[Any, ...]] = []
     notes: list[str] = []
     headers: tuple[str, ...] = ()
     small: list[str] = []
-    numbers = None if min_groups is None else check_groups(patients)
     for name in _in_order(names):
         inside = names == name
-        if numbers is not None and not supported_classes(cases.y_true[inside], numbers[inside], min_groups).any():
+        if min_groups is not None and not supported_classes(cases.y_true[inside], numbers[inside], min_groups).any():
             small.append(str(name))
             continue
         try:

@@ -1,4 +1,4 @@
-"""The figures of a report: curves of predictions and counts of labels. Titles are the caller's, who knows the data."""
+"""Figures of a report: curves of predictions and counts of labels. The caller, who knows the data, gives the titles."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,53 +18,51 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from awb import AWBError
-from awb.study import LabelTable, auroc, reliability_curve
-from awb.study.metrics.arrays import Known, check_cases
-from awb.study.metrics.calibration import Binning
+from awb.study import ClassCases, LabelTable, auroc, check_cases, reliability_curve
 from examples.chestxray14.files.atomic import write_atomically
 
-rcParams["text.parse_math"] = False  # a name between two dollars is no formula
-Floats = npt.NDArray[np.float64]
+rcParams["text.parse_math"] = False  # a name between two dollars is not a formula
+Binning = Literal["mass", "width"]
 
 DPI = 150
 # Okabe and Ito's colours for the colour-blind, less yellow, which white paper swallows
 _COLOURS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7")
 _LINES = tuple((colour, dash) for dash, colour in product(("-", "--", ":", "-."), _COLOURS))
 _BAR, _OTHER_BAR, _FAINT = "#0072b2", "0.6", "0.6"
-_CHARACTERS = 11  # of a title in an inch
-_PANELS = 5  # in a row
+_CHARACTERS = 11  # of a title, per inch
+_PANELS = 5  # per row
 
 
 def roc_curves(labels: npt.ArrayLike, probs: npt.ArrayLike, classes: Sequence[str], title: str) -> Figure:
-    """Sensitivity against 1 − specificity of each finding, scikit-learn's `roc_curve`, and its AUROC.
+    """ROC curve of each finding by scikit-learn's `roc_curve`, with its AUROC in the legend.
 
     A finding has the same colour and dashes in every figure of the same classes.
 
     Args:
         labels: 0, 1 or NaN (unknown, left out of that finding), (n, C).
-        probs: Any scores will do, (n, C).
+        probs: Probabilities or any other scores, (n, C).
         classes: C names, at most 28: no more lines can be told apart.
-        title: Above.
+        title: Title above the figure.
 
     Returns:
-        Findings with one label only are left out, and named below.
+        The figure. Findings with one label only have no curve; a note names them.
 
     Raises:
         AWBError: Bad arrays, too many classes, or none with both labels.
     """
     from sklearn.metrics import roc_curve
 
-    areas = auroc(labels, probs, classes=classes, undefined="skip")
-    if len(areas) > len(_LINES):
-        raise AWBError(f"{len(areas)} ROC curves in one figure cannot be told apart; expected at most {len(_LINES)}")
+    aurocs = auroc(labels, probs, classes=classes, undefined="skip")
+    if len(aurocs) > len(_LINES):
+        raise AWBError(f"{len(aurocs)} ROC curves in one figure cannot be told apart; expected at most {len(_LINES)}")
     cases = list(check_cases(labels, probs, classes))
     left_out = ", ".join(f"{known.name} ({known.missing})" for known in cases if known.missing)
     figure = _figure(9, 6, title, f"Left out, with one label only: {left_out}" if left_out else "")
     axes = figure.add_subplot()
-    for known, area, (colour, dash) in zip(cases, areas, _LINES, strict=False):
+    for known, value, (colour, dash) in zip(cases, aurocs, _LINES, strict=False):
         if not known.missing:
             false_positives, sensitivity, _ = roc_curve(known.y_true, known.values)
-            label = f"{area:.3f}  {known.name} ({_positives(known)})"
+            label = f"{value:.3f}  {known.name} ({_positives(known)})"
             axes.plot(false_positives, sensitivity, color=colour, linestyle=dash, linewidth=1.4, label=label)
     axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.8, label="0.500  chance")
     axes.set(xlabel="1 − specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
@@ -84,20 +83,22 @@ def reliability_curves(
     n_bins: int = 10,
     binning: Binning = "mass",
 ) -> Figure:
-    """A panel a finding: share of positives against mean probability, bin by bin (`awb.study.reliability_curve`).
+    """Reliability of each finding in a panel: share of positives against mean probability per bin.
 
-    Each panel goes to a little above its largest value, so that rare findings can be read; the scales differ.
+    The bins are those of `awb.study.reliability_curve`. Each panel ends a little above its largest value, so that
+    rare findings can be read; the scales differ.
 
     Args:
         labels: 0, 1 or NaN (unknown, left out of that finding), (n, C).
-        probs: In 0–1, (n, C).
+        probs: Probabilities in 0–1, (n, C).
         classes: C names.
-        title: Above.
-        n_bins: How many bins.
-        binning: `mass`: of equally many images; `width`: of equal width, of which a rare finding fills one or two.
+        title: Title above the figure.
+        n_bins: Number of bins.
+        binning: `mass`: bins of equally many images; `width`: bins of equal width, of which a rare finding fills one
+            or two.
 
     Returns:
-        A panel without points, and saying so, for a finding without a known label.
+        The figure. The panel of a finding without a known label has no points, and says so.
 
     Raises:
         AWBError: Bad arrays, a value outside 0–1, or bad bins.
@@ -123,14 +124,15 @@ def reliability_curves(
 
 
 def label_frequencies(table: LabelTable, title: str) -> Figure:
-    """How many images have each finding, and how many none, the most frequent above.
+    """Number of images with each finding, and with none, most frequent first.
 
     Args:
-        table: Of one image or more.
-        title: Above.
+        table: Labels of one image or more.
+        title: Title above the figure.
 
     Returns:
-        Shares are of the images where the label is known; no finding is where all are known to be 0.
+        The figure. Shares are of the images whose label is known; "no finding" counts images with all labels known
+        to be 0.
 
     Raises:
         AWBError: A table without images.
@@ -139,14 +141,14 @@ def label_frequencies(table: LabelTable, title: str) -> Figure:
     known, positive = ~np.isnan(table.labels), table.labels == 1
     healthy = (table.labels == 0).all(axis=1)
     counts = np.array([*positive.sum(axis=0), healthy.sum()])
-    of = [*known.sum(axis=0), (healthy | table.abnormal).sum()]
+    totals = [*known.sum(axis=0), (healthy | table.abnormal).sum()]
     names, colours = [*table.classes, "no finding"], [*[_BAR] * len(table.classes), _OTHER_BAR]
     order = np.argsort(-counts, kind="stable")
     note = "" if known.all() else "Shares are of the images whose label is known."
     figure = _figure(8, 0.3 * len(names) + 1.4, title, note)
     axes = figure.add_subplot()
     bars = axes.barh([names[i] for i in order], counts[order], color=[colours[i] for i in order])
-    texts = [f"{counts[i]:,}, {_percent(counts[i] / of[i])}%" if of[i] else "no known label" for i in order]
+    texts = [f"{counts[i]:,}, {_percent(counts[i] / totals[i])}%" if totals[i] else "no known label" for i in order]
     axes.bar_label(bars, texts, padding=4, fontsize="small")
     axes.set(xlabel=f"images, of {len(table):,}", xlim=(0, 1.18 * max(counts.max(), 1)))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -158,22 +160,22 @@ def label_frequencies(table: LabelTable, title: str) -> Figure:
 
 
 def co_occurrence(table: LabelTable, title: str) -> Figure:
-    """Of the images with the row's finding, the % that also have the column's; on the diagonal how many there are.
+    """Share (%) of the images with the row's finding that also have the column's; on the diagonal their number.
 
     Args:
-        table: Of one image or more.
-        title: Above.
+        table: Labels of one image or more.
+        title: Title above the figure.
 
     Returns:
-        Shares are of the images where the column's label is known; a dash where there is no such image.
+        The figure. Shares are of the images whose label of the column is known; a dash where there is no such image.
 
     Raises:
         AWBError: A table without images.
     """
     _require_images(table)
     known, positive = (~np.isnan(table.labels)).astype(np.float64), (table.labels == 1).astype(np.float64)
-    of = positive.T @ known  # images with the row's finding where the column's is known
-    shares = np.divide(positive.T @ positive, of, out=np.full_like(of, np.nan), where=of > 0)
+    totals = positive.T @ known  # images with the row's finding where the column's is known
+    shares = np.divide(positive.T @ positive, totals, out=np.full_like(totals, np.nan), where=totals > 0)
     np.fill_diagonal(shares, np.nan)
     top = np.nanmax(shares, initial=0) or 1.0
     side = 0.55 * len(table.classes)
@@ -183,7 +185,7 @@ def co_occurrence(table: LabelTable, title: str) -> Figure:
     colours = colormaps["Blues"].with_extremes(bad="0.93")
     picture = axes.imshow(np.ma.masked_invalid(100 * shares), cmap=colours, vmin=0, vmax=100 * top)
     for (row, column), share in np.ndenumerate(shares):
-        text = f"{int(of[row, row]):,}" if row == column else "–" if np.isnan(share) else _percent(share)
+        text = f"{int(totals[row, row]):,}" if row == column else "–" if np.isnan(share) else _percent(share)
         colour = "white" if share > 0.6 * top else "black"
         weight = "bold" if row == column else "normal"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8, fontweight=weight)
@@ -196,7 +198,7 @@ def co_occurrence(table: LabelTable, title: str) -> Figure:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG. The same figure gives the same bytes: no date and no version are written."""
+    """Write a figure as PNG. The same figure gives the same bytes: neither date nor version is written."""
     data = io.BytesIO()
     # tight: beside axes of equal aspect the layout may leave a label outside
     FigureCanvasAgg(figure).print_figure(
@@ -206,7 +208,7 @@ def save(figure: Figure, path: str | Path) -> None:
 
 
 def _figure(width: float, height: float, title: str, note: str = "") -> Figure:
-    """An empty figure, in inches, with its title above and a note below, both wrapped to its width."""
+    """Empty figure with a title above and a note below, both wrapped to its width. Sizes are in inches."""
     figure = Figure((width, height), layout="constrained")
     figure.suptitle(textwrap.fill(title, int(_CHARACTERS * width)))
     if note:
@@ -214,8 +216,8 @@ def _figure(width: float, height: float, title: str, note: str = "") -> Figure:
     return figure
 
 
-def _reliability(axes: Axes, known: Known, points: Sequence[Sequence[object]]) -> None:
-    """One panel: images, mean probability and share of positives of each bin."""
+def _reliability(axes: Axes, known: ClassCases, points: Sequence[Sequence[object]]) -> None:
+    """Draw one panel. Points are number of images, mean probability and share of positives per bin."""
     if not points:
         axes.set_title(f"{known.name}\nno known label", fontsize="small")
         axes.set(xticks=[], yticks=[], aspect="equal")
@@ -234,12 +236,12 @@ def _reliability(axes: Axes, known: Known, points: Sequence[Sequence[object]]) -
     axes.set_title(f"{known.name}\n{_positives(known)} positive\n{images} images a bin", fontsize="small")
 
 
-def _positives(known: Known) -> str:
+def _positives(known: ClassCases) -> str:
     return f"{int(known.y_true.sum()):,} of {len(known.y_true):,}"
 
 
 def _percent(share: float) -> str:
-    """Without its sign; what is not 0 does not become 0."""
+    """A share in percent, without the sign. What is not 0 is never written as 0."""
     return "0" if share == 0 else "<0.1" if share < 0.0005 else f"{100 * share:.1f}"
 
 

@@ -1,4 +1,4 @@
-"""A model card (Mitchell et al. 2019, https://arxiv.org/abs/1810.03993) beside the weights of a run."""
+"""Model card (Mitchell et al. 2019, https://arxiv.org/abs/1810.03993) beside the weights of a run."""
 
 from __future__ import annotations
 
@@ -33,12 +33,19 @@ LABEL_NOISE: Mapping[Origin, str] = {
 
 
 def write_model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table | None = None) -> None:
-    """Write the card; `evaluate` writes it again, with figures."""
+    """Write the model card: `train` without results, `evaluate` again with them."""
     write_atomically(folder.card, model_card(folder, recipe, study, figures).encode())
 
 
 def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table | None = None) -> str:
-    """The card as Markdown."""
+    """The model card as Markdown.
+
+    Args:
+        folder: Folder of the run.
+        recipe: Recipe of the run.
+        study: Labels, images and split that the run was trained on.
+        figures: Table of test results; None before the evaluation.
+    """
     info, model = folder.read_info(), recipe.model
     blocks = "no attention blocks" if model.attention is None else in_markdown(
         f"{model.attention} blocks, placement {model.placement}, initialised as {model.init}"

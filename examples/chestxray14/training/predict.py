@@ -1,24 +1,14 @@
-"""Predict: logits of a data set, and probabilities as the CSV file that `awb study evaluate` reads."""
+"""Predict: logits of a data set, shared among processes."""
 
 from __future__ import annotations
 
-import csv
-import io
-from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from awb.study import LabelTable
 from examples.chestxray14.data.dataset import XrayDataset
-from examples.chestxray14.data.nih import SUBGROUPS
-from examples.chestxray14.data.study import IMAGE, PATIENT
-from examples.chestxray14.files.atomic import write_atomically
 
 
 @torch.no_grad()
@@ -54,30 +44,3 @@ def predict_logits(
     for rows, values in gather_object([(list(mine), own.numpy())]):
         logits[rows] = torch.from_numpy(values)
     return logits
-
-
-def write_predictions(path: Path, table: LabelTable, probs: npt.NDArray[np.float64]) -> None:
-    """A column of image names and one a class."""
-    rows = ([name, *map(repr, row)] for name, row in zip(table.images.tolist(), probs.tolist(), strict=True))
-    _write(path, [IMAGE, *table.classes], rows)
-
-
-def write_labels(path: Path, table: LabelTable) -> None:
-    """The labels as `awb.study.read_labels` reads them, with patients and what subgroups are made of."""
-    assert table.groups is not None
-    others = {name: table.columns[name].tolist() for name in SUBGROUPS if name in table.columns}
-    rows = (
-        [image, patient, *(values[i] for values in others.values()), *("" if v != v else f"{v:g}" for v in labels)]
-        for i, (image, patient, labels) in enumerate(
-            zip(table.images.tolist(), table.groups.tolist(), table.labels.tolist(), strict=True)
-        )
-    )
-    _write(path, [IMAGE, PATIENT, *others, *table.classes], rows)
-
-
-def _write(path: Path, header: list[str], rows: object) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)  # type: ignore[arg-type]
-    write_atomically(path, text.getvalue().encode())
