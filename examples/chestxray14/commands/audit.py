@@ -9,7 +9,7 @@ from pathlib import Path
 from awb.study import LabelTable, audit_leakage
 from examples.chestxray14.data import splits
 from examples.chestxray14.data.nih import packaged_data_entry, read_data_entry, read_list
-from examples.chestxray14.data.split_tables import count_sets, report_leak
+from examples.chestxray14.data.splits import count_sets, report_leak
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from awb.markup import in_markdown
 from awb.study import LabelTable
 from examples.chestxray14.commands.arguments import add_replicates_argument, at_least
 from examples.chestxray14.data.boxes import read_boxes
-from examples.chestxray14.data.images import read_table
+from examples.chestxray14.data.labels import read_table
 from examples.chestxray14.data.nih import FINDINGS, read_data_entry
 from examples.chestxray14.data.origin import origin_of
 from examples.chestxray14.data.store import ImageStore
@@ -172,7 +172,7 @@ def _describe(cases: Sequence[Case], inputs: Inputs) -> str:
     boxes, images, patients = (
         sum(len(case.boxes) for case in cases), len({case.image for case in cases}), len({c.patient for c in cases}),
     )  # fmt: skip
-    origin = origin_of((case.image for case in cases), labels_are_nih_s=False)
+    origin = origin_of((case.image for case in cases), labels_from_nih=False)
     synthetic = "Synthetic images, of no medical meaning: " if origin == "phantoms" else ""
     size = inputs.transform.size
     return f"{synthetic}{boxes:,} boxes on {images:,} images of {patients:,} patients, measured at {size}×{size} pixels"

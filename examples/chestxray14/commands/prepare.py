@@ -12,7 +12,8 @@ from pathlib import Path
 from awb.study import LabelTable
 from examples.chestxray14.commands.arguments import at_least
 from examples.chestxray14.data.build_store import build_store
-from examples.chestxray14.data.images import find_images, find_nih_file, read_table
+from examples.chestxray14.data.images import find_images
+from examples.chestxray14.data.labels import find_nih_file, read_table
 from examples.chestxray14.data.nih import read_data_entry
 from examples.chestxray14.phantoms import draw_phantoms
 from examples.chestxray14.phantoms.write import write_phantoms

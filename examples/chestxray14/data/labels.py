@@ -13,6 +13,7 @@ from awb.errors import shortlist
 from awb.study import LabelTable, age_in_years, is_missing, open_text, read_labels
 from examples.chestxray14.data.nih import NIH_DOWNLOAD, read_data_entry
 
+IMAGE, PATIENT = "image", "patient"  # columns of the labels that `evaluate` writes
 SUBGROUPS = ("view", "sex", "age")  # columns of a table by which results are also given; never findings
 
 

@@ -9,16 +9,15 @@ from awb import Table
 from awb.markup import in_markdown
 from awb.study import LabelTable, write_predictions
 from examples.chestxray14.data.dataset import XrayDataset
-from examples.chestxray14.data.nih import SUBGROUPS
-from examples.chestxray14.data.study import IMAGE, PATIENT, Study
+from examples.chestxray14.data.labels import IMAGE, PATIENT, SUBGROUPS
+from examples.chestxray14.data.study import Study
 from examples.chestxray14.evaluation.leak import find_leak
 from examples.chestxray14.evaluation.model_card import write_model_card
 from examples.chestxray14.evaluation.tables import evaluation_tables
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.files.checksums import write_sums
 from examples.chestxray14.runs.folder import RunFolder, identity
-from examples.chestxray14.training.predict import predict_logits
-from examples.chestxray14.training.trained_network import load_run
+from examples.chestxray14.training.predict import load_run, predict_logits
 from examples.chestxray14.training.trainer import make_accelerator
 
 Floats = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from awb import AWBError
 from awb.study import LabelTable, Split, read_labels, read_predictions
-from examples.chestxray14.data.study import PATIENT
+from examples.chestxray14.data.labels import PATIENT
 from examples.chestxray14.evaluation.leak import Leak, find_leak
 from examples.chestxray14.files.checksums import changed_files, read_sums
 from examples.chestxray14.recipes.schema import Recipe

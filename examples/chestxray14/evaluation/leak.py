@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.study import LabelTable, Split
-from examples.chestxray14.data.study import sets_of
+from examples.chestxray14.data.splits import selected_on
 from examples.chestxray14.recipes.schema import Recipe
 
 Mask = npt.NDArray[np.bool_]
@@ -44,8 +44,7 @@ class Leak:
 
 def find_leak(recipe: Recipe, split: Split, test: LabelTable) -> Leak:
     """Find the images of a test set that the stages of a recipe train or validate on."""
-    stages = dict.fromkeys(map(sets_of, recipe.stages))
-    used = {image for stage in stages for part in ("train", "validation") for image in split.sets[f"{stage}/{part}"]}
+    used = selected_on(split, recipe.stages)
     patients = {split.groups[image] for image in used}
     assert test.groups is not None
     return Leak(np.isin(test.images, sorted(used)), np.isin(test.groups, sorted(patients)))

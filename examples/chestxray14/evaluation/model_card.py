@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from awb import Table
 from awb.markup import in_fence, in_markdown
-from examples.chestxray14.data.nih import SUBGROUPS
+from examples.chestxray14.data.labels import SUBGROUPS
 from examples.chestxray14.data.origin import Origin
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.evaluation.leak import find_leak

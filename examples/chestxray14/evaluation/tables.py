@@ -17,7 +17,7 @@ from awb.study import (
     interval_header,
     operating_points,
 )
-from examples.chestxray14.data.nih import SUBGROUPS
+from examples.chestxray14.data.labels import SUBGROUPS
 from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS
 
 AGES = (0, 18, 40, 60, 80)  # years at which the age bands start

@@ -9,7 +9,7 @@ from awb import Table
 from awb.study import audit_leakage, evaluate
 from awb.study.metrics.table_columns import interval_header
 from examples.chestxray14.data.nih import FINDINGS
-from examples.chestxray14.data.split_tables import count_sets
+from examples.chestxray14.data.splits import count_sets
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.data.supported_findings import FEWEST
 from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun

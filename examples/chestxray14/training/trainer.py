@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from awb import AWBError
 from awb.study import Epoch, LabelTable, MultiLabelLoss, ScheduleState, TrainingStage, auroc, freeze_parts, macro
-from examples.chestxray14.data.batches import EpochBatches, count_steps, epoch_loader
+from examples.chestxray14.data.dataset import EpochBatches, count_steps, epoch_loader
 from examples.chestxray14.data.dataset import XrayDataset
 from examples.chestxray14.data.random_keys import key
 from examples.chestxray14.data.study import Study

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import awb
-from examples.chestxray14.data.batches import EpochBatches
+from examples.chestxray14.data.dataset import EpochBatches
 from examples.chestxray14.data.random_keys import key
 
 

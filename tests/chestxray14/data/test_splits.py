@@ -12,7 +12,7 @@ from awb.study import LabelTable, Split, audit_leakage, require_disjoint
 from examples.chestxray14.__main__ import main
 from examples.chestxray14.data import splits
 from examples.chestxray14.data.nih import read_list
-from examples.chestxray14.data.split_tables import report_leak
+from examples.chestxray14.data.splits import report_leak
 from tests.chestxray14.real import NIH, needs_nih
 
 

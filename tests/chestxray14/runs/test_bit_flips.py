@@ -19,7 +19,7 @@ from examples.chestxray14.data.study import load_study
 from examples.chestxray14.evaluation.evaluated_run import read_evaluated
 from examples.chestxray14.runs.checkpoint import load_checkpoint
 from examples.chestxray14.runs.folder import RunFolder, identity
-from examples.chestxray14.training.trained_network import load_run
+from examples.chestxray14.training.predict import load_run
 from tests.chestxray14.small_runs import tiny_recipe, train, train_until_killed
 from tests.chestxray14.test_old_runs import ARCHIVE
 

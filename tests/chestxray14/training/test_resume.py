@@ -10,7 +10,7 @@ import pytest
 import awb
 from examples.chestxray14.files.checksums import changed_files
 from examples.chestxray14.recipes.schema import Recipe
-from examples.chestxray14.training.trained_network import load_run
+from examples.chestxray14.training.predict import load_run
 from tests.chestxray14.small_runs import equal, start, tiny_recipe, train_until_killed, weights
 
 # dropout, augmentation, a learning rate that is found, the average of the weights, and two backwards a step
