@@ -22,15 +22,16 @@ from awb.attention import (
 )
 from awb.bake import bake
 from awb.block import AWB
+from awb.block_plan import PlannedBlock
 from awb.capture import capture_attention
 from awb.checkpoint import awb_state_dict, load_awb, save_awb
 from awb.diagnose import diagnose
 from awb.errors import AWBError, DeadNetworkError, LostBlockError, NoMapError
 from awb.head import replace_head
-from awb.misnamed import mark_helpers, nearest
+from awb.moved import keep_old_paths
+from awb.name_hints import mark_helpers, nearest
 from awb.param_groups import param_groups
 from awb.plan import AttachmentPlan, plan_awb
-from awb.planned import PlannedBlock
 from awb.profile import profile_placements
 from awb.stages import Site, Stage, find_stages
 from awb.table import Table
@@ -85,15 +86,16 @@ __all__ = [
 if not TYPE_CHECKING:  # else a type checker would take any name for one of awb's
 
     def __getattr__(name: str) -> Any:
-        """Import `awb.study` when it is first used, and name what is nearest to a name that there is not."""
+        """Import `awb.study` on first use, and suggest the nearest public name for an unknown one."""
         if name == "study":
             return import_module("awb.study")
         raise AttributeError(f"module 'awb' has no attribute {name!r}{nearest(name, [*__all__, 'study'])}")
 
 
+keep_old_paths()
 mark_helpers(globals())
 
 
 def __dir__() -> list[str]:
-    """The public names: not the modules that they are imported from."""
+    """The public names, without the modules that they are imported from."""
     return sorted([*__all__, "study", *(name for name in globals() if name.startswith("__"))])

@@ -1,4 +1,4 @@
-"""Put blocks on a model by its plan, and take them off again."""
+"""Attach blocks to a model by a plan, and detach them again."""
 
 from __future__ import annotations
 
@@ -10,29 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from awb.block import AWB
-from awb.changed_weights import forget_weights, know_weights
-from awb.context import switched_off
+from awb.block_plan import CHILD, Init, PlannedBlock
 from awb.errors import AWBError, LostBlockError, require_module
-from awb.guard import add_guards, check_guards, is_guarded, lost_blocks, remove_guards, unguard
-from awb.hosts import (
-    NoteGrid,
-    RunBlock,
-    add_step,
-    check_host,
-    hook_of,
-    remove_steps,
-    require_removable,
-    require_unbaked,
-    steps_in,
-)
-from awb.kinds import DEFAULT, Stages
+from awb.hooks.changed_weights import forget_weights, know_weights
+from awb.hooks.connect import clear_place, connect_block
+from awb.hooks.guards import check_guards, is_guarded, lost_blocks, remove_guards, unguard
+from awb.hooks.hosts import check_host, remove_steps, require_removable, require_unbaked, steps_in
+from awb.hooks.placed_blocks import PlacedBlock, attached_root, placed_blocks, present_plan, relocated, site_path
 from awb.plan import AttachmentPlan, backbone_name, plan_awb
-from awb.planned import CHILD, Init, PlannedBlock
-from awb.relocate import attached_root, placed_blocks, present_plan, relocated, site_path
-from awb.stages.inputs import Size
+from awb.private_apis import children
+from awb.requested_kinds import DEFAULT, Stages
+from awb.stages.example_inputs import Size
 from awb.table import Table
-from awb.token_grid import TokenGrid
-from awb.wrappers import follow, innermost, named_active_modules
+from awb.thread_switches import switched_off
+from awb.wrappers import named_active_modules
 
 
 def attach_awb(
@@ -94,24 +85,19 @@ def attach_awb(
         model, stages, attention=attention, init=init, input_size=input_size, example_input=example_input,
         allow_dead=allow_dead, replace=replace, **attention_kwargs,
     )  # fmt: skip
-    return apply_plan(model, plan)
-
-
-def apply_plan(model: nn.Module, plan: AttachmentPlan) -> nn.Module:
-    """Attach the blocks of a plan made for this model; blocks that already sit there are replaced."""
     place_blocks(model, build_blocks(model, plan))
     return model
 
 
 @torch.inference_mode(False)  # parameters made in it could never be trained
 def build_blocks(model: nn.Module, plan: AttachmentPlan) -> list[AWB]:
-    """New blocks on the device, in the dtype and in the mode of their sites."""
+    """Build the blocks of a plan, on the device and in the dtype and mode of their sites."""
     with torch.device("cpu"):  # whatever default the caller has set, the values must be real
         return [_build(model, planned) for planned in plan.blocks]
 
 
 def place_blocks(model: nn.Module, blocks: list[AWB]) -> None:
-    """Put blocks on the model, and let them run.
+    """Put blocks on the model and connect them, so that they run.
 
     Raises:
         AWBError: Nothing can run after a module; the model is then as it was.
@@ -122,28 +108,28 @@ def place_blocks(model: nn.Module, blocks: list[AWB]) -> None:
         planned = block.planned
         home = model.get_submodule(planned.home)
         if planned.position == 0:
-            _clear_place(model, planned)
+            clear_place(model, planned)
         if planned.site.element is None:
             home.add_module(planned.child, block)
         else:
-            if planned.child not in home._modules:
+            if planned.child not in children(home):
                 home.add_module(planned.child, nn.ModuleDict())
             home.get_submodule(planned.child).add_module(str(planned.site.element), block)
-        _connect(model, planned, planned.path)
+        connect_block(model, planned, planned.path)
 
 
 def detach_awb(model: nn.Module) -> nn.Module:
-    """Remove all blocks and what runs them; the model is exactly what it was before `attach_awb`.
+    """Remove all blocks and their hooks; the model is then exactly what it was before `attach_awb`.
 
-    Freezing has its own inverse, `unfreeze_backbone`.
+    To undo freezing, call `unfreeze_backbone`.
 
     Raises:
         AWBError: The model has no blocks, or they are baked in; it is wrapped in DistributedDataParallel; or another
-            tool has put a class of its own over a module that a block follows.
+            tool has replaced the class of a module that a block follows.
     """
     require_module(model)
     if isinstance(model, nn.parallel.DistributedDataParallel):
-        raise AWBError("DistributedDataParallel goes on waiting for the blocks' gradients: detach, then wrap anew")
+        raise AWBError("DistributedDataParallel keeps waiting for the blocks' gradients: detach, then wrap again")
     require_unbaked(model)
     placed = placed_blocks(model)
     if not placed and not is_guarded(model):
@@ -167,11 +153,11 @@ def detach_awb(model: nn.Module) -> nn.Module:
 
 
 def rehook_awb(model: nn.Module, *, forget: bool = False) -> nn.Module:
-    """Let blocks run again after a conversion replaced the modules that they follow.
+    """Reconnect blocks after a conversion has replaced the modules that they follow.
 
     Args:
-        model: The model that holds the blocks.
-        forget: Go on without the blocks that are gone, rather than raise.
+        model: The model that contains the blocks.
+        forget: Go on without the blocks that are gone instead of raising.
 
     Returns:
         The model.
@@ -182,10 +168,10 @@ def rehook_awb(model: nn.Module, *, forget: bool = False) -> nn.Module:
     require_module(model)
     require_unbaked(model)
     placed = placed_blocks(model)
-    root = attached_root(model, [p.block for p in placed])
+    root = attached_root(model, placed)
     for p in placed:
         planned = p.block.planned if root is not None else relocated(model, p)
-        _connect(root or model, planned, p.block.planned.path)
+        connect_block(root or model, planned, p.block.planned.path)
     if forget:
         unguard(model, lost_blocks(model))
     check_guards(model)
@@ -194,7 +180,7 @@ def rehook_awb(model: nn.Module, *, forget: bool = False) -> nn.Module:
 
 @contextmanager
 def awb_disabled(model: nn.Module) -> Iterator[nn.Module]:
-    """Run the model without its blocks inside the context, in this thread; may be nested.
+    """Switch the blocks off inside the context, in this thread; contexts may be nested.
 
     Raises:
         AWBError: The model has no blocks, or runs them in threads of its own (`nn.DataParallel` on several devices).
@@ -206,23 +192,33 @@ def awb_disabled(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def require_own_thread(model: nn.Module) -> None:
-    """Refuse a model whose forward pass leaves the caller's thread, in which alone a request to blocks holds.
+    """Refuse a model that runs its blocks in other threads, where the caller's switches have no effect.
 
     Raises:
-        AWBError: It is in `nn.DataParallel` on several devices.
+        AWBError: The model is in `nn.DataParallel` on several devices.
     """
     if any(isinstance(m, nn.DataParallel) and len(m.device_ids) > 1 for m in model.modules()):
         raise AWBError("nn.DataParallel runs blocks in threads of its own: run the model inside it (its .module)")
 
 
 def awb_blocks(model: nn.Module) -> dict[str, AWB]:
-    """The blocks in a model by their path; empty if there are none."""
+    """The blocks in a model, by path; empty if there are none."""
     require_module(model)
     return {name: module for name, module in named_active_modules(model) if isinstance(module, AWB)}
 
 
 def attached_blocks(model: nn.Module) -> dict[str, AWB]:
-    """`awb_blocks`, made sure that there are some and that all of them run.
+    """The blocks in a model, by path, all of which must run.
+
+    Raises:
+        AWBError: There are none, or one follows a module around the model.
+        LostBlockError: One no longer runs.
+    """
+    return {p.path: p.block for p in require_running(model)}
+
+
+def require_running(model: nn.Module) -> list[PlacedBlock]:
+    """The blocks in a model, each with the step that runs it, all of which must run.
 
     Raises:
         AWBError: There are none, or one follows a module around the model.
@@ -241,28 +237,21 @@ def attached_blocks(model: nn.Module) -> dict[str, AWB]:
         raise LostBlockError(
             f"block {names} no longer runs: nothing is left of what ran it; call awb.rehook_awb(model)"
         )
-    return {p.path: p.block for p in placed}
+    return placed
 
 
 def summary(model: nn.Module) -> Table:
-    """The attached blocks: stage, site, channels, reduction, layout, parameters, MACs, and how many parameters train.
+    """Summarise the attached blocks: stage, site, channels, reduction, layout, parameters, trainable ones, and MACs.
 
     Returns:
-        A table that prints itself; MACs are multiply–accumulates of one image at the traced input size.
+        A table with one row per block; MACs are multiply–accumulates of one image at the traced input size.
 
     Raises:
         AWBError: The model has no blocks, or one no longer runs.
     """
-    plan = attached_plan(model)
-    blocks = awb_blocks(model).values()
-    return plan.table([sum(p.numel() for p in block.parameters() if p.requires_grad) for block in blocks])
-
-
-def attached_plan(model: nn.Module) -> AttachmentPlan:
-    """The plan of the model's blocks, in terms of the model attached to if it is still whole, or else of `model`."""
-    attached_blocks(model)
-    root, _, planned = present_plan(model)
-    return AttachmentPlan(backbone_name(root), planned)
+    root, blocks, planned = present_plan(model, require_running(model))
+    trainable = [sum(p.numel() for p in block.parameters() if p.requires_grad) for block in blocks.values()]
+    return AttachmentPlan(backbone_name(root), planned).table(trainable)
 
 
 def _build(model: nn.Module, planned: PlannedBlock) -> AWB:
@@ -274,7 +263,7 @@ def _build(model: nn.Module, planned: PlannedBlock) -> AWB:
 
 
 def _nearest_parameter(model: nn.Module, name: str) -> Tensor | None:
-    """A floating-point parameter of the module, else of the nearest module registered before it."""
+    """A floating-point parameter of the module at a path, or else of the nearest module registered before it."""
     own = [p for p in model.get_submodule(name).parameters() if p.is_floating_point()]
     if own:
         return own[0]
@@ -287,77 +276,12 @@ def _nearest_parameter(model: nn.Module, name: str) -> Tensor | None:
 
 
 def _check_hosts(model: nn.Module, blocks: list[AWB]) -> None:
-    """Whether something can run after each module: nothing may fail half-way later."""
+    """Refuse blocks after modules that cannot be hosts, before anything is changed."""
     names = {b.planned.site.module for b in blocks} | {
         b.planned.grid_source[0] for b in blocks if b.planned.grid_source
     }
     for name in names:
         check_host(model.get_submodule(name))
-
-
-def _clear_place(model: nn.Module, planned: PlannedBlock) -> None:
-    """Take off the blocks that sit where a plan's first is to go."""
-    site = innermost(model.get_submodule(planned.site.module))
-    hook = hook_of(site)
-    for step in list(hook.steps) if hook is not None else ():
-        if hook is None or not isinstance(step, RunBlock) or step.element != planned.site.element:
-            continue
-        hook.steps.remove(step)
-        _delete(site, step.path)
-        unguard(model, [step.name])
-
-
-def _delete(module: nn.Module, path: str) -> None:
-    """Delete a block below a module, with the `ModuleDict` that holds it if it was the last there."""
-    above, _, name = path.rpartition(".")
-    holder = follow(module, above)
-    if holder is None or name not in holder._modules:
-        return
-    delattr(holder, name)
-    if isinstance(holder, nn.ModuleDict) and not holder:
-        _delete(module, above)
-
-
-def _connect(root: nn.Module, planned: PlannedBlock, name: str) -> None:
-    """Add what is missing of all that runs a block: at its site, at its grid's source, and before modules around it.
-
-    Args:
-        root: The model.
-        planned: The block's plan in terms of the model.
-        name: The name that it got when it was attached.
-    """
-    site = follow(root, planned.site.module)
-    if site is None:
-        raise LostBlockError(f"there is no module {planned.site.module!r}, after which block {name} was attached")
-    site = innermost(site)
-    grid = None if planned.grid_source is None else _noted_grid(root, planned)
-    steps = hook.steps if (hook := hook_of(site)) is not None else []
-    step = next((s for s in steps if isinstance(s, RunBlock) and s.name == name), None)
-    if step is None:
-        step = RunBlock(name, planned.path_below_site, planned.site.element, grid, planned.site.num_prefix_tokens)
-        add_step(site, step)
-    step.grid = grid
-    add_guards(root, planned, name)
-
-
-def _noted_grid(root: nn.Module, planned: PlannedBlock) -> TokenGrid:
-    assert planned.grid_source is not None
-    name, element = planned.grid_source
-    found = follow(root, name)
-    while found is None and "." in name:  # it was fused into the module around it (timm's reparameterize_model)
-        name, element = name.rpartition(".")[0], None
-        found = follow(root, name)
-    if found is None:
-        missing = planned.grid_source[0]
-        raise LostBlockError(f"there is no module {missing!r}, which shows the token grid of block {planned.path}")
-    source = innermost(found)
-    steps = hook.steps if (hook := hook_of(source)) is not None else []
-    for step in steps:
-        if isinstance(step, NoteGrid) and step.element == element:
-            return step.grid
-    grid = TokenGrid(planned.site.grid, name)
-    add_step(source, NoteGrid(grid, element))
-    return grid
 
 
 def _no_blocks(model: nn.Module) -> str:

@@ -1,4 +1,4 @@
-"""Blocks as ordinary layers of the module tree, for deployment and for every tool that walks it."""
+"""Bake blocks in: make them ordinary layers of the module tree, for deployment and for tools that walk it."""
 
 from __future__ import annotations
 
@@ -7,33 +7,29 @@ from typing import Any
 from torch import nn
 
 from awb.attach import attached_blocks
-from awb.changed_weights import forget_weights
+from awb.block_plan import CHILD
 from awb.errors import AWBError
-from awb.guard import remove_guards
-from awb.hosts import After, RunBlock, hook_of, is_baked, remove_steps, require_removable, steps_in
+from awb.hooks.changed_weights import forget_weights
+from awb.hooks.guards import remove_guards
+from awb.hooks.hosts import hook_of, is_baked, remove_steps, require_removable, steps_in
+from awb.hooks.steps import RunBlock, Step
 from awb.plan import check_unwrapped
-from awb.planned import CHILD
+from awb.private_apis import HOOKS_BEHIND, children
 from awb.wrappers import follow, innermost
-
-# what a tool has hung behind a layer goes behind the blocks, as it did before
-_BEHIND = (
-    "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_backward_hooks",
-    "_backward_pre_hooks", "_is_full_backward_hook",
-)  # fmt: skip
 
 
 class Baked(nn.Module):
-    """A layer and the blocks after it.
+    """A layer followed by its blocks.
 
-    Attributes of the layer are found here too, since its parent may read them.
+    It has the attributes of the layer too, since its parent may read them.
 
     Args:
         layer: The backbone's own module.
         blocks: The blocks, by the names that they get here.
-        steps: What runs after the layer, in order.
+        steps: The steps that run after the layer, in order.
     """
 
-    def __init__(self, layer: nn.Module, blocks: dict[str, nn.Module], steps: list[After]) -> None:
+    def __init__(self, layer: nn.Module, blocks: dict[str, nn.Module], steps: list[Step]) -> None:
         super().__init__()
         self.layer = layer
         for name, block in blocks.items():
@@ -55,7 +51,7 @@ class Baked(nn.Module):
 
 
 def bake(model: nn.Module) -> nn.Module:
-    """Make the blocks ordinary layers, in place and for good: no hooks are left, and the outputs are equal to the bit.
+    """Turn the blocks into ordinary layers, in place and for good, without hooks and with outputs equal to the bit.
 
     For deployment (`torch.export`, ONNX, TorchScript tracing) and for tools that replace or walk layers (FX fusion
     and quantisation, pruning). Save the blocks before: afterwards there are `state_dict()` and `torch.save(model)`.
@@ -95,9 +91,9 @@ def bake(model: nn.Module) -> nn.Module:
             raise AWBError(f"a block runs after this {type(model).__name__} itself: bake the model around it")
     replaced = {key: _baked(host) for key, host in hosts.items()}
     for module in list(model.modules()):
-        for name, child in module._modules.items():
+        for name, child in children(module).items():
             if id(child) in replaced and not isinstance(module, Baked):
-                module._modules[name] = replaced[id(child)]
+                children(module)[name] = replaced[id(child)]
     remove_guards(model)
     forget_weights(model)
     return model
@@ -112,17 +108,17 @@ def _baked(host: nn.Module) -> Baked:
     for step in steps:
         if isinstance(step, RunBlock):
             home, name, path = _split(host, step.path)
-            child = home._modules.pop(name, None)  # blocks after several elements share one
+            child = children(home).pop(name, None)  # blocks after several elements share one
             blocks |= {} if child is None else {name: child}
             step.path = path
     baked = Baked(host, blocks, steps)
-    for name in _BEHIND:
+    for name in HOOKS_BEHIND:  # what a tool has put behind the layer goes behind the blocks, where it ran before
         baked.__dict__[name], host.__dict__[name] = host.__dict__[name], baked.__dict__[name]
     return baked
 
 
 def _split(host: nn.Module, path: str) -> tuple[nn.Module, str, str]:
-    """The home of a block, the name of the child that holds it, and the path from there on."""
+    """The home of a block, the name of its child that contains the block, and the path from that name on."""
     names = path.split(".")
     at = max(i for i, name in enumerate(names) if name.startswith(CHILD))
     home = follow(host, ".".join(names[:at]))

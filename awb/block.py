@@ -1,4 +1,4 @@
-"""The block that is attached."""
+"""The attention block that is attached."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from awb.attention.lka import finite
 from awb.attention.registry import create_attention
-from awb.context import capture_list, is_off
+from awb.block_plan import PlannedBlock
 from awb.errors import AWBError
 from awb.layout import from_nchw, to_nchw
-from awb.planned import PlannedBlock
-from awb.stages.types import Site
+from awb.places import Site
+from awb.private_apis import ObservedModule, is_initialized
+from awb.thread_switches import capture_list, is_off
 
 # FX cannot trace their checks of shapes and strides
 torch.fx.wrap("to_nchw")
@@ -26,21 +27,21 @@ _KEYS = itertools.count()
 _PROBES = itertools.count(1)
 
 
-class AWB(nn.Module):
-    """An Attention-Wise Block: an attention kind at a site of a backbone.
+class AWB(ObservedModule):
+    """An Attention-Wise Block: one attention module at one site of a backbone.
 
     A kind without `reset_identity()` that is to start as the identity, and does not by itself, gets a scale γ
     per channel, 0 at first: y = x + γ·(f(x) − x).
 
     Args:
-        planned: What to build: attention kind, its options, the site and the initialisation.
+        planned: The block's plan: attention kind and options, site and initialisation.
     """
 
     def __init__(self, planned: PlannedBlock) -> None:
         super().__init__()
         self.planned = planned
         self.enabled = True
-        self.key = next(_KEYS)  # by which a caller asks for something, see context.py
+        self.key = next(_KEYS)  # the block's number among all, see thread_switches.py
         self.unset = False  # whether it was made without values, on the meta device, and has not been given any yet
         self.attention: Any = create_attention(planned.attention, self.channels, **planned.attention_kwargs)
         self.gamma: nn.Parameter | None = None
@@ -59,15 +60,18 @@ class AWB(nn.Module):
 
     @property
     def captured(self) -> list[Tensor] | None:
-        """Where this thread's `capture_attention` wants the map; None outside of it."""
+        """The list in which this thread's `capture_attention` wants the map; None outside of it."""
         return capture_list(self.key)
 
     def forward(self, x: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
-        """Map the site's tensor, in its own layout and dtype, to a new one of the same shape.
+        """Apply attention to the site's tensor, in its own layout and dtype.
 
         Args:
-            x: The site's output.
-            grid: Height and width of the grid of its tokens; by default the traced ones.
+            x: The site's output, N×C×H×W, N×H×W×C or N×L×C.
+            grid: Height and width of the grid of its tokens; by default those of the trace.
+
+        Returns:
+            A new tensor of the same shape and dtype.
         """
         if not self.enabled or is_off(self.key):
             return x
@@ -98,9 +102,9 @@ class AWB(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Start again as planned: the identity, or the kind's own initialisation; on the CPU if it had no values."""
+        """Start again as planned, as the identity or as the kind initialises itself; on the CPU if it had no values."""
         if any(p.is_meta for p in self.parameters()):
-            self._apply(lambda t: torch.empty_like(t, device="cpu"))  # which ends here
+            self.to_empty(device="cpu")  # which ends here again
         else:
             self._reset(lambda target: True)
 
@@ -112,31 +116,23 @@ class AWB(nn.Module):
                     target.copy_(fresh[name])
         self.unset = any(p.is_meta for p in self.parameters())
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AWB:
-        """Move or convert; what `to_empty` leaves without values starts as planned."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+    def after_conversion(self, convert: Callable[[Tensor], Tensor]) -> None:
+        """Start as planned if the conversion was `to_empty`, which leaves tensors without values."""
         probe = _probe()
-        moved = fn(probe)
+        moved = convert(probe)
         if any(p.is_meta for p in self.parameters()):
             self.unset = True
         elif moved.is_meta or not torch.equal(moved.to(probe), probe):
             self.reset_parameters()
-        return self
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
+    def before_loading(self, state_dict: Any, prefix: str) -> None:
+        """Note that the block gets values, if the state dict has all of them."""
         if self.unset and all(prefix + name in state_dict for name in self.state_dict()):
             self.unset = False
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
-    @property
-    def _is_hf_initialized(self) -> bool:
-        """What transformers asks of a module, and sets when it has given missing parameters values by its own rule."""
-        return False
-
-    @_is_hf_initialized.setter
-    def _is_hf_initialized(self, value: bool) -> None:
-        # the rule knows no blocks: what was not in the checkpoint starts as planned
-        self._reset(lambda target: not getattr(target, "_is_hf_initialized", False))
+    def after_initialization(self) -> None:
+        """Start as planned what was not in the checkpoint: transformers' own rule does not know blocks."""
+        self._reset(lambda target: not is_initialized(target))
 
     def _require_values(self, x: Tensor) -> None:
         if x.is_meta:  # shapes are all that is asked for
@@ -148,7 +144,7 @@ class AWB(nn.Module):
         )
 
     def _order(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """For each token its position in raster order, and the inverse, as indices on the device of the tokens."""
+        """Each token's position in raster order, and the inverse, as indices on the device of the tokens."""
         if x.device in self._orders:
             return self._orders[x.device]
         order = torch.tensor(self.planned.site.order, device=x.device)
@@ -158,7 +154,7 @@ class AWB(nn.Module):
         return pair
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy does not do what the block was asked to do for a while."""
+        """The state of a copy, which gets a key of its own: what this block is switched to does not concern it."""
         return {**self.__dict__, "key": next(_KEYS), "_orders": {}}
 
     def extra_repr(self) -> str:
@@ -166,14 +162,14 @@ class AWB(nn.Module):
 
 
 def _probe() -> Tensor:
-    """Zeros and ones, the same in every dtype, in an order never used before: freed memory may hold earlier ones."""
+    """Zeros and ones, the same in every dtype, in an order never used before: freed memory may contain earlier ones."""
     bits = next(_PROBES) * 0x9E3779B97F4A7C15 % 2**64  # an odd factor: no two alike
     return torch.tensor([float(bits >> i & 1) for i in range(64)], device="cpu", dtype=torch.float32)
 
 
 @torch.no_grad()
 def _is_identity(attention: nn.Module, site: Site) -> bool:
-    """Whether a fresh module returns its input (timm's non-local ones): γ = 0 before it would never move."""
+    """Whether a fresh module returns its input, as timm's non-local ones do: a γ of 0 on it would never learn."""
     x = torch.randn(1, site.channels, *site.grid, generator=torch.Generator().manual_seed(0), device="cpu")
     probe = copy.deepcopy(attention)
     with torch.random.fork_rng(devices=[]):
@@ -182,7 +178,7 @@ def _is_identity(attention: nn.Module, site: Site) -> bool:
 
 @torch.no_grad()
 def _map_in_eval_mode(attention: Any, x: Tensor) -> Tensor:
-    """The attention map, made beside the forward pass: it must not move statistics or draw random numbers."""
+    """The attention map, computed in eval mode so that no statistic moves and no random number is drawn."""
     modes = [(module, module.training) for module in attention.modules()]
     attention.eval()
     attention_map: Tensor = attention.attention_map(x)

@@ -1,4 +1,4 @@
-"""The blocks file: the blocks' tensors in safetensors, and in the metadata the plan and what belongs to it."""
+"""The format of blocks files: the blocks' tensors in safetensors, and their plan in the metadata."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from awb.block_plan import PlannedBlock
+from awb.dataclass_from_json import MalformedError, UnknownFieldError, from_json
 from awb.errors import AWBError
 from awb.files import require_file, write_whole
 from awb.fingerprint import SAMPLES
-from awb.from_json import MalformedError, UnknownFieldError, from_json
 from awb.plan import AttachmentPlan
-from awb.planned import PlannedBlock
 
 _FORMAT = "awb-1"
 _LONGEST = 2**24  # characters of a metadata entry: an order of tokens, the longest thing in a plan, takes 6 a token
@@ -30,11 +30,11 @@ _LONGEST = 2**24  # characters of a metadata entry: an order of tokens, the long
 
 @dataclass(frozen=True)
 class SavedWeight:
-    """A parameter of the backbone that the blocks were saved from: its name, shape and some of its values.
+    """A parameter of the backbone whose blocks were saved: its name, shape and some of its values.
 
     Attributes:
-        name: Its name, for messages; elsewhere it may have another.
-        shape: Its shape.
+        name: The name, for errors; the same parameter of another model may be called otherwise.
+        shape: The shape.
         samples: The values in base64.
     """
 
@@ -44,18 +44,18 @@ class SavedWeight:
 
     @property
     def values(self) -> bytes:
-        """The samples as `Fingerprint` has them."""
+        """The samples, encoded as in `Fingerprint`."""
         return base64.b64decode(self.samples, validate=True)
 
 
 @dataclass(frozen=True)
 class Header:
-    """All of a blocks file but the tensors.
+    """Everything in a blocks file but the tensors.
 
     Attributes:
         plan: The plan by which the blocks were attached.
-        modules: Paths of the further modules in the file.
-        weights: The backbone that the blocks were saved from; empty in files that do not say.
+        modules: Paths of the other modules in the file.
+        weights: Parameters of the backbone whose blocks were saved; empty in files of versions that did not save them.
         shapes: Shape of each tensor in the file.
     """
 
@@ -66,7 +66,7 @@ class Header:
 
 
 def write_blocks_file(path: str | os.PathLike[str], header: Header, tensors: Mapping[str, Tensor]) -> None:
-    """Write a blocks file, whole.
+    """Write a blocks file, all of it or nothing.
 
     Raises:
         AWBError: An option of the attention kind cannot be written as JSON, a value is NaN or infinite, or the
@@ -81,7 +81,7 @@ def write_blocks_file(path: str | os.PathLike[str], header: Header, tensors: Map
     tensors = {key: t.full_tensor() if hasattr(t, "full_tensor") else t for key, t in tensors.items()}  # sharded ones
     for key, tensor in tensors.items():
         if not isinstance(tensor, Tensor) or tensor.is_meta or tensor.is_quantized or tensor.is_complex():
-            raise AWBError(f"{key} is no tensor of plain numbers, and cannot be saved")
+            raise AWBError(f"{key} is not a tensor of plain numbers, and cannot be saved")
         require_finite(key, tensor)
     weights = [dataclasses.asdict(weight) for weight in header.weights]
     metadata = {
@@ -95,7 +95,7 @@ def write_blocks_file(path: str | os.PathLike[str], header: Header, tensors: Map
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """Read all but the tensors, and check it.
+    """Read and check everything but the tensors.
 
     Raises:
         AWBError: It is not a blocks file, or one of a later version of awb.
@@ -120,12 +120,12 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         later = f"was written by a later version of awb{_by(metadata)}"
         raise AWBError(f"{path} {later}, or damaged: {error} that this version does not know") from error
     except MalformedError as error:
-        raise AWBError(f"{path} is damaged, or no file of save_awb: {error}") from error
+        raise AWBError(f"{path} is damaged, or not a file of save_awb: {error}") from error
     return Header(plan, modules, weights, shapes)
 
 
 def read_tensors(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, Tensor]:
-    """Read some of the tensors; their shapes are known, so that what this takes is known too.
+    """Read some of the tensors, whose shapes are known from the header, and so the memory that they take.
 
     Raises:
         AWBError: The file has changed or is damaged.
@@ -145,7 +145,7 @@ def require_finite(key: str, tensor: Tensor) -> None:
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors on the CPU, each in a storage of its own: safetensors refuses those that share one."""
+    """Copy tensors to the CPU, each with its own storage: safetensors refuses tensors that share one."""
     apart, storages = {}, set()
     for key, tensor in tensors.items():
         plain = tensor.detach().cpu().contiguous()
@@ -157,7 +157,7 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @contextmanager
 def _open(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """An open safetensors file, whose faults are `AWBError`s."""
+    """Open a safetensors file; its faults become `AWBError`s."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -176,28 +176,28 @@ def _json(metadata: Mapping[str, str], name: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise MalformedError(f"its {name!r} is no JSON ({error})") from error
+        raise MalformedError(f"its {name!r} is not JSON ({error})") from error
 
 
 def _check_values(block: PlannedBlock, where: str) -> None:
-    """What the type hints do not say."""
+    """Check what the type hints do not say."""
     site = block.site
     positions = math.prod(site.grid)
     if min(*site.grid, site.channels, block.reduction) < 1 or site.num_prefix_tokens < 0:
         raise MalformedError(f"{where} has a size below 1")
     if site.order and (len(site.order) != positions or sorted(site.order) != list(range(positions))):
-        raise MalformedError(f"{where}.site.order is no order of {site.grid[0]}×{site.grid[1]} tokens")
+        raise MalformedError(f"{where}.site.order is not an order of {site.grid[0]}×{site.grid[1]} tokens")
 
 
 def _as_names(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise MalformedError("its 'modules_to_save' is no list of paths")
+        raise MalformedError("its 'modules_to_save' is not a list of paths")
     return tuple(value)
 
 
 def _as_weights(value: object) -> tuple[SavedWeight, ...]:
     if not isinstance(value, list):
-        raise MalformedError("its 'backbone_weights' is no list")
+        raise MalformedError("its 'backbone_weights' is not a list")
     weights = tuple(from_json(SavedWeight, item, f"backbone_weights[{i}]") for i, item in enumerate(value))
     for weight in weights:
         try:
@@ -210,7 +210,7 @@ def _as_weights(value: object) -> tuple[SavedWeight, ...]:
 
 
 def _by(metadata: Mapping[str, str]) -> str:
-    """Which version wrote the file, and which reads it."""
+    """The versions that wrote and that read the file, for an error."""
     try:
         wrote = json.loads(metadata["versions"])["awb"]
     except (KeyError, ValueError, TypeError, RecursionError):

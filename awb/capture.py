@@ -1,4 +1,4 @@
-"""See the attention maps of the blocks."""
+"""Capture the attention maps of blocks."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from awb.attach import attached_blocks, require_own_thread
 from awb.attention.registry import find_factory, list_attention
 from awb.block import AWB
-from awb.context import captured_into
 from awb.errors import AWBError, NoMapError, shortlist
+from awb.thread_switches import captured_into
 
 Reduce = Literal["mean", "abs_mean", "norm"]
 
 
 class AttentionMaps(Mapping[int | str, Tensor]):
-    """The maps of the latest forward pass.
+    """The attention maps of the latest forward pass.
 
-    The keys are stage numbers; sites where a stage has no number or several sites; and paths of blocks where several
-    run after one site.
+    A key is the stage's number; the site, if the stage has no number or several sites; or the block's path, if several
+    blocks run after one site.
 
     Attributes:
         without: The kind of each block that has no map, by the same keys.
@@ -58,16 +58,16 @@ class AttentionMaps(Mapping[int | str, Tensor]):
 
 @contextmanager
 def capture_attention(model: nn.Module, reduce: Reduce | None = None) -> Iterator[AttentionMaps]:
-    """Keep each block's attention map while the context is open, in this thread.
+    """Capture each block's attention map while the context is open, in this thread.
 
     Args:
         model: A model with blocks.
-        reduce: Over channels: `"mean"`, `"abs_mean"` or `"norm"` (Euclidean); None keeps them. LKA's map is
-            not bounded, and 1 everywhere while the block is the identity.
+        reduce: How to reduce the channels: `"mean"`, `"abs_mean"` or `"norm"` (Euclidean); None keeps them. LKA's map
+            is not bounded, and 1 everywhere while the block is the identity.
 
     Yields:
-        A mapping from stage number (or site, or a block's path, where that would not say which) to the map of the
-        latest forward pass, made in eval mode and detached: N×C×H×W, or N×H×W when reduced. Its `without` names the
+        A mapping from stage number (or site, or block path, where the number is not unique) to the map of the latest
+        forward pass, computed in eval mode and detached: N×C×H×W, or N×H×W when reduced. Its `without` names the
         blocks whose kind has no `attention_map`.
 
     Raises:
@@ -97,7 +97,7 @@ def capture_attention(model: nn.Module, reduce: Reduce | None = None) -> Iterato
 
 
 def _by_key(blocks: Mapping[str, AWB]) -> dict[int | str, AWB]:
-    """The blocks by the first of stage number, site and path that no other block has."""
+    """The blocks, each by the first of its stage number, site and path that no other block has."""
     names = {path: (block.planned.stage, str(block.planned.site), path) for path, block in blocks.items()}
     used = Counter(name for all_names in names.values() for name in all_names)
     keys = {path: next(n for n in names[path] if n is not None and used[n] == 1) for path in blocks}

@@ -1,4 +1,4 @@
-"""Save the blocks, with the plan that attached them, in one safetensors file; load them into another model."""
+"""Save blocks with their plan in one safetensors file, and load them into another model."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from awb.attach import attached_blocks, attached_plan, awb_blocks, build_blocks, place_blocks
+from awb.attach import attached_blocks, awb_blocks, build_blocks, place_blocks, require_running
 from awb.block import AWB
 from awb.blocks_file import Header, SavedWeight, read_header, read_tensors, require_finite, write_blocks_file
-from awb.changed_weights import weight_changes
-from awb.classifier import find_classifier, find_head
-from awb.errors import AWBError, did_you_mean, shortlist
-from awb.file_fits import (
+from awb.checkpoint_checks import (
     check_as_planned,
     check_same_plan,
     check_shapes,
@@ -25,17 +22,20 @@ from awb.file_fits import (
     planned_shapes,
     weight_fingerprints,
 )
-from awb.hosts import require_unbaked
+from awb.classifier import find_classifier, find_head
+from awb.errors import AWBError, did_you_mean, shortlist
+from awb.hooks.changed_weights import weight_changes
+from awb.hooks.hosts import require_unbaked
+from awb.hooks.placed_blocks import PresentPlan, present_plan
 from awb.plan import AttachmentPlan, backbone_name, check_unwrapped
-from awb.relocate import present_plan
-from awb.stages.inputs import Size
+from awb.stages.example_inputs import Size
 from awb.wrappers import innermost, is_offloaded
 
 _CLASSIFIER_NAMES = ("fc", "classifier", "head", "heads", "last_linear")
 
 
 def awb_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """The blocks' part of `model.state_dict()`, with the same keys.
+    """The entries of `model.state_dict()` that belong to blocks, with the same keys.
 
     Raises:
         AWBError: The model has no blocks, or one no longer runs.
@@ -51,18 +51,18 @@ def save_awb(
     *,
     allow_lost: bool = False,
 ) -> None:
-    """Write the blocks to a safetensors file, with the plan, what the backbone is and the versions beside them.
+    """Save the blocks to a safetensors file, with their plan, the backbone's identity and the versions of libraries.
 
-    What was trained and is not in the file would be lost, which is an error: parameters and batch-norm statistics
-    outside it that are not what they were when the blocks were attached, or at the last `load_state_dict` since. An
-    existing file is replaced in one step, and stays as it was if anything fails.
+    It is an error if something was trained that would not be in the file: parameters or batch-norm statistics that
+    have changed since the blocks were attached, or since the last `load_state_dict`. An existing file is replaced in
+    one step, and stays as it was if anything fails.
 
     Args:
-        model: The model that `attach_awb` was called on, or one that holds it or a part of it.
+        model: The model that `attach_awb` was called on, or one that contains it or a part of it.
         path: File to write.
-        modules_to_save: Paths of further modules to take along (`["neck", "fc"]`). By default the head, if it was
-            trained; `()` for the blocks only, which says that a trained head is not wanted.
-        allow_lost: Save all the same where something else was trained.
+        modules_to_save: Paths of further modules to save (`["neck", "fc"]`). By default the head, if it was trained;
+            `()` for the blocks only, even if the head was trained.
+        allow_lost: Save even if something else was trained.
 
     Raises:
         AWBError: The model has no blocks, one no longer runs or is not what its plan builds, something that was
@@ -75,8 +75,7 @@ def save_awb(
         >>> path = os.path.join(tempfile.mkdtemp(), "blocks.safetensors")
         >>> awb.save_awb(model, path)
     """
-    plan = attached_plan(model)
-    model, blocks = _model_of_paths(model)
+    model, blocks, planned = present_plan(model, require_running(model))
     _require_weights_here(model, "save")
     for block in blocks.values():
         check_as_planned(block)
@@ -93,7 +92,7 @@ def save_awb(
         raise AWBError(_would_be_lost(lost))
     weights = weight_fingerprints(model, [*head.values(), *extra.values()], changes.added)
     saved = [SavedWeight(k, v.shape, base64.b64encode(v.samples).decode()) for k, v in weights.items()]
-    header = Header(plan, tuple(extra), tuple(saved))
+    header = Header(AttachmentPlan(backbone_name(model), planned), tuple(extra), tuple(saved))
     write_blocks_file(path, header, _state_of({**blocks, **extra}))
 
 
@@ -106,7 +105,7 @@ def load_awb(
     input_size: Size | None = None,
     example_input: Any = None,
 ) -> nn.Module:
-    """Load a file of `save_awb` into a model, attaching its blocks first if the model has none.
+    """Load a file of `save_awb` into a model, attaching the blocks first if the model has none.
 
     Strict: the backbone's class and weights, the sites and every key and shape must agree, and nothing is changed
     unless all of them do. Values are cast to the model's floating-point dtype. Nothing in a file is executed.
@@ -114,9 +113,9 @@ def load_awb(
     Args:
         model: A model of the class that was saved, with the same blocks or none.
         path: The file.
-        without: Modules of the file to leave out (`["fc"]`, for another number of classes).
-        allow_other_weights: Load all the same where the backbone has other weights than the saved blocks' had.
-        input_size: As for `attach_awb`; read only when blocks have to be attached.
+        without: Modules of the file to skip (`["fc"]`, for another number of classes).
+        allow_other_weights: Load even if the backbone has other weights than the one whose blocks were saved.
+        input_size: As in `attach_awb`; used only if blocks have to be attached.
         example_input: Likewise.
 
     Returns:
@@ -126,7 +125,7 @@ def load_awb(
         AWBError: The file is not one of `save_awb`'s, or does not fit; the message lists what does not.
     """
     header = read_header(path)
-    root, present = _model_of_paths(model)
+    root, present, planned = _present(model)
     _require_weights_here(model, "load")
     if header.plan.backbone != backbone_name(root):
         raise AWBError(f"{path} holds blocks for a {header.plan.backbone}; this model is a {backbone_name(root)}")
@@ -141,7 +140,7 @@ def load_awb(
         if not _is_below(key, left_out) or _is_below(key, [*blocks_at, *extra])
     }
     if present:
-        check_same_plan(header.plan, attached_plan(model))
+        check_same_plan(header.plan, planned)
         new = []
     else:
         new = _new_blocks(root, header.plan, saved, extra, input_size, example_input)
@@ -153,7 +152,7 @@ def load_awb(
         for key, target in targets.items():
             target.copy_(values[key])
     for block in present.values():
-        block.unset = False  # whatever it was made without, it has values now
+        block.unset = False  # it may have been made without values, and has them now
     return model
 
 
@@ -167,12 +166,9 @@ def _require_weights_here(model: nn.Module, what: str) -> None:
         raise AWBError(f"the weights of this {type(model).__name__} are sharded: load before fully_shard")
 
 
-def _model_of_paths(model: nn.Module) -> tuple[nn.Module, dict[str, AWB]]:
-    """The model that the paths in a file refer to, and its blocks by their path there."""
-    if not awb_blocks(model):
-        return model, {}
-    root, blocks, _ = present_plan(model)
-    return root, blocks
+def _present(model: nn.Module) -> PresentPlan:
+    """The model that the paths in a file refer to, and the blocks and plan that it has already, if any."""
+    return present_plan(model, require_running(model)) if awb_blocks(model) else PresentPlan(model, {}, ())
 
 
 def _new_blocks(
@@ -183,7 +179,7 @@ def _new_blocks(
     input_size: Size | None,
     example_input: Any,
 ) -> list[AWB]:
-    """Blocks by a file's plan, which are still to be placed."""
+    """Build blocks by a file's plan, to be placed later."""
     check_unwrapped(model)
     if len(plan.blocks) > len(list(model.modules())):
         raise AWBError(f"the file's plan has {len(plan.blocks)} blocks, more than the model has modules")
@@ -193,7 +189,7 @@ def _new_blocks(
 
 
 def _state_of(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """State dicts of modules by their path, of the module inside where one is wrapped."""
+    """The state dicts of modules, those of wrapped ones taken inside, with the modules' paths before the keys."""
     return {f"{name}.{key}": t for name, module in modules.items() for key, t in innermost(module).state_dict().items()}
 
 
@@ -202,7 +198,7 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def _cast(tensors: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's values in the model's dtypes, all of them usable."""
+    """Cast a file's values to the model's dtypes, and check that all of them are usable."""
     values = {}
     for key, target in targets.items():
         tensor = tensors[key]
@@ -217,7 +213,7 @@ def _cast(tensors: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[
 
 
 def _head(model: nn.Module) -> dict[str, nn.Module]:
-    """The head where one is known; where none is, what was trained has to be named."""
+    """The head, if one is known; else empty, so that what was trained has to be named."""
     try:
         return find_head(model, None)
     except AWBError:
@@ -230,7 +226,7 @@ def _named_modules(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Modul
 
 
 def _left_out(header: Header, names: Iterable[str]) -> list[str]:
-    """The modules of the file not to load; none other can be named."""
+    """The modules of the file to skip, which must be in it."""
     return _as_paths("without", names, header.modules, f"; the file has {list(header.modules)}")
 
 

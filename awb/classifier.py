@@ -1,4 +1,4 @@
-"""Where a backbone keeps its classifier."""
+"""Find the classifier of a backbone, and the head that is trained besides the blocks."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from typing import Any, cast
 
 from torch import nn
 
+from awb.block import AWB
 from awb.errors import AWBError, did_you_mean, require_module, shortlist
-from awb.known import CLASSIFIERS, additions, is_known_backbone
+from awb.known_backbones import CLASSIFIERS, additions, is_known_backbone
+from awb.private_apis import COMPILED
 
 # the second classifiers of Inception-v3, GoogLeNet and torchvision's segmentation networks
 AUXILIARY = ("AuxLogits", "aux1", "aux2", "aux_classifier")
-_WRAPPED = ("module", "_orig_mod", "base_model")  # what DDP, torch.compile and PEFT call the model inside
+_WRAPPED = ("module", COMPILED, "base_model")  # what DDP, torch.compile and PEFT call the model inside
 _ORIGINALS = ("base_model", "model", "base_layer", "original_module")  # what PEFT calls what was there before
 _COPIES = "modules_to_save"  # the copies of a whole module that PEFT trains
 
 
 def find_classifier(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules that turn pooled features into logits, by their path in `model`.
+    """Find the modules that turn pooled features into logits, by their path in `model`.
 
     timm's models are asked (`get_classifier()`; two modules for distilled networks); elsewhere the child named
-    `fc`, `classifier`, `heads` or `head`. A wrapper (DDP, `torch.compile`, one's own around one backbone and
-    nothing else with parameters) has that of the model inside. Empty if there is none.
+    `fc`, `classifier`, `heads` or `head`. The classifier of a wrapper (DDP, `torch.compile`, one's own around one
+    backbone and nothing else with parameters) is that of the model inside. Empty if there is none.
     """
     require_module(model)
     if hasattr(model, "get_classifier"):
@@ -40,11 +42,11 @@ def find_classifier(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def find_head(model: nn.Module, head: str | Sequence[str] | None) -> dict[str, nn.Module]:
-    """What is trained besides the blocks: the modules named, or if none is, the classifier and auxiliary ones.
+    """Find the modules that are trained besides the blocks: those named, or else the classifier and auxiliary ones.
 
     Raises:
-        AWBError: A path is no module's, or that of one without parameters; or nothing is named, and no classifier is
-            known, or one of several heads only.
+        AWBError: No module has a path, or one has no parameters; or nothing is named, and no classifier is known, or
+            only one of several heads.
     """
     if head is None:
         return _default_head(model)
@@ -75,7 +77,7 @@ def _default_head(model: nn.Module) -> dict[str, nn.Module]:
             f"no classifier is known in {type(model).__name__}, so its head would be taken for backbone: {advice}"
         )
     adapters = _adapters(model)
-    accounted = (*found.values(), *adapters.values(), *(m for m in modules.values() if _is_block(m)))
+    accounted = (*found.values(), *adapters.values(), *(m for m in modules.values() if isinstance(m, AWB)))
     more = additions(model, {id(p) for module in accounted for p in module.parameters()})
     if more:
         raise AWBError(
@@ -87,7 +89,7 @@ def _default_head(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _adapters(model: nn.Module) -> dict[str, nn.Module]:
-    """What PEFT has added to layers, which it trains: LoRA's matrices, copies of whole modules, prompts."""
+    """The modules that PEFT has added to layers, and trains: LoRA's matrices, copies of whole modules, prompts."""
     layers = [(path, m) for path, m in model.named_modules() if type(m).__module__.startswith("peft.")]
     return {
         _join(path, name): child
@@ -107,7 +109,3 @@ def _join(parent: str, name: str) -> str:
 
 def _trainable_children(model: nn.Module) -> list[str]:
     return [name for name, child in model.named_children() if _has_parameters(child)]
-
-
-def _is_block(module: nn.Module) -> bool:
-    return hasattr(module, "planned")  # the class itself stands on `stages`, which stands on this file

@@ -15,10 +15,10 @@ from torch import nn
 import awb
 from awb.attention.registry import find_factory, list_attention
 from awb.errors import AWBError, did_you_mean
-from awb.kinds import DEFAULT, Stages
 from awb.profile import profile_placements
+from awb.requested_kinds import DEFAULT, Stages
 from awb.stages import find_stages
-from awb.stages.inputs import Size, default_size
+from awb.stages.example_inputs import Size, default_size
 from awb.study.cli import add_commands
 from awb.table import Table
 from awb.terminal import print_anything, run_to_the_end
@@ -33,16 +33,16 @@ _MODEL_HELP = "timm:NAME, torchvision:NAME, or a bare NAME (timm's if both have 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command of the command line.
 
     Args:
         argv: The arguments; by default those of the process.
 
     Returns:
-        The exit status: 0; 2 if the request was refused, or as `run_to_the_end`. The reason is then on stderr.
+        The exit status: 0; 2 if the request was refused, with the reason on stderr; or as in `run_to_the_end`.
 
     Raises:
-        SystemExit: The words are no command (2), or ask for help or the version (0).
+        SystemExit: The command is unknown (2), or help or the version was asked for (0).
     """
     print_anything()
     return run_to_the_end(partial(_run, argv))
@@ -71,7 +71,7 @@ Commands = dict[str, argparse.ArgumentParser]
 
 
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, Commands]]:
-    """The parser, and the commands by the words before them."""
+    """The parser, and the commands by the words that precede them."""
     parser = argparse.ArgumentParser(
         prog="awb", description="Attention after chosen stages of any torchvision or timm backbone, and honest studies."
     )
@@ -117,10 +117,10 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Commands]]:
 
 
 def _check_words(parser: argparse.ArgumentParser, commands: dict[str, Commands], words: Sequence[str]) -> None:
-    """Show the help where no command is given, and name the nearest where there is none of that name.
+    """Show the help if no command is given, and suggest the nearest for an unknown one.
 
     Raises:
-        SystemExit: There is no such command.
+        SystemExit: The command is missing or unknown.
     """
     group = commands[""]
     for word in words:
@@ -173,7 +173,7 @@ def _size(given: list[int]) -> Size:
 
 
 def _placement(text: str) -> Stages:
-    """The `stages` argument that is meant: ints as ints, a list where there are commas, a mapping where there are =."""
+    """The `stages` argument of one placement: an int, a path, a list if there are commas, a mapping if there are =."""
     parts = [part.strip() for part in text.split(",")]
     if "" in parts:
         raise AWBError(f"--placements {text!r}: an item between its commas is empty")
@@ -199,7 +199,7 @@ def _selector(text: str) -> int | str:
 
 
 def _build(spec: str, num_classes: int | None = None) -> nn.Module:
-    """The model that is named, with random weights.
+    """Build the model of this name, with random weights.
 
     Raises:
         AWBError: No library has it.
@@ -248,7 +248,7 @@ def _names(library: str) -> list[str]:
 
 
 def _is_for_another_task(name: str) -> bool:
-    """Detection, segmentation, video and optical flow."""
+    """Whether torchvision has the model for detection, segmentation, video or optical flow."""
     import torchvision
 
     return name in torchvision.models.list_models()

@@ -1,4 +1,4 @@
-"""The library's exceptions: one base class, so that a caller can catch what awb refuses."""
+"""The exceptions of the library, with one base class, so that a caller can catch whatever awb refuses."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ class AWBError(ValueError):
 
 
 class LostBlockError(AWBError, RuntimeError):
-    """A block is still in the model, but the hook that ran it is gone (or the other way round)."""
+    """A block is still in the model, but the hook that ran it is gone, or the other way round."""
 
 
 class DeadNetworkError(AWBError, RuntimeError):
-    """`diagnose` found that no gradient reaches a block or the classifier's weights."""
+    """`diagnose` found that no signal or gradient reaches a block or the classifier."""
 
 
 class NoMapError(AWBError, KeyError):
-    """There is no attention map of that name; a KeyError, as a mapping has to raise."""
+    """There is no attention map at a key; also a KeyError, as mappings have to raise."""
 
     def __str__(self) -> str:
         return Exception.__str__(self)  # KeyError's is in quotes
 
 
 def require_module(model: object) -> None:
-    """Refuse what is no module.
+    """Refuse anything that is not a module.
 
     Raises:
         AWBError: `model` is not a `torch.nn.Module`.

@@ -1,4 +1,4 @@
-"""Files as a user names them: written whole or not at all, and read only if they are files."""
+"""Write files whole or not at all, and read paths only if they are files."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from awb.errors import AWBError
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file, or leave what was there as it was.
+    """Write a file in one step, or leave what was there as it was.
 
     The data goes to a hidden temporary file in the same folder, to the disk, and then takes the file's name in one
     step. A temporary file is left behind only if the process is killed meanwhile.
 
     Args:
         path: The file; a link is followed.
-        data: All of it.
+        data: The whole content.
 
     Raises:
-        AWBError: There is no such folder, the path is something else than a file, or the system refuses.
+        AWBError: The folder does not exist, the path is not a file, or the system refuses.
     """
     _require_path(path)
     try:
@@ -45,10 +45,10 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def require_file(path: str | os.PathLike[str]) -> None:
-    """Refuse what cannot be read as a file: a FIFO would be waited for, and a device read for ever.
+    """Refuse a path that is not a file: reading a FIFO would block, and reading a device would never end.
 
     Raises:
-        AWBError: It is not there, or something else.
+        AWBError: Nothing is there, or something else than a file.
     """
     _require_path(path)
     try:
@@ -63,7 +63,7 @@ def _require_path(path: object) -> None:
     if not isinstance(path, str | os.PathLike):
         raise AWBError(f"path is a {type(path).__name__}; expected a file's path")
     if "\0" in str(path):
-        raise AWBError(f"{str(path)!r} is no file's path")
+        raise AWBError(f"{str(path)!r} is not a file's path")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a tensor holds, in a few bytes: to see that it changed, or that two models have the same weights."""
+"""Fingerprints of tensors, a few bytes each: to see that one changed, or that two models have the same weights."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _SMALLEST = 2.0**-24  # float16's
 
 
 class Fingerprint(NamedTuple):
-    """What is kept of a tensor.
+    """The fingerprint of a tensor.
 
     Attributes:
-        shape: Its shape.
-        dtype: Its dtype.
-        checksum: The sum of its bits, taken as integers of 64 bits, modulo 2⁶⁴.
-        samples: Some of its values, evenly spaced, as little-endian float32.
+        shape: The tensor's shape.
+        dtype: The tensor's dtype.
+        checksum: The sum of the tensor's bits, taken as integers of 64 bits, modulo 2⁶⁴.
+        samples: Some of the tensor's values, evenly spaced, as little-endian float32.
     """
 
     shape: tuple[int, ...]
@@ -33,9 +33,9 @@ class Fingerprint(NamedTuple):
 
 @torch.no_grad()
 def fingerprint(tensor: Tensor) -> Fingerprint | None:
-    """The fingerprint of a tensor, which is the same on every device; None where its values cannot be read.
+    """Take the fingerprint of a tensor, the same on every device; None if its values cannot be read.
 
-    The tensor is read once, at the speed of memory, and nothing of its size is made, unless it is not contiguous.
+    The tensor is read once, at the speed of memory, and nothing of its size is allocated if it is contiguous.
     """
     if tensor.is_meta:
         return None
@@ -49,7 +49,7 @@ def fingerprint(tensor: Tensor) -> Fingerprint | None:
 
 
 def unchanged(before: Fingerprint, now: Fingerprint, frozen: bool) -> bool:
-    """Whether a tensor is what it was, wherever it was moved and whatever dtype it was cast to.
+    """Whether a tensor has the same values as before, on whatever device and in whatever dtype.
 
     In the same dtype every bit counts; in a frozen tensor, all but the last ones, since averages of equal weights
     (EMA, SWA) stray that far. In another dtype the samples decide.
@@ -62,9 +62,9 @@ def unchanged(before: Fingerprint, now: Fingerprint, frozen: bool) -> bool:
 
 
 def same_values(a: bytes, b: bytes) -> bool:
-    """Whether two tensors' samples are equal as far as the coarser of their dtypes can tell.
+    """Whether the samples of two tensors are equal up to the precision of the coarser one.
 
-    How coarse it is is read off the values: weights that were stored in bfloat16 and are float32 again are rounded.
+    The precision is read off the values: weights that were stored in bfloat16 stay rounded in float32.
     """
     sides = [_numbers(side) for side in (a, b)]
     smallest = max(_SMALLEST if _fits_float16(side) else 0.0 for side in sides)

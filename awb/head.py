@@ -1,4 +1,4 @@
-"""Replace the classifier for another number of classes."""
+"""Replace the classifier, for another number of classes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from awb.attach import awb_blocks
 from awb.classifier import AUXILIARY, find_classifier
 from awb.errors import AWBError, require_module
+from awb.private_apis import children
 
 
 def replace_head(model: nn.Module, num_classes: int, dropout: float = 0.0) -> nn.Module:
-    """Give a backbone a fresh classifier: global pooling, dropout, linear; before or after attaching.
+    """Replace the classifier by a fresh one: global pooling, dropout, linear; before or after attaching.
 
     timm's models do it themselves (`reset_classifier`). torchvision's VGG and AlexNet lose their 4096-wide
-    layers and SqueezeNet its convolution; elsewhere the last linear layer is replaced, and what pools and
-    normalises before it stays. Networks with a class-token head keep classifying from that token.
+    layers and SqueezeNet its convolution; elsewhere the last linear layer is replaced, and the pooling and norms
+    before it stay. Networks with a class-token head keep classifying from that token.
 
     Args:
         model: A torchvision or timm model, or one whose `fc`, `classifier`, `heads` or `head` ends in a linear.
@@ -96,15 +97,16 @@ def _last_linear(model: nn.Module, name: str) -> str:
 
 
 def _dropout_before(parent: nn.Module, child: str) -> nn.Dropout | None:
-    """The dropout that runs just before the child: the one before it in a Sequential, else a child `dropout`."""
-    names = list(parent._modules)
+    """The dropout just before a child: the previous layer in a Sequential, else the parent's child `dropout`."""
+    layers = children(parent)
+    names = list(layers)
     previous = names[names.index(child) - 1] if names.index(child) else ""
-    dropout = parent._modules.get(previous if isinstance(parent, nn.Sequential) else "dropout")
+    dropout = layers.get(previous if isinstance(parent, nn.Sequential) else "dropout")
     return dropout if isinstance(dropout, nn.Dropout) else None
 
 
 def _linear(width: int, like: Tensor, num_classes: int, dropout: float) -> nn.Module:
-    """Dropout and a fresh linear layer, on the device and in the dtype of a weight."""
+    """A fresh linear layer, after dropout if there is any, on the device and in the dtype of a weight."""
     linear = nn.Linear(width, num_classes, device=like.device, dtype=like.dtype)
     return nn.Sequential(nn.Dropout(dropout), linear) if dropout else linear
 

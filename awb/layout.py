@@ -1,7 +1,7 @@
-"""NCHW ⇄ NHWC ⇄ tokens: the only file that knows layouts.
+"""Layouts of maps, and conversion between them: NCHW ⇄ NHWC ⇄ tokens.
 
-An attention block maps N×C×H×W to the same shape. Backbones also speak N×H×W×C (Swin) and
-N×L×C (ViT), the latter often with prefix tokens (class, registers, distillation) in front.
+Attention maps N×C×H×W to the same shape. Backbones also use N×H×W×C (Swin) and N×L×C (ViT), the latter often with
+prefix tokens (class, registers, distillation) in front. Which layout a module has is found in `stages/sites.py`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def to_nchw(
     Args:
         x: N×C×H×W, N×H×W×C or N×L×C, as `layout` says.
         layout: The layout of `x`.
-        grid: Height and width of the token grid; read for `"NLC"` only.
-        num_prefix_tokens: Tokens in front of the grid, left out of the map.
-        raster: For each position in raster order, the index of its token, if tokens come in another order.
+        grid: Height and width of the token grid; used for `"NLC"` only.
+        num_prefix_tokens: Number of tokens in front of the grid, which are not part of the map.
+        raster: For each position in raster order, the index of its token; None if tokens come in raster order.
 
     Raises:
         AWBError: The number of tokens is not `num_prefix_tokens` + H·W.
@@ -59,13 +59,13 @@ def from_nchw(
     Args:
         y: N×C×H×W.
         like: The tensor that `to_nchw` was given.
-        layout: Its layout.
-        num_prefix_tokens: Tokens in front of the grid.
+        layout: The layout of `like`.
+        num_prefix_tokens: Number of tokens in front of the grid.
         order: The inverse of `to_nchw`'s `raster`.
 
     Returns:
-        A tensor of `like`'s shape and strides: what reads it may call `view`, and would sum in another order,
-        were the strides others.
+        A tensor of `like`'s shape and strides: with other strides, a later `view` could fail and sums would be taken
+        in another order.
     """
     if layout == "NHWC":
         y = y.permute(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""Multiply–accumulates, counted by fvcore."""
+"""Count multiply–accumulates (MACs) with fvcore."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 
 def count_macs(module: nn.Module, *inputs: Tensor) -> tuple[int, set[str]]:
-    """Multiply–accumulates of one forward pass in eval mode, and the operators that fvcore did not count."""
+    """Count the multiply–accumulates of a forward pass in eval mode; also name the operators left uncounted."""
     by_module, missed = count_macs_by_module(module, *inputs)
     return by_module[""], missed
 
 
 def count_macs_by_module(module: nn.Module, *inputs: Tensor) -> tuple[Mapping[str, int], set[str]]:
-    """`count_macs` for each submodule by its path; `""` is the whole.
+    """`count_macs` of each submodule, by path; `""` is the whole module.
 
     Batch norm counts in train mode and elsewhere folds away, so the count is taken in eval mode, on a copy.
     """

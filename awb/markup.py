@@ -1,4 +1,4 @@
-"""Text of which nobody knows what is in it, for Markdown, for HTML and for a terminal: it reads there as it is."""
+"""Escape text of unknown content for a terminal, for Markdown and for HTML, so that it is shown as it is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AS_ENTITY = re.compile(r"&(?=#?\w+;)|<(?![\s\d]|$)|~|^=(?==*$)")
 
 
 def in_line(text: str) -> str:
-    r"""Text as one line without control characters, for a terminal: it moves no cursor and breaks no row.
+    r"""Escape text for a terminal, as one line without control characters: it moves no cursor and breaks no row.
 
     Example:
         >>> in_line("Mass\nor \x1b[2Jnodule")
@@ -29,7 +29,7 @@ def in_line(text: str) -> str:
 
 
 def in_markdown(text: str) -> str:
-    r"""Text that is no Markdown, for a place in Markdown: no link, tag, emphasis, cell, heading or list comes of it.
+    r"""Escape text for Markdown: it makes no link, tag, emphasis, table cell, heading or list.
 
     Both GitHub's Markdown and Python-Markdown show it as it is. A usual name stays as it is in the source too.
 
@@ -44,7 +44,7 @@ def in_markdown(text: str) -> str:
 
 
 def in_html(text: str) -> str:
-    """Text for a place in HTML, between tags or in an attribute: it is no tag, and ends neither.
+    """Escape text for HTML, between tags or in an attribute: it is not a tag, and closes neither.
 
     Example:
         >>> in_html("<script>")
@@ -54,7 +54,7 @@ def in_html(text: str) -> str:
 
 
 def in_fence(text: str, language: str = "text") -> str:
-    r"""Lines as they are, in a block of Markdown that none of them can end.
+    r"""Fence lines in a code block of Markdown that none of them can close.
 
     Example:
         >>> print(in_fence("a\n```\nb"))

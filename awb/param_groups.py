@@ -1,4 +1,4 @@
-"""Optimiser groups: rates and weight decay of new parts and of the backbone."""
+"""Parameter groups for optimisers: learning rates and weight decay of new modules and of the backbone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from awb.classifier import find_head
-from awb.depth import depths
 from awb.errors import AWBError
+from awb.layer_depth import depths
 from awb.tuning import new_parameters
 
 
@@ -22,28 +22,28 @@ def param_groups(
     layer_decay: float = 1.0,
     head: str | Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Optimiser groups: blocks and head at one rate, the backbone at another.
+    """Make parameter groups for an optimiser: blocks and head at one learning rate, the backbone at another.
 
-    Biases, norms, scales such as γ, tokens and position embeddings are not decayed: decay would pull LKA's
+    Biases, norms, scales such as γ, tokens and position embeddings get no weight decay, which would pull LKA's
     identity bias from 1 to 0. Frozen parameters are included (optimisers skip them), so that the same optimiser
     serves after unfreezing.
 
     Args:
         model: A model with or without blocks.
         lr: Learning rate of the blocks and the head.
-        backbone_lr: Learning rate of everything else; with `layer_decay`, of its last layer.
+        backbone_lr: Learning rate of everything else; with `layer_decay`, of the backbone's last layer.
         weight_decay: Weight decay of the other weights, matrices and kernels.
-        layer_decay: Each layer of the backbone learns at this factor times the rate of the layer after it, as in BEiT
+        layer_decay: Factor between the learning rates of each layer of the backbone and the layer after it, as in BEiT
             (Bao et al., arXiv:2106.08254). Layers are timm's own groups in its networks, elsewhere the elements of
             stacks. Blocks learn at `lr` wherever they sit; `timm.optim.param_groups_layer_decay` would give a fresh
             block the rate of the old layer that it follows.
         head: As in `freeze_backbone`.
 
     Returns:
-        Up to four groups (with `layer_decay`: two for the new parts and two a layer), each with a `name`.
+        Up to four groups (with `layer_decay`: two for the new modules and two per layer), each with a `name`.
 
     Raises:
-        AWBError: As in `freeze_backbone`, or `layer_decay` is no factor above 0 and up to 1.
+        AWBError: As in `freeze_backbone`, or `layer_decay` is not a factor above 0 and up to 1.
     """
     if not isinstance(layer_decay, int | float) or not 0 < layer_decay <= 1:
         raise AWBError(f"layer_decay={layer_decay!r}: expected a factor above 0 and up to 1, such as 0.75")

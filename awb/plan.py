@@ -1,29 +1,29 @@
-"""The dry run: everything that can be wrong with an attachment is found here, before anything is touched."""
+"""The plan of an attachment, or dry run: everything that can go wrong is found before anything is touched."""
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from awb.attention.registry import create_attention
 from awb.block import AWB
+from awb.block_plan import CHILD, Init, PlannedBlock
 from awb.errors import AWBError, require_module
-from awb.kinds import DEFAULT, Request, Stages, read_requests, refuse_kinds_as_stages
 from awb.macs import count_macs
-from awb.planned import CHILD, Init, PlannedBlock
+from awb.places import Site, Stage
+from awb.private_apis import is_compiled, version
+from awb.requested_kinds import DEFAULT, Request, Stages, read_requests, refuse_kinds_as_stages
 from awb.stages.copying import copy_structure, to_meta
-from awb.stages.describe import check_site, grid_source
+from awb.stages.example_inputs import Size, trace_model
 from awb.stages.homes import find_homes
-from awb.stages.inputs import Size, trace_model
 from awb.stages.select import select_stages
+from awb.stages.sites import grid_source
 from awb.stages.trace import Trace
-from awb.stages.types import Stage
 from awb.table import Table
 
 _WRAPPERS = {"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "FSDPModule"}
@@ -31,10 +31,10 @@ _WRAPPERS = {"DistributedDataParallel", "DataParallel", "FullyShardedDataParalle
 
 @dataclass(frozen=True)
 class AttachmentPlan:
-    """What `attach_awb` does to a model; prints as a table.
+    """The plan of what `attach_awb` does to a model; prints as a table.
 
     Attributes:
-        backbone: Class of the model.
+        backbone: Class of the model, with its library.
         blocks: The blocks, in the order of the stages.
     """
 
@@ -42,12 +42,12 @@ class AttachmentPlan:
     blocks: tuple[PlannedBlock, ...]
 
     def table(self, trainable: Sequence[int] | None = None) -> Table:
-        """Stage, site, channels, reduction, layout, attention, init, parameters and MACs of each block.
+        """A table with one row per block: stage, site, channels, layout, attention, init, parameters and MACs.
 
         MACs are multiply–accumulates of one image, counted by fvcore at the site's grid.
 
         Args:
-            trainable: For a column of its own: how many parameters of each attached block train.
+            trainable: Number of trainable parameters of each attached block, for one more column.
         """
         rows: list[tuple[Any, ...]] = []
         missed: set[str] = set()
@@ -87,7 +87,7 @@ def plan_awb(
     replace: bool = False,
     **attention_kwargs: Any,
 ) -> AttachmentPlan:
-    """The dry run of `attach_awb`: same arguments, same errors, and nothing is changed.
+    """Plan what `attach_awb` would do: same arguments, same errors, and nothing is changed.
 
     Returns:
         The plan; `print(plan)` shows a table of what would be attached and what it costs.
@@ -105,81 +105,110 @@ def plan_awb(
     requests = read_requests(stages, attention, attention_kwargs, arguments[1:])
     refuse_kinds_as_stages(model, requests)
     traced = trace_model(model, input_size, example_input)
-    chosen = select_stages(model, traced, [request.selectors for request in requests], allow_dead)
-    return complete_plan(model, traced, _requested(requests, chosen, init), replace)
+    chosen = _chosen(requests, select_stages(model, traced, [request.selectors for request in requests], allow_dead))
+    places = find_places(traced, [site for _, _, site in chosen])
+    blocks = [
+        PlannedBlock(
+            stage=stage.index, stage_name=stage.name, reduction=stage.reduction, site=site, home=place.home,
+            grid_source=place.grid_source, attention=kind.name, attention_kwargs=kind.options, init=init,
+            input_size=place.input_size, position=position,
+        )
+        for (request, stage, site), place in zip(chosen, places, strict=True)
+        for position, kind in enumerate(request.kinds)
+    ]  # fmt: skip
+    return checked_plan(model, blocks, replace)
 
 
-def _requested(requests: Sequence[Request], chosen: Sequence[Sequence[Stage]], init: Init) -> tuple[PlannedBlock, ...]:
-    """The blocks that are asked for, those at numbered stages first.
+def _chosen(
+    requests: Sequence[Request], selected: Sequence[Sequence[tuple[Stage, Site]]]
+) -> list[tuple[Request, Stage, Site]]:
+    """The places of all requests, each once, those of numbered stages first.
 
     Raises:
         AWBError: Two requests ask for different kinds at one place.
     """
-    asked: dict[tuple[str, int | str | None], Request] = {}
-    blocks = []
-    for request, stages in zip(requests, chosen, strict=True):
-        for stage, site in ((s, site) for s in stages for site in s.sites):
-            other = asked.setdefault((site.module, site.element), request)
+    first: dict[tuple[str, int | str | None], Request] = {}
+    chosen = []
+    for request, places in zip(requests, selected, strict=True):
+        for stage, site in places:
+            other = first.setdefault((site.module, site.element), request)
             if other.kinds != request.kinds:
-                first, second = ([kind.name for kind in r.kinds] for r in (other, request))
+                theirs, ours = ([kind.name for kind in r.kinds] for r in (other, request))
                 raise AWBError(
                     f"{other.key!r} and {request.key!r} both name the place after {site}, with different kinds: name "
-                    f"it once, for both in order as a list, {{{request.key!r}: {first + second}}}"
+                    f"it once, for both in order as a list, {{{request.key!r}: {theirs + ours}}}"
                 )
-            if other is not request:
-                continue
-            for position, kind in enumerate(request.kinds):
-                block = PlannedBlock(
-                    stage.index, stage.name, stage.reduction, site, site.module, None, kind.name, kind.options, init,
-                    position=position,
-                )  # fmt: skip
-                blocks.append(block)
-    return tuple(sorted(blocks, key=lambda block: (block.stage is None, block.stage or 0)))
+            if other is request:
+                chosen.append((request, stage, site))
+    return sorted(chosen, key=lambda place: (place[1].index is None, place[1].index or 0))
 
 
-def complete_plan(
-    model: nn.Module, traced: Trace, blocks: tuple[PlannedBlock, ...], replace: bool = False
-) -> AttachmentPlan:
-    """Settle where blocks sit and read their token grid, and check all that can go wrong.
+class Place(NamedTuple):
+    """What a plan needs to know of a site beside the site itself.
+
+    Attributes:
+        home: As in `PlannedBlock`.
+        grid_source: Likewise.
+        input_size: Likewise.
+    """
+
+    home: str
+    grid_source: tuple[str, int | str | None] | None
+    input_size: tuple[int, int] | None
+
+
+def find_places(traced: Trace, sites: Sequence[Site]) -> list[Place]:
+    """Find where blocks at these sites can live, and what shows their token grids.
+
+    Raises:
+        AWBError: No module at or below a site can contain a block.
+    """
+    homes = find_homes(traced, [site.module for site in sites], CHILD)
+    places = []
+    for site in sites:
+        source = grid_source(traced, site)
+        fixed = site.layout == "NLC" and source is None
+        places.append(Place(homes[site.module], source, traced.input_size if fixed else None))
+    return places
+
+
+def checked_plan(model: nn.Module, blocks: Sequence[PlannedBlock], replace: bool = False) -> AttachmentPlan:
+    """The plan of these blocks, if all of them can be built and attached.
 
     Raises:
         AWBError: A block cannot be built, does not keep the map's shape, or its place is taken.
     """
-    blocks = tuple(dataclasses.replace(block, site=check_site(traced, block.site, block.reduction)) for block in blocks)
-    homes = find_homes(traced, [block.site.module for block in blocks], CHILD)
-    placed = tuple(_with_grid(dataclasses.replace(block, home=homes[block.site.module]), traced) for block in blocks)
-    _check_free(model, placed, replace)
-    for block in placed:
-        _check_shape(block)
-    return AttachmentPlan(backbone_name(model), placed)
-
-
-def _with_grid(block: PlannedBlock, traced: Trace) -> PlannedBlock:
-    source = grid_source(traced, block.site)
-    fixed = block.site.layout == "NLC" and source is None
-    return dataclasses.replace(block, grid_source=source, input_size=traced.input_size if fixed else None)
+    _check_free(model, blocks, replace)
+    checked: set[tuple[object, ...]] = set()
+    for block in blocks:
+        alike = (block.attention, repr(block.attention_kwargs), block.site.channels, block.site.grid)
+        if alike not in checked:
+            _check_shape(block)
+            checked.add(alike)
+    return AttachmentPlan(backbone_name(model), tuple(blocks))
 
 
 def backbone_name(model: nn.Module) -> str:
-    """The model's class, with its library; its own, where FSDP2 has put one over it."""
+    """The class of a model with its library; the original class, if FSDP2 has replaced it."""
     cls = next(cls for cls in type(model).__mro__ if not cls.__module__.startswith("torch.distributed.fsdp"))
     return f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
 
 
 def check_unwrapped(model: nn.Module) -> None:
-    """Refuse a model whose forward is already fixed or wrapped: new hooks or parameters would be ignored."""
+    """Refuse a model that is wrapped, compiled or scripted already: new hooks or parameters would be ignored."""
     order = "attach, then freeze, then wrap or compile, then make the optimiser"
     require_module(model)
     if isinstance(model, torch.jit.ScriptModule):
         raise AWBError(f"the model is a TorchScript module, whose forward cannot be hooked: {order}")
-    if any(getattr(m, "_compiled_call_impl", None) is not None or hasattr(m, "_orig_mod") for m in model.modules()):
+    if any(map(is_compiled, model.modules())):
         raise AWBError(f"the model is compiled, and would ignore new blocks: {order}")
     for cls in {cls for module in model.modules() for cls in type(module).__mro__}:
         if cls.__module__.startswith("torch.") and cls.__name__ in _WRAPPERS:
             raise AWBError(f"the model is wrapped in {cls.__name__}, which would not see new parameters: {order}")
 
 
-def _check_free(model: nn.Module, blocks: tuple[PlannedBlock, ...], replace: bool) -> None:
+def _check_free(model: nn.Module, blocks: Sequence[PlannedBlock], replace: bool) -> None:
+    """Refuse places that are taken, by another block or by something else."""
     modules = dict(model.named_modules())
     paths: set[str] = set()
     for block in blocks:
@@ -194,7 +223,7 @@ def _check_free(model: nn.Module, blocks: tuple[PlannedBlock, ...], replace: boo
             raise AWBError(f"{block.home} already has a child named {block.child!r} that is not a block")
         other = present[0].planned.site
         if other.module != block.site.module:
-            raise AWBError(f"{block.home} already holds the block after {other}: detach_awb(model) first")
+            raise AWBError(f"{block.home} already contains the block after {other}: detach_awb(model) first")
         if not replace and (isinstance(taken, AWB) or block.path in modules):
             key = repr(block.stage or block.site.module)
             raise AWBError(
@@ -205,10 +234,11 @@ def _check_free(model: nn.Module, blocks: tuple[PlannedBlock, ...], replace: boo
 
 @torch.inference_mode(False)  # whose tensors do not say whether they were changed
 def _check_shape(block: PlannedBlock) -> None:
+    """Build the block's attention and run it on a map without storage."""
     site = block.site
     shape = (2, site.channels, *site.grid)
     x = torch.empty(shape, dtype=torch.float32, device="meta")  # as the copy below, whatever the default
-    version = x._version
+    before = version(x)
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("cpu"):
             module = create_attention(block.attention, site.channels, **block.attention_kwargs)
@@ -222,7 +252,7 @@ def _check_shape(block: PlannedBlock) -> None:
     if not isinstance(result, torch.Tensor) or tuple(result.shape) != shape:
         got = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
         raise AWBError(f"attention {block.attention!r} maps {shape} to {got}; it must keep the shape")
-    if x._version != version:
+    if version(x) != before:
         raise AWBError(f"attention {block.attention!r} changes its input in place; build it with inplace=False")
 
 

@@ -1,4 +1,4 @@
-"""What blocks cost: parameters and multiply–accumulates, counted by fvcore."""
+"""The costs of blocks: parameters, multiply–accumulates (counted by fvcore) and latency."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from awb.attach import attach_awb, awb_blocks
 from awb.errors import AWBError
-from awb.kinds import Stages
 from awb.macs import count_macs_by_module
-from awb.stages.inputs import Size, trace_model
-from awb.stages.types import Stage
+from awb.places import Stage
+from awb.requested_kinds import Stages
+from awb.stages.example_inputs import Size, trace_model
 from awb.table import Table
 
 _NOT_OF_KINDS = ("init", "example_input", "allow_dead", "replace")  # what attach_awb takes whatever the kinds are
@@ -30,24 +30,24 @@ def profile_placements(
     latency: bool = False,
     **attach_kwargs: Any,
 ) -> Table:
-    """Parameters and MACs of a backbone under several placements.
+    """Compare the parameters and MACs of a backbone under several placements of blocks.
 
     Args:
-        factory: A model, of which copies are taken; or a function that makes a fresh one, e.g.
+        factory: A model, which is copied; or a function that makes a fresh one, e.g.
             `lambda: torchvision.models.densenet121(num_classes=14)`.
         placements: `stages` arguments of `attach_awb`, or a mapping from a label to one; None for the plain
             backbone.
         input_size: Side or (height, width) of the input in pixels; by default what the model was built for.
         latency: Also time the forward pass of one image on the model's device (median of 5, in ms).
-        **attach_kwargs: Further arguments of `attach_awb`; a placement that names its kinds goes without
-            `attention` and its options, which are for the others.
+        **attach_kwargs: Further arguments of `attach_awb`; `attention` and its options do not apply to placements
+            that name their kinds.
 
     Returns:
-        A row a placement: parameters (total, trainable, in blocks) and MACs of one image in eval mode (total,
-        backbone, blocks). Operators that fvcore does not count are listed below the table.
+        A table with one row per placement: parameters (total, trainable, in blocks) and MACs of one image in eval
+        mode (total, backbone, blocks). Operators that fvcore does not count are listed below the table.
 
     Raises:
-        AWBError: `placements` is a single one, or `attach_awb` refuses one.
+        AWBError: `placements` is a single placement, or `attach_awb` refuses one.
     """
     make = _maker(factory)
     labelled = _labelled(placements)
@@ -92,7 +92,7 @@ def _labelled(placements: Mapping[str, Stages | None] | Iterable[Stages | None])
         odd = [label for label in placements if not isinstance(label, str)]
         if odd:
             raise AWBError(
-                f"placements: {odd[0]!r} is no label; a placement with a kind for each stage is one of a list, "
+                f"placements: {odd[0]!r} is not a label; a placement with a kind for each stage is one of a list, "
                 f"[{placements!r}]"
             )
         return placements

@@ -15,7 +15,7 @@ class Table:
 
     Attributes:
         headers: Column names.
-        rows: One tuple of values a row, in the order of `headers`.
+        rows: One tuple of values per row, in the order of `headers`.
         notes: Sentences printed under the table.
     """
 
@@ -43,7 +43,7 @@ class Table:
         return replace(self, notes=(*self.notes, *notes))
 
     def to_markdown(self) -> str:
-        """The table as GitHub-flavoured Markdown, in which the text of cells and notes is no Markdown of its own."""
+        """The table as GitHub-flavoured Markdown, with the text of cells and notes escaped."""
         header, *body = ([in_markdown(cell) for cell in line] for line in self._cells())
         rule = ["--:" if right else "---" for right in self._numeric()]
         lines = ["| " + " | ".join(line) + " |" for line in (header, rule, *body)]

@@ -1,4 +1,4 @@
-"""Command lines that end well: output that no terminal refuses, and one line that says why a command ended early."""
+"""Run commands in a terminal: print on any encoding, and say in one line why a command ended early."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _INTERRUPTED = 130  # as shells say it of Ctrl-C
 
 
 def print_anything() -> None:
-    """Let this process print any text, whatever encoding its terminal, or the file it prints to, has.
+    """Let this process print any text, whatever the encoding of its terminal or output file.
 
-    Without it a table's × ends a command where the terminal has ASCII, and a file's name that is not in UTF-8 ends it
-    everywhere. What cannot be shown is written in plain letters, or else as Python escapes it.
+    Otherwise a table's × would end a command in an ASCII terminal, and a file name that is not UTF-8 would end it
+    anywhere. Characters that cannot be shown are written in plain letters, or else as Python escapes them.
     """
     codecs.register_error(_ERRORS, _plainly)
     for stream in (sys.stdout, sys.stderr):
@@ -32,17 +32,17 @@ def print_anything() -> None:
 
 
 def run_to_the_end(command: Callable[[], int], advice: str = "") -> int:
-    """Run a command. If it is stopped, or a disk or file is at fault, one line on stderr says so.
+    """Run a command; if it is stopped, or a disk or file fails, say so in one line on stderr.
 
     Args:
-        command: Returns its exit status.
-        advice: What to do then, such as `: the same command goes on`.
+        command: The command, a function that returns its exit status.
+        advice: What the user can do then, such as `: the same command goes on`.
 
     Returns:
-        The status; 130 after Ctrl-C, 2 if a file or disk is at fault, 1 if nobody reads the output any more.
+        The exit status; 130 after Ctrl-C, 2 if a file or disk fails, 1 if nothing reads the output any more.
 
     Raises:
-        OSError: It is of neither a disk nor a file.
+        OSError: An error of neither a disk nor a file.
     """
     try:
         status = command()
@@ -51,7 +51,7 @@ def run_to_the_end(command: Callable[[], int], advice: str = "") -> int:
     except KeyboardInterrupt:
         print(f"\nstopped by Ctrl-C{advice}", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:  # whoever reads the output, such as head, has had enough
+    except BrokenPipeError:  # the program that reads the output, such as head, has closed it
         _forget_output()
         return 1
     except OSError as error:
@@ -72,7 +72,7 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
 
 
 def _forget_output() -> None:
-    """What could not be printed is not tried again at the end of the process."""
+    """Drop output that could not be printed, which Python would try to print again at exit."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""Train the blocks: which parameters are new, freezing the rest, and what trains."""
+"""Freeze the backbone so that blocks and head train alone, unfreeze it, and show what trains."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import nn
 from awb.attach import awb_blocks
 from awb.classifier import find_head
 from awb.errors import AWBError, require_module
-from awb.frozen_norms import freeze_statistics, release_statistics
-from awb.known import path_inside_wrappers
+from awb.hooks.frozen_norms import freeze_statistics, release_statistics
+from awb.known_backbones import path_inside_wrappers
 from awb.table import Table
 
 _log = logging.getLogger("awb")
@@ -27,18 +27,18 @@ def awb_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
 def freeze_backbone(
     model: nn.Module, freeze_norm_stats: bool = True, *, head: str | Sequence[str] | None = None
 ) -> nn.Module:
-    """Leave only the blocks and the head trainable.
+    """Freeze the backbone, so that only the blocks and the head train.
 
     What trains is logged (`logging.getLogger("awb")`, level INFO); `trainable(model)` shows it as a table.
 
     Args:
         model: A model with or without blocks.
-        head: Paths of the modules that are trained besides the blocks, `["decoder", "segmentation_head"]`; `[]`
+        head: Paths of the modules that train besides the blocks, `["decoder", "segmentation_head"]`; `[]`
             for none. By default the classifier, if one is known: timm's `get_classifier()`, else the child named
             `fc`, `classifier`, `heads` or `head`, also inside a wrapper; torchvision's auxiliary ones beside it; and
-            what PEFT has added.
-        freeze_norm_stats: Also keep batch-norm layers of the backbone in eval mode, whatever `model.train()`
-            says: their running statistics would otherwise move although no parameter does.
+            the modules that PEFT has added.
+        freeze_norm_stats: Also keep batch-norm layers of the backbone in eval mode, even after `model.train()`:
+            their running statistics would otherwise change although no parameter does.
 
     Returns:
         The model.
@@ -67,7 +67,7 @@ def freeze_backbone(
 
 
 def unfreeze_backbone(model: nn.Module) -> nn.Module:
-    """Undo `freeze_backbone`: each parameter gets the flag that it had before.
+    """Undo `freeze_backbone`: each parameter gets back its `requires_grad` of before.
 
     Raises:
         AWBError: The model was not frozen by `freeze_backbone`.
@@ -85,14 +85,13 @@ def unfreeze_backbone(model: nn.Module) -> nn.Module:
 
 
 def trainable(model: nn.Module) -> Table:
-    """What trains: the number of parameters, and of those that require a gradient, in each part of the model.
+    """Count the parameters, and those that train, in each block and in each other child module of the network.
 
     Args:
         model: A model with or without blocks.
 
     Returns:
-        A row a block, a row for each other part of the model (the child modules of the network in its wrappers), and
-        one for all.
+        A table with one row per block, one per child module of the network (inside its wrappers), and one for all.
 
     Examples:
         >>> import torchvision, awb
@@ -118,7 +117,7 @@ def _count(parameters: Iterable[nn.Parameter], trained: bool = False) -> int:
 
 
 def new_parameters(model: nn.Module, heads: Mapping[str, nn.Module]) -> set[int]:
-    """Ids of the parameters of the blocks and of a head."""
+    """Ids of the parameters of the blocks and the head."""
     return {id(p) for p in (*awb_parameters(model), *(p for head in heads.values() for p in head.parameters()))}
 
 

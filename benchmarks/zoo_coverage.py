@@ -277,7 +277,7 @@ def tame(model: Any, size: tuple[int, int], modules: list[str]) -> None:
 def smallest_size(model: Any) -> tuple[tuple[int, int], list[Any]]:
     """The smallest size tried at which the stages are found and no map is a single position, and the stages."""
     import awb
-    from awb.stages.inputs import default_size
+    from awb.stages.example_inputs import default_size
 
     default = default_size(model)
     for size in [(s, s) for s in (64, 96, 128, 160) if s < max(default)]:

@@ -14,7 +14,7 @@ from torch.ao.quantization import quantize_dynamic
 from torch.nn.utils import parametrizations, prune
 
 import awb
-from awb.file_fits import check_as_planned
+from awb.checkpoint_checks import check_as_planned
 from tests.helpers import perturb
 
 SIZE = 64

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchvision.models import DenseNet
 
 import awb
-from awb.hosts import replace_element
+from awb.hooks.steps import replace_element
 from tests.helpers import assert_same, gradients, perturb, snapshot
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import awb
-from awb.changed_weights import weight_changes
+from awb.hooks.changed_weights import weight_changes
 from tests.helpers import assert_same, perturb, snapshot
 from tests.levels import slow_but
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import timm
 import torch
+import torchvision
 from torch import Tensor, nn
 
 import awb
@@ -82,9 +85,14 @@ def test_a_network_that_overflows_is_found(images: Tensor) -> None:
         awb.diagnose(net, images, raise_if_dead=True)
 
 
-def test_needs_blocks(images: Tensor) -> None:
-    with pytest.raises(awb.AWBError, match="no attention blocks"):
-        awb.diagnose(timm.create_model("test_resnet", pretrained=False), images)
+def test_needs_blocks_or_a_head() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    images = torch.randn(2, 3, 8, 8)
+    with pytest.raises(awb.AWBError, match=r"neither blocks nor a head that is known.*head=.*it has 0, 1, 2, 3"):
+        awb.diagnose(net, images)
+    assert list(awb.diagnose(net, images, head="3", raise_if_dead=True))[-1]["gradient norm"] > 0
+    with pytest.raises(awb.AWBError, match="neither blocks nor a head"):
+        awb.diagnose(net, images, head=[])
 
 
 def test_a_model_without_a_classifier_is_not_dead(images: Tensor) -> None:
@@ -193,3 +201,106 @@ def test_one_image_without_a_batch_axis(name: str, images: Tensor) -> None:
         awb.AWBError, match=r"one image of 3×160×160: expected a batch, N×C×H×W, such as images\[None\]"
     ):
         awb.diagnose(model(name=name), images[0])
+
+
+# --- networks without blocks ------------------------------------------------------------------------------------------
+
+PLAIN: dict[str, Callable[[], nn.Module]] = {
+    "timm resnet": lambda: timm.create_model("test_resnet", pretrained=False),
+    "timm vit": lambda: timm.create_model("test_vit", pretrained=False),
+    "timm deit, two heads": lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=160, depth=2),
+    "timm convnext": lambda: timm.create_model("test_convnext", pretrained=False),
+    "torchvision resnet18": lambda: torchvision.models.resnet18(),
+    "torchvision densenet": lambda: torchvision.models.DenseNet(8, (2, 2), 16, num_classes=5),
+    "torchvision squeezenet": lambda: torchvision.models.squeezenet1_1(),
+    "torchvision mobilenet": lambda: torchvision.models.mobilenet_v3_small(),
+}
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_live_plain_network_passes_and_nothing_moves(name: str, train: bool, images: Tensor) -> None:
+    net = PLAIN[name]().train(train)
+    wake_classifier(net)
+    before = snapshot(net)
+    backbone, head = awb.diagnose(net, images, raise_if_dead=True)
+    assert_same(before, snapshot(net))
+    assert all(p.grad is None for p in net.parameters())
+    assert backbone["gradient norm"] > 0
+    assert head["gradient norm"] > 0
+    assert head["RMS before"] > 0
+    assert backbone["trained"] == head["trained"] == 1
+
+
+def test_what_reaches_the_classifier_is_measured_in_eval_mode(images: Tensor) -> None:
+    net = torchvision.models.resnet18().eval()
+    with torch.no_grad():
+        features = nn.Sequential(*list(net.children())[:-1])(images).flatten(1)
+    table = awb.diagnose(net, images)
+    rms = features.square().mean().sqrt().item()
+    dead = features.eq(0).all(0).float().mean().item()
+    assert list(table)[-1]["RMS before"] == pytest.approx(rms, rel=1e-5)
+    assert table.notes == (
+        f"no blocks; fc gets features of a root mean square of {rms:.4g}, {dead:.1%} of them 0 on all images",
+    )
+    assert table.notes[0] in str(table)
+
+
+def test_a_plain_network_whose_norms_are_at_zero_is_dead(images: Tensor) -> None:
+    net = torchvision.models.resnet18()
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        nn.init.zeros_(norm.weight)
+    before = snapshot(net)
+    with pytest.raises(
+        awb.DeadNetworkError,
+        match=r"the features before fc have a root mean square of 0\. It has no blocks.*scale is 0",
+    ):
+        awb.diagnose(net, images, raise_if_dead=True)
+    assert_same(before, snapshot(net))
+    head = list(awb.diagnose(net, images))[-1]
+    assert head["RMS before"] == head["gradient norm"] == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_plain_network_that_is_not_finite_is_dead(value: float, images: Tensor) -> None:
+    net = timm.create_model("test_resnet", pretrained=False).eval()
+    with torch.no_grad():
+        net.get_submodule("layer1").get_parameter("0.conv1.weight")[0, 0, 0, 0] = value
+    with pytest.raises(awb.DeadNetworkError, match=r"the features before fc have a root mean square of nan"):
+        awb.diagnose(net, images, raise_if_dead=True)
+
+
+class Probe(nn.Module):
+    """A linear classifier on a detached body."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.fc, self.skip = nn.Conv2d(3, 8, 1), nn.Linear(8, 2), False
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.body(x).mean((2, 3)).detach()
+        return features if self.skip else self.fc(features)
+
+
+def test_a_backbone_that_is_to_train_needs_a_gradient() -> None:
+    net, images = Probe(), torch.randn(2, 3, 8, 8)
+    with pytest.raises(awb.DeadNetworkError, match=r"the gradient of backbone is 0\. .*detach"):
+        awb.diagnose(net, images, raise_if_dead=True)
+    net.body.requires_grad_(False)
+    backbone, head = awb.diagnose(net, images, raise_if_dead=True)
+    assert backbone["gradient norm"] is None
+    assert backbone["trained"] == 0
+    assert head["gradient norm"] > 0
+    net.skip = True
+    with pytest.raises(awb.DeadNetworkError, match="the forward does not run fc"):
+        awb.diagnose(net, images, raise_if_dead=True)
+    assert awb.diagnose(net, images).notes == ("no blocks; this forward does not run fc",)
+
+
+def test_a_lost_block_is_not_taken_for_none(images: Tensor) -> None:
+    net, fresh = model(), timm.create_model("test_resnet", pretrained=False)
+    net.layer3, net.layer4 = fresh.layer3, fresh.layer4
+    assert not awb.awb_blocks(net)
+    with pytest.raises(awb.LostBlockError):
+        awb.diagnose(net, images)

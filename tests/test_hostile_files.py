@@ -154,7 +154,7 @@ def test_enormous_numbers_of_blocks_weights_and_modules(maps: File) -> None:
 def test_an_order_is_one_of_the_tokens_there_are(order: list[int], tokens: File) -> None:
     plan = tokens.plan
     plan["blocks"][0]["site"]["order"] = order
-    assert "is no order of" in tokens.refusal(tokens.with_plan(plan))
+    assert "is not an order of" in tokens.refusal(tokens.with_plan(plan))
 
 
 BOMBS: list[tuple[str, dict[str, Any]]] = [

@@ -91,7 +91,7 @@ def test_options_belong_to_their_kind() -> None:
         ({3: {"cbam": {"rd_ratio": 0.5}}}, {}, "a kind with options is a tuple"),
         ({3: {"attention": "cbam"}}, {}, "a kind with options is a tuple"),
         ({3: []}, {}, "names no kind: leave 3 out"),
-        ({3: None}, {}, "None at 3 is no kind: expected the name of a kind"),
+        ({3: None}, {}, "None at 3 is not a kind: expected the name of a kind"),
         ({3: awb.LKA}, {}, "its name is 'lka'"),
         ({3: nn.Identity}, {}, r"give a class or factory one with register_attention\('name'\)"),
         ({"cbam": 3, "lka": 4}, {}, r"wrong way round: .*\{4: 'cbam'\}"),

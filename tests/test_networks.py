@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.models import SwinTransformer
 
 import awb
-from awb.stages.inputs import Size
+from awb.stages.example_inputs import Size
 from tests.contract import check_contract
 from tests.helpers import assert_same, calibrate, snapshot, wake_classifier
 from tests.levels import slow_but

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import awb
-from awb.stages.inputs import trace_model
+from awb.stages.example_inputs import trace_model
 from tests.helpers import perturb
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))

@@ -80,7 +80,7 @@ def test_the_kind_beside_placements_is_for_those_that_name_none() -> None:
 @pytest.mark.parametrize(
     ("factory", "placements", "message"),
     [
-        (None, {3: "cbam", 4: "lka"}, r"3 is no label; .* one of a list, \[\{3: 'cbam', 4: 'lka'\}\]"),
+        (None, {3: "cbam", 4: "lka"}, r"3 is not a label; .* one of a list, \[\{3: 'cbam', 4: 'lka'\}\]"),
         (None, "last", r"expected a list of placements, \['last'\]"),
         (None, 4, r"expected a list of placements, \[4\]"),
         (None, {"last": "se"}, "'se' is an attention kind, not a stage"),

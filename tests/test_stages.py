@@ -16,8 +16,8 @@ from timm.models.naflexvit import NaFlexVit, NaFlexVitCfg
 from torch import Tensor, nn
 
 import awb
+from awb.stages.example_inputs import default_size, trace_model
 from awb.stages.homes import find_homes
-from awb.stages.inputs import default_size, trace_model
 from tests.helpers import assert_same, snapshot
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import awb
-from awb.stages.inputs import trace_model
+from awb.stages.example_inputs import trace_model
 from tests.helpers import assert_same, perturb, snapshot
 
 

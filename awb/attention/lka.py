@@ -1,7 +1,7 @@
 """Large Kernel Attention.
 
 Guo et al., "Visual Attention Network", Computational Visual Media 9 (2023), arXiv:2202.09741, equations 1–2:
-a large-kernel convolution taken apart into a depthwise, a depthwise dilated and a pointwise one, whose output
+a large-kernel convolution decomposed into a depthwise, a dilated depthwise and a pointwise one, whose output
 multiplies the input.
 """
 
@@ -17,14 +17,14 @@ from awb.kernels import BACKENDS, Backend, polyphase_lka_map, use_polyphase
 
 @register_attention("lka")
 class LKA(nn.Module):
-    """x · pointwise(dilated(depthwise(x))): a 23×23 receptive field at C·(25 + 49 + C + 3) parameters.
+    """Large Kernel Attention, x · pointwise(dilated(depthwise(x))): 23×23 receptive field, C·(25 + 49 + C + 3) weights.
 
     Args:
         channels: Number of channels of the N×C×H×W maps.
         kernel_size: Side of the depthwise kernel.
         dilated_kernel_size: Side of the dilated depthwise kernel.
-        dilation: Its dilation.
-        backend: How the map is computed, to the same values but for rounding. `"stock"`: by PyTorch's convolutions;
+        dilation: Dilation of the dilated depthwise kernel.
+        backend: How the map is computed; values agree up to rounding. `"stock"`: by PyTorch's convolutions;
             `"polyphase"`: the dilated one on interleaved sub-maps, with fast weight gradients; `"auto"`: the faster,
             as measured (docs/performance.md).
 
@@ -32,7 +32,7 @@ class LKA(nn.Module):
     7–20 % of its input; after `reset_identity()` it is exactly 1.
 
     Raises:
-        AWBError: A kernel size is even, a number not positive, or there is no such backend.
+        AWBError: A kernel size is even, a number is not positive, or the backend is unknown.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class LKA(nn.Module):
     def attention_map(self, x: Tensor) -> Tensor:
         """The N×C×H×W map that multiplies `x`; unbounded, and 1 everywhere after `reset_identity()`.
 
-        What is not finite counts as 0 here: it stays where it is in `x`, and does not spread over the kernels' reach.
+        Values that are not finite count as 0 here: they stay where they are in `x`, and do not spread to neighbours.
         """
         x = x.nan_to_num(0.0, 0.0, 0.0)
         if use_polyphase(self.backend, x, (self.depthwise, self.dilated, self.pointwise)):
@@ -95,7 +95,7 @@ class LKA(nn.Module):
 
 
 def finite(x: Tensor) -> Tensor:
-    """In float16, infinities become the largest finite number, since 0 · inf is NaN; NaN stays NaN."""
+    """Replace infinities by the largest finite number in float16, since 0 · inf is NaN; NaN stays NaN."""
     if x.dtype is not torch.float16:
         return x
     limit = torch.finfo(x.dtype).max

@@ -13,7 +13,7 @@ from awb.attention.lka import finite
 
 
 class NonLocal(NonLocalAttn):  # type: ignore[misc]
-    """Every position sees every other; timm's layer, with its options, parameters and values.
+    """Non-local attention, in which every position sees every other; timm's layer, with its options and parameters.
 
     In half precision the products of queries and keys overflow in timm's: here they are taken in float32. While the
     last norm's scale is 0, as it is at first, what is not finite counts as 0, since 0 · inf is NaN.
@@ -31,7 +31,7 @@ class NonLocal(NonLocalAttn):  # type: ignore[misc]
         return x + y
 
     def _weights(self, query: Tensor, key: Tensor) -> Tensor:
-        """N×HW×HW: for each position, how much it takes of every other."""
+        """The attention weights, N×HW×HW: for each position, how much it takes from every other."""
         if query.dtype not in (torch.float16, torch.bfloat16):
             return self._softmax(query, key)
         device = query.device.type

@@ -1,4 +1,4 @@
-"""The receptive field that a block really has."""
+"""Measure the receptive field of a block."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _DRAWS = 4  # a single draw may leave every unit behind a ReLU dead
 @torch.inference_mode(False)
 @torch.enable_grad()
 def receptive_field(block: nn.Module, channels: int | None = None, max_size: int = 63) -> tuple[float, float]:
-    """Height and width of the input on which one output position depends, found by gradients.
+    """Measure the height and width of the input region on which one output position depends, by gradients.
 
     A copy of the block with random weights (a gate at identity would hide everything) maps a random input in
     float64; the extent of the non-zero gradient of the centre output is the field. LKA's is 23×23: 5 + 6·3.
 
     Args:
         block: An attention module, or an attached block.
-        channels: Channels of its map; by default the block's, or its first convolution's.
-        max_size: Side of the largest map tried; a field that reaches its border is taken to be global.
+        channels: Number of channels of its map; by default the block's, or its first convolution's.
+        max_size: Side of the largest map tried; a field that reaches its border counts as global.
 
     Returns:
         (height, width) in positions, `math.inf` on an axis along which the field is global.

@@ -1,4 +1,4 @@
-"""The attention kinds by name.
+"""The registry of attention kinds by name.
 
 A kind is a factory `(channels, **kwargs) -> nn.Module` whose modules map N×C×H×W to the same shape. A module
 may offer `reset_identity()` (make the block return its input exactly, and still learn) and
@@ -54,7 +54,7 @@ def register_attention(name: str) -> Callable[[F], F]:
 
 
 def refuse_attention(name: str, reason: str) -> None:
-    """Give the reason for which a name that people may ask for cannot be built."""
+    """Refuse a name that users may ask for, with the reason why it cannot be built."""
     _REFUSED[name] = reason
 
 
@@ -87,7 +87,7 @@ def create_attention(name: str, channels: int, **kwargs: object) -> nn.Module:
     Args:
         name: A name from `list_attention()`.
         channels: Number of channels of the N×C×H×W maps.
-        **kwargs: The kind's own options.
+        **kwargs: Options of the kind.
 
     Raises:
         AWBError: The name is unknown or refused, or the kind has no such option.

@@ -1,4 +1,4 @@
-"""timm's own attention layers, through `timm.layers.create_attn`; timm is imported when one is asked for."""
+"""timm's attention layers as kinds; timm is imported when one of them is built."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REASONS = {
     "bottleneck": "it needs the map's size when it is built, and works at that size only",
     "halo": "it needs map sides that its block size divides",
     "bat": "it needs map sides that its block size divides",
-    "sk": "it cannot train at batch size 1 (batch norm over one value a channel)",
+    "sk": "it cannot train at batch size 1 (batch norm over one value per channel)",
 }
 
 

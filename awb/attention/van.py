@@ -15,13 +15,13 @@ from awb.kernels import Backend
 
 @register_attention("van")
 class VANAttention(nn.Module):
-    """x + project_out(LKA(GELU(project_in(x)))).
+    """VAN's attention block, x + project_out(LKA(GELU(project_in(x)))).
 
     Args:
         channels: Number of channels of the N×C×H×W maps.
         kernel_size: Side of LKA's depthwise kernel.
         dilated_kernel_size: Side of LKA's dilated depthwise kernel.
-        dilation: Its dilation.
+        dilation: Dilation of that kernel.
         backend: LKA's backend.
     """
 
@@ -48,13 +48,13 @@ class VANAttention(nn.Module):
         return x + update
 
     def _projected(self, x: Tensor) -> Tensor:
-        # what is not finite stays where it is in x, and does not spread
+        # values that are not finite stay where they are in x, and do not spread
         y: Tensor = self.activation(finite(self.project_in(x.nan_to_num(0.0, 0.0, 0.0))))
         return y
 
     @torch.no_grad()
     def reset_identity(self) -> None:
-        """Make the block return its input: the shortcut's other branch ends in zeros."""
+        """Make the block return its input: the branch beside the shortcut ends in zeros."""
         self.project_out.weight.zero_()
         assert self.project_out.bias is not None
         self.project_out.bias.zero_()

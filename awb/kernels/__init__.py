@@ -1,8 +1,8 @@
-"""Fast exact operators for the CPU, of PyTorch operators alone; they know nothing of blocks.
+"""Fast exact operators for the CPU, made of PyTorch operators alone, and independent of blocks.
 
 Why LKA needs them: PyTorch's dilated depthwise convolution has no fast kernel on the CPU, and neither has the weight
-gradient of a depthwise kernel wider than three. Both are rewritten as sums that have one, over the same products:
-docs/performance.md tells how, and what was gained.
+gradient of a depthwise kernel wider than three. Both are rewritten as sums over the same products that have fast
+kernels: docs/performance.md tells how, and what was gained.
 
 select      whether these operators can run here, and are faster than PyTorch's
 lka_map     the attention map of LKA

@@ -18,7 +18,7 @@ _COLUMNS = 3  # the widest kernel that oneDNN's depthwise weight gradient takes
 
 
 def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Depthwise convolution of stride 1 that keeps the map's size.
+    """Convolve a map depthwise with stride 1, keeping its size.
 
     Args:
         x: N×C×H×W, channels-last.
@@ -33,7 +33,7 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _reached(weight: Tensor, x: Tensor) -> Tensor:
-    """The part of the kernel that reaches the map from some position; its other taps meet padding only."""
+    """The taps of the kernel that reach the map from some position; the others meet padding only."""
     spans = [(min(k // 2, size - 1), k // 2) for k, size in zip(weight.shape[2:], x.shape[2:], strict=True)]
     (up, top), (left, start) = spans
     return weight[..., top - up : top + up + 1, start - left : start + left + 1]
@@ -70,7 +70,7 @@ def _weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _columns_gradient(x: Tensor, weight: Tensor, gradient: Tensor, column: int) -> Tensor:
-    """The gradient of the columns from `column` on."""
+    """The weight gradient of three columns of the kernel, from `column` on."""
     height, width = weight.shape[2:]
     part = weight[..., column : column + _COLUMNS]
     left = width // 2 - column  # negative: columns that these taps never meet

@@ -1,4 +1,4 @@
-"""LKA's attention map by phases."""
+"""LKA's attention map, computed on phases: the interleaved sub-maps that a dilated kernel sees."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Convolution = tuple[Tensor, Tensor]  # weight and bias
 def polyphase_lka_map(
     x: Tensor, depthwise: Convolution, dilated: Convolution, pointwise: Convolution, dilation: int
 ) -> Tensor:
-    """pointwise(dilated(depthwise(x))), each with the padding that keeps the map's size.
+    """Compute pointwise(dilated(depthwise(x))), each with the padding that keeps the map's size.
 
     All but the last step is computed channels-last, whatever the layout of `x`: there the phases are moved in rows
     and all depthwise kernels are at their best. Under autocast it is computed in autocast's dtype, as convolutions are.
@@ -26,7 +26,7 @@ def polyphase_lka_map(
         depthwise: Weight C×1×k×k and bias C.
         dilated: Weight C×1×K×K and bias C.
         pointwise: Weight D×C×1×1 and bias D.
-        dilation: Of the second convolution.
+        dilation: Dilation of the second convolution.
 
     Returns:
         N×D×H×W in the layout of `x`.

@@ -1,4 +1,4 @@
-"""A map as its d² interleaved sub-maps ("phases"), and back.
+"""Split a map into its d² interleaved sub-maps ("phases"), and join them again.
 
 A convolution of dilation d never mixes phases: it is an ordinary one on each of them. As a batch of channels-last
 maps they are moved in rows of C numbers, which costs little.
@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 
 def split_phases(x: Tensor, dilation: int) -> Tensor:
-    """Phases as a batch.
+    """Split a map into its phases, as a batch.
 
     Args:
         x: N×C×H×W, channels-last.
-        dilation: d.
+        dilation: The dilation d.
 
     Returns:
         (N·d²)×C×⌈H/d⌉×⌈W/d⌉, channels-last, with zeros where a phase has fewer positions than the longest.
@@ -32,12 +32,12 @@ def split_phases(x: Tensor, dilation: int) -> Tensor:
 
 
 def join_phases(phases: Tensor, dilation: int, size: tuple[int, int]) -> Tensor:
-    """Undo `split_phases`.
+    """Join phases to a map: undo `split_phases`.
 
     Args:
         phases: (N·d²)×C×⌈H/d⌉×⌈W/d⌉.
-        dilation: d.
-        size: (H, W).
+        dilation: The dilation d.
+        size: Height and width of the map.
 
     Returns:
         N×C×H×W with channels-last strides (those of a larger map where d divides H or W not).

@@ -14,7 +14,7 @@ from torch.autograd import Function
 
 
 def pointwise_to_contiguous(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """1×1 convolution with a change of layout.
+    """Convolve a map 1×1, from channels-last to contiguous.
 
     Args:
         x: N×C×H×W, channels-last.
@@ -31,7 +31,7 @@ def pointwise_to_contiguous(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class _Pointwise(Function):
-    """N×L×C rows to N×D×L; PyTorch's own gradient would hold N weight gradients before it sums them."""
+    """N×L×C rows to N×D×L; PyTorch's own gradient would store N weight gradients before it sums them."""
 
     @staticmethod
     def forward(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

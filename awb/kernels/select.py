@@ -1,4 +1,4 @@
-"""Whether the polyphase operators run: where they can, and by a few measured rules where they are faster."""
+"""Choose between the polyphase operators and PyTorch's: where they can run, and where they were measured faster."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from awb.private_apis import has_hooks, have_static_values, in_forward_mode, in_functorch, in_jit_trace
+
 Backend = Literal["auto", "stock", "polyphase"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 
 _CPU = torch.backends.cpu.get_cpu_capability() if torch.backends.mkldnn.is_available() else ""
 # measured by benchmarks/lka.py; without AVX-512, bfloat16 was slower on both sides, and elsewhere nobody measured
 _FASTER = {"AVX2": (torch.float32,), "AVX512": (torch.float32, torch.bfloat16)}.get(_CPU, ())
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _FEWEST_CHANNELS, _SMALLEST_MAP = 16, 12_000  # less, and the calls cost more than is gained
 
 
 def use_polyphase(backend: Backend, x: Tensor, convolutions: Iterable[nn.Module]) -> bool:
-    """Whether to compute by phases.
+    """Whether to use the polyphase operators.
 
     Args:
-        backend: `"stock"`: never; `"polyphase"`: wherever it can run; `"auto"`: where it is also faster.
-        x: The input.
-        convolutions: The modules that would be passed by; whatever hooks or replaces one must see it run.
+        backend: `"stock"`: never; `"polyphase"`: wherever they can run; `"auto"`: where they are also faster.
+        x: The input, N×C×H×W.
+        convolutions: The modules that would not be called; a hook on one, or a replacement, must see it run.
     """
     if backend == "stock" or not (_is_plain(x) and all(map(_is_plain_conv, convolutions))):
         return False
@@ -32,7 +33,7 @@ def use_polyphase(backend: Backend, x: Tensor, convolutions: Iterable[nn.Module]
 
 
 def _is_plain(x: Tensor) -> bool:
-    """Not what an FX trace or a distributed tensor passes, and nobody records or transforms the operators.
+    """Whether a tensor is an ordinary map, and no tool records or transforms the operators on it.
 
     In float16 intermediate maps overflow, and stay with the code that clamps them.
 
@@ -41,28 +42,24 @@ def _is_plain(x: Tensor) -> bool:
     """
     if type(x) not in (Tensor, nn.Parameter) or x.ndim != 4 or x.device.type not in ("cpu", "cuda"):
         return False
-    if torch._C._get_tracing_state() is not None or torch.compiler.is_exporting():
+    if in_jit_trace() or torch.compiler.is_exporting():
         return False
     if _compute_dtype(x) is torch.float16:
         return False
     if torch.compiler.is_compiling():
-        from torch.fx.experimental.symbolic_shapes import has_static_value
-
-        return all(has_static_value(side) for side in x.shape[2:])  # inductor cannot order strides of ⌈H/3⌉
+        return have_static_values(x.shape[2:])  # inductor cannot order strides of ⌈H/3⌉
     # neither has a rule for custom gradients of this kind
-    forward_mode = torch.autograd.forward_ad._current_level >= 0
-    return not (forward_mode or torch._C._are_functorch_transforms_active())
+    return not (in_forward_mode() or in_functorch())
 
 
 def _is_plain_conv(module: nn.Module) -> bool:
-    """Whether calling it computes F.conv2d of its weight, padded with zeros, and nothing else sees the call."""
+    """Whether a module only computes F.conv2d of its weight with zero padding, and nothing else sees the call."""
     return (
         type(module) is nn.Conv2d
         and module.padding_mode == "zeros"
-        and type(module.weight) in (Tensor, nn.Parameter)  # no quantised or distributed one
+        and type(module.weight) in (Tensor, nn.Parameter)  # neither quantised nor distributed
         and "forward" not in vars(module)  # replaced, as accelerate's offloading does
-        and not any(getattr(module, hooks) for hooks in _HOOKS)
-        and not torch.nn.modules.module._has_any_global_hook()
+        and not has_hooks(module)
     )
 
 

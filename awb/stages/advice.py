@@ -1,17 +1,17 @@
-"""What errors name: modules that there are, and that do what was asked for."""
+"""Suggestions for errors: modules that exist, and after which a block can go."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from awb.errors import AWBError
+from awb.stages.calls import Call
 from awb.stages.trace import Trace
 from awb.stages.untraceable import as_code
-from awb.stages.watch import Call
 
 
 def not_once(traced: Trace, name: str) -> AWBError:
-    """The error for a module that does not run exactly once in each mode, with what does."""
+    """The error for a module that does not run exactly once in each mode; it suggests modules that do."""
     counts = ", ".join(f"{count} times in {mode}" for mode, count in traced.times_called(name).items())
     said = f"{name!r} is called {counts}; a block goes after a module that runs exactly once"
     part = _repeated_part(traced, name)
@@ -28,7 +28,7 @@ def not_once(traced: Trace, name: str) -> AWBError:
 
 
 def candidate_paths(traced: Trace) -> list[str]:
-    """For a model without numbered stages: the last module at each size of map, no deeper than where sizes differ."""
+    """Suggest paths for a model without numbered stages: the last module at each size of map, at one depth."""
     places = list(_places(traced))
     found: list[str] = []
     for depth in sorted({call.name.count(".") for call in places}):
@@ -40,13 +40,13 @@ def candidate_paths(traced: Trace) -> list[str]:
 
 
 def _size(call: Call) -> tuple[int, ...]:
-    """Of a map without its channels, of tokens with them."""
+    """Height and width of a map; number of tokens and channels."""
     shape = call.outputs[0][1].shape
     return tuple(shape[2:]) if len(shape) == 4 else tuple(shape[1:])
 
 
 def _places(traced: Trace) -> Iterator[Call]:
-    """Calls of the modules that run once and return one map, in order of finishing."""
+    """Calls of the modules that run once and return one map, in the order in which they finished."""
     for call in traced.calls:
         tensor = call.output(None)
         is_map = tensor is not None and (
@@ -57,7 +57,7 @@ def _places(traced: Trace) -> Iterator[Call]:
 
 
 def _repeated_part(traced: Trace, name: str) -> str | None:
-    """The outermost module around that runs as often, so that the module runs once in each of its runs."""
+    """The outermost module around another that runs as often, so that the inner one runs once in each of its runs."""
     parts = name.split(".")
     for depth in range(1, len(parts)):
         part = ".".join(parts[:depth])

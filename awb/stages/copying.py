@@ -1,4 +1,4 @@
-"""A copy of a model to try things on: on the meta device, or with its values."""
+"""Copies of a model to try things on: on the meta device (structure without storage), or with values."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from awb.errors import AWBError
-from awb.hosts import remove_steps
-from awb.stages.own_hooks import HooksOfCopy, Which, without_hooks
+from awb.hooks.hosts import remove_steps
+from awb.private_apis import TorchDispatchMode, storage_id, written_arguments
+from awb.stages.copied_hooks import HooksOfCopy, Which, without_hooks
 from awb.stages.tensors import TensorMap, first_device, map_copy
 
 _META = torch.device("meta")
@@ -24,12 +23,12 @@ _META = torch.device("meta")
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of a model in eval mode, floats in float32, that may be run without a trace on the model.
+    """A copy of a model in eval mode and float32; running it has no effect on the model.
 
     Attributes:
         model: The copy.
-        device: Where its tensors are.
-        hooks: Those that run in it.
+        device: The device of its tensors.
+        hooks: The hooks that run in it.
     """
 
     model: nn.Module
@@ -38,12 +37,12 @@ class Copy:
 
     @property
     def has_values(self) -> bool:
-        """Whether it has values, and not only shapes."""
+        """Whether the tensors have values, and not only shapes."""
         return self.device.type != "meta"
 
     @contextmanager
     def running(self, grad: bool = False) -> Iterator[None]:
-        """A context to run the copy in: no gradients unless asked for, and no effect on anything outside it."""
+        """A context to run the copy in: without gradients unless asked for, and without effect on anything else."""
         with ExitStack() as stack:
             stack.enter_context(_random_states_kept(self.device))
             stack.enter_context(_float32_by_default())
@@ -56,17 +55,17 @@ class Copy:
 
 
 def meta_copy(model: nn.Module, which: Which = "own") -> Copy:
-    """A copy without storage: running it reads no weight and draws no random number."""
+    """Copy a model without its storage: running the copy reads no weight and draws no random number."""
     return _copy(model, to_meta, to_meta, _META, which)
 
 
 def copy_with_values(model: nn.Module, which: Which = "own", fill_zeros: bool = False) -> Copy:
-    """A copy that shares the storage of the model's float32 parameters; its buffers are its own.
+    """Copy a model with its values: float32 parameters share the model's storage, buffers are the copy's own.
 
     Args:
-        model: The model; where it is on meta, the copy has small random values.
-        which: The hooks to run in it.
-        fill_zeros: Put noise where a tensor is all zero: zero gates hide a path.
+        model: The model; the copy of a tensor on meta has small random values.
+        which: The hooks to run in the copy.
+        fill_zeros: Replace a tensor that is all zero by noise: gates at zero would hide a path.
     """
     device = first_device(model)
 
@@ -76,17 +75,17 @@ def copy_with_values(model: nn.Module, which: Which = "own", fill_zeros: bool = 
     duplicate = _copy(model, share, lambda tensor: share(tensor).clone(), device, which)
     for name, buffer in duplicate.model.named_buffers():
         if name.endswith("running_var"):
-            buffer.abs_()  # noise is no variance
+            buffer.abs_()  # no variance is negative, as noise may be
     return duplicate
 
 
 def copy_structure(model: nn.Module, tensor_map: TensorMap) -> nn.Module:
-    """A deep copy of `model` in eval mode, its tensors mapped, with none but its own hooks."""
+    """Copy a model deeply, in eval mode, with its tensors mapped and its own hooks only."""
     return _copy(model, tensor_map, tensor_map, _META, "own").model
 
 
 def to_meta(tensor: Tensor) -> Tensor:
-    """The tensor's shape without its storage; floats become float32, since half-precision models get any input."""
+    """A tensor's shape without its storage; floats become float32, since half-precision models get any input."""
     return tensor.detach().to("meta", torch.float32 if tensor.is_floating_point() else tensor.dtype)
 
 
@@ -108,7 +107,7 @@ def _keeping_grad(tensor_map: TensorMap) -> TensorMap:
 
 
 def _with_values(tensor: Tensor, device: torch.device, fill_zeros: bool) -> Tensor:
-    """The tensor itself, as float32 with something in it: half precision underflows."""
+    """A tensor in float32, with noise where there are no values or they are to be filled."""
     if not tensor.is_floating_point():
         return torch.zeros_like(tensor, device=device) if tensor.is_meta else tensor.detach()
     if tensor.is_meta or (fill_zeros and not tensor.any()):
@@ -118,7 +117,7 @@ def _with_values(tensor: Tensor, device: torch.device, fill_zeros: bool) -> Tens
 
 
 def _noise(shape: torch.Size) -> Tensor:
-    """Small random values, each row the one before moved on by one: a model of billions of parameters needs few."""
+    """Small random values, each row being the one before shifted by one, so that a huge tensor needs few numbers."""
     if not shape:
         return torch.full((), 0.05, dtype=torch.float32, device="cpu")
     row = shape[1:].numel()
@@ -129,7 +128,7 @@ def _noise(shape: torch.Size) -> Tensor:
 
 @contextmanager
 def _random_states_kept(device: torch.device) -> Iterator[None]:
-    """The global random states are afterwards as they were: torch's, Python's and numpy's."""
+    """Restore the global random states afterwards: torch's, Python's and numpy's."""
     python, numpy = random.getstate(), np.random.get_state()
     accelerator = device.type not in ("cpu", "meta")
     devices = [device.index or 0] if accelerator else []
@@ -143,7 +142,7 @@ def _random_states_kept(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _float32_by_default() -> Iterator[None]:
-    """The copy is in float32, and so must be what its forward makes."""
+    """Make float32 the default dtype meanwhile: the copy is in it, and so must be what its forward creates."""
     before = torch.get_default_dtype()
     if before is torch.float32:
         yield
@@ -156,40 +155,34 @@ def _float32_by_default() -> Iterator[None]:
 
 
 class _ParametersReadOnly(TorchDispatchMode):
-    """Refuse an operation that writes to a parameter, whose storage is the model's."""
+    """Refuse operators that write to a parameter, whose storage is the model's."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._storages = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+        self._storages = {storage_id(parameter) for parameter in model.parameters()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for position in _written(func):
+        for position in written_arguments(func):
             value = args[position] if position < len(args) else None
-            if isinstance(value, Tensor) and value.untyped_storage()._cdata in self._storages:
+            if isinstance(value, Tensor) and storage_id(value) in self._storages:
                 raise AWBError("its forward changes its parameters")
         return func(*args, **(kwargs or {}))
 
 
-@cache
-def _written(func: Any) -> tuple[int, ...]:
-    """Positions of the arguments that an operation writes to."""
-    return tuple(i for i, argument in enumerate(func._schema.arguments) if argument.is_write)
-
-
 def random_state() -> tuple[Any, ...]:
-    """Something that changes when random numbers are drawn on the CPU."""
+    """The random states of the CPU, to see whether random numbers were drawn."""
     return torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())
 
 
 def seed_random(seed: int) -> None:
-    """Seed the CPU's random states; torch's own function would reset every CUDA generator."""
+    """Seed the random states of the CPU; `torch.manual_seed` would reset every CUDA generator."""
     torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed)
 
 
 def noise_like(tensor: Tensor, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
-    """Random floats, or zeros for integers, of a tensor's shape."""
+    """Random floats of a tensor's shape, or zeros for integers."""
     if not tensor.is_floating_point():
         return torch.zeros(tensor.shape, dtype=tensor.dtype, device=device)
     generator = generator or torch.Generator().manual_seed(0)

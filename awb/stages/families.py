@@ -1,6 +1,6 @@
-"""Which modules are a backbone's stages: timm's `feature_info`, and a table of rules where there is none.
+"""Families of backbones and their stages: timm's `feature_info`, and a table of rules where there is none.
 
-One short entry a family, with its reason; a rule that several families share is written once.
+One short entry per family, with its reason; a rule that several families share is written once.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from awb.private_apis import is_features_only
 from awb.stages.trace import Trace
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One stage as its family names it.
+    """One stage, as the family of its backbone names it.
 
     Attributes:
         name: Path of the stage's module.
@@ -49,7 +50,7 @@ _NOT_LISTED = {"features.norm5": "features.denseblock4"}
 
 
 def listed(model: nn.Module, traced: Trace) -> list[Entry]:
-    """timm's `feature_info`, less the stem.
+    """The stages in timm's `feature_info`, without the stem.
 
     `features_only=True` models list all features but keep modules only up to the last one asked for, and
     flatten their names (`stages_0` for `stages.0`).
@@ -63,19 +64,15 @@ def listed(model: nn.Module, traced: Trace) -> list[Entry]:
         name = _NOT_LISTED.get(row["module"], row["module"])
         flat = name.replace(".", "_", 1)
         entries.append(Entry(flat if flat in modules else name, row["num_chs"], row["reduction"], layout))
-    if _is_features_only(model):
+    if is_features_only(model):
         entries = [entry for entry in entries if entry.name in modules]
     # TResNet names the whole model as its stem, VGG lists the pool after its last block
     entries = [e for e in entries if e.name and not isinstance(modules.get(e.name), nn.MaxPool2d)]
     return entries[1:] if entries and _STEM.fullmatch(entries[0].name) else entries
 
 
-def _is_features_only(model: nn.Module) -> bool:
-    return type(model).__module__ == "timm.models._features"
-
-
 def named(*names: str, layout: str | None = None, reductions: tuple[int, ...] = ()) -> Rule:
-    """Stages whose paths are fixed; `*` stands for all children of a module.
+    """A rule for stages with fixed paths; `*` stands for all children of a module.
 
     Reductions are given where unpadded convolutions hide them in the maps' sizes.
     """
@@ -93,7 +90,7 @@ def named(*names: str, layout: str | None = None, reductions: tuple[int, ...] = 
 
 
 def ladder(container: str, first: int = 0, last: int | None = None) -> Rule:
-    """The last child of `container` at each map size, among children `first` to `last` (exclusive)."""
+    """A rule for the last child of `container` at each map size, among children `first` to `last` (exclusive)."""
 
     def rule(model: nn.Module, traced: Trace) -> list[Entry]:
         children = [f"{container}.{name}" for name, _ in model.get_submodule(container).named_children()]
@@ -105,7 +102,7 @@ def ladder(container: str, first: int = 0, last: int | None = None) -> Rule:
 
 
 def renamed(old: str, new: str) -> Rule:
-    """timm's `feature_info` where it names modules otherwise than the model does."""
+    """A rule for timm's `feature_info` where it calls modules by other names than the model does."""
 
     def rule(model: nn.Module, traced: Trace) -> list[Entry]:
         entries = listed(model, traced)
@@ -115,7 +112,7 @@ def renamed(old: str, new: str) -> Rule:
 
 
 def last_child_of(rule: Rule, container: str = "") -> Rule:
-    """The last child of each stage's list, which is not called itself, or of a list within the stage."""
+    """A rule for the last child of each stage's list, which is not called itself, or of a list within the stage."""
 
     def last(model: nn.Module, traced: Trace) -> list[Entry]:
         lists = [(e, f"{e.name}.{container}".rstrip(".")) for e in rule(model, traced)]
@@ -125,7 +122,7 @@ def last_child_of(rule: Rule, container: str = "") -> Rule:
 
 
 def having(rule: Rule, **fields: Any) -> Rule:
-    """A rule's stages with these fields of their entries: what neither `feature_info` nor the shapes tell."""
+    """A rule with some fields of its entries set: what neither `feature_info` nor the shapes tell."""
 
     def rule_with_fields(model: nn.Module, traced: Trace) -> list[Entry]:
         return [replace(entry, **fields) for entry in rule(model, traced)]
@@ -134,7 +131,7 @@ def having(rule: Rule, **fields: Any) -> Rule:
 
 
 def unrolled(model: nn.Module, traced: Trace) -> list[Entry]:
-    """Hiera's tokens are in mask-unit order: `reroll` brings token positions into raster order."""
+    """The stages of Hiera, whose tokens are in mask-unit order: `reroll` brings their positions into raster order."""
     entries = []
     for entry in listed(model, traced):
         call = traced.call(entry.name)
@@ -157,7 +154,7 @@ _LAYERS = named("layer1", "layer2", "layer3", "layer4")
 _DENSE = ("features.denseblock1", "features.denseblock2", "features.denseblock3", "features.denseblock4")
 # torchvision merges patches at the end of a stage and timm at the start of the next: the same tensors
 _EVERY_SECOND = ("features.1", "features.3", "features.5", "features.7")
-# the stem and the head's 1280-wide convolution are no stages
+# the stem and the head's 1280-wide convolution are not stages
 _INVERTED_RESIDUAL = ladder("features", 1, -1)
 # stage k ends with block k's last ReLU; the last pool is "after"
 _BEFORE_POOLS = ladder("features", 0, -1)
@@ -200,7 +197,7 @@ FAMILIES: Mapping[str, Rule] = {
 
 
 def stage_entries(model: nn.Module, traced: Trace) -> list[Entry]:
-    """The stages that a backbone's family names, from the stem outward; empty if it is unknown."""
+    """The stages of a backbone by its family's rule, from the stem outward; empty if the family is unknown."""
     if type(model).__name__ == "FeatureGetterNet":  # features_only around a whole model
         inside = stage_entries(model.get_submodule("model"), traced.inside("model"))
         return [replace(entry, name=f"model.{entry.name}") for entry in inside]

@@ -1,4 +1,4 @@
-"""Find a backbone's stages."""
+"""Find the stages of a backbone."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from torch import nn
 
 from awb.errors import AWBError, require_module
+from awb.places import Stage
 from awb.stages.advice import candidate_paths
-from awb.stages.after import after_site
-from awb.stages.describe import describe_site, nominal_reduction
+from awb.stages.example_inputs import Size, trace_model
 from awb.stages.families import Entry, stage_entries
-from awb.stages.inputs import Size, trace_model
-from awb.stages.live import dead_sites
+from awb.stages.last_map import after_site
+from awb.stages.liveness import dead_sites
+from awb.stages.sites import describe_site, nominal_reduction
 from awb.stages.trace import Trace
-from awb.stages.types import Stage
 
 
 def find_stages(model: nn.Module, input_size: Size | None = None, example_input: Any = None) -> list[Stage]:
-    """The numbered stages of a backbone, counted from the stem outward.
+    """Find the numbered stages of a backbone, counted from the stem outward.
 
     The numbering is timm's `feature_info` less the stem, the same in torchvision's and timm's version of a
     network: DenseNet's dense blocks 1–4, ResNet's `layer1`–`layer4`, VGG's conv blocks 1–5 (each at its last
@@ -32,7 +32,7 @@ def find_stages(model: nn.Module, input_size: Size | None = None, example_input:
         example_input: A tensor, tuple of arguments or dict, for models that take no single image.
 
     Returns:
-        One `Stage` each, with its sites, nominal reduction and whether the head reads it.
+        The stages, each with its sites, its nominal reduction, and whether the head reads it.
 
     Raises:
         AWBError: The model cannot be traced, or its architecture is unknown.
@@ -44,7 +44,7 @@ def find_stages(model: nn.Module, input_size: Size | None = None, example_input:
     """
     require_module(model)
     traced = trace_model(model, input_size, example_input)
-    stages = number_stages(model, traced)
+    stages = mark_dead(model, traced, family_stages(model, traced))
     if not stages:
         raise AWBError(
             f"no stages known for {type(model).__name__}: it has no timm feature_info and awb has no rule "
@@ -53,19 +53,14 @@ def find_stages(model: nn.Module, input_size: Size | None = None, example_input:
     return stages
 
 
-def number_stages(model: nn.Module, traced: Trace) -> list[Stage]:
-    """The numbered stages in a trace; empty if the architecture is unknown."""
-    return mark_dead(model, traced, family_stages(model, traced))
-
-
 def family_stages(model: nn.Module, traced: Trace) -> list[Stage]:
-    """The numbered stages, taken to be live."""
+    """The numbered stages, taken to be live; empty if the architecture is unknown."""
     entries = stage_entries(model, traced)
     return [make_stage(traced, entry, index) for index, entry in enumerate(entries, 1)]
 
 
 def make_stage(traced: Trace, entry: Entry, index: int | None = None) -> Stage:
-    """A stage with a site for each element that carries a map, taken to be live."""
+    """A stage with one site for each element that carries a map, taken to be live."""
     call = traced.call(entry.name)
     single = call is None or call.output(None) is not None or not entry.elements
     sites = tuple(describe_site(traced, entry, e) for e in ((None,) if single else entry.elements))
@@ -73,18 +68,19 @@ def make_stage(traced: Trace, entry: Entry, index: int | None = None) -> Stage:
 
 
 def mark_dead(model: nn.Module, traced: Trace, stages: list[Stage]) -> list[Stage]:
-    """The stages with `live` settled."""
+    """The same stages, with `live` measured in one run."""
+    if not stages:
+        return []
     dead = dead_sites(model, traced, [site for stage in stages for site in stage.sites])
     return [replace(stage, live=not dead.issuperset(stage.sites)) for stage in stages]
 
 
 def find_after(model: nn.Module, traced: Trace, stages: list[Stage]) -> Stage:
-    """The unnumbered stage of the selector `"after"`, or the last stage if nothing follows it."""
+    """The stage of the selector `"after"`, taken to be live: the last numbered one if nothing follows it."""
     if not stages:
         raise AWBError(f"'after' needs numbered stages, and none are known for {type(model).__name__}")
     site = after_site(traced, stages[-1])
     if site == stages[-1].sites[0]:
         return stages[-1]
     entry = Entry(site.module)
-    stage = Stage(None, site.module, nominal_reduction(traced, entry, site.grid), True, (site,))
-    return mark_dead(model, traced, [stage])[0]
+    return Stage(None, site.module, nominal_reduction(traced, entry, site.grid), True, (site,))

@@ -1,4 +1,4 @@
-"""On which module a block can sit without being run as a layer."""
+"""Homes of blocks: modules on which a block can sit without being run as a layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # they run a child t
 
 
 class _Probe(nn.Module):
-    """An extra child that notices when it is run."""
+    """An extra child that notices whether it is run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class _Probe(nn.Module):
 
 
 def find_homes(traced: Trace, names: list[str], child: str) -> dict[str, str]:
-    """For each module, the nearest one on which a block can sit without being run as a layer.
+    """Find, for each module, the nearest one on which a block can sit without being run as a layer.
 
     A module that iterates its children (`nn.Sequential`, DenseNet's dense block, RegNet's stage) would
     run a block added to it. Rule: the module itself, else its last child, else that one's last child, …
@@ -78,5 +78,5 @@ def _below_containers(model: nn.Module, name: str) -> str:
 def _last_child(model: nn.Module, name: str) -> str:
     children = [child for child, _ in model.get_submodule(name).named_children()]
     if not children:
-        raise AWBError(f"no module at or below {name!r} can hold a block")
+        raise AWBError(f"no module at or below {name!r} can contain a block")
     return f"{name}.{children[-1]}" if name else children[-1]

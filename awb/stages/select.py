@@ -1,22 +1,23 @@
-"""From selectors to stages: every selector must match."""
+"""Select stages by number, word, path, glob or `Stage`: every selector must match."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from numbers import Integral
 
 from torch import nn
 
 from awb.errors import AWBError, did_you_mean, shortlist
+from awb.places import Site, Stage
 from awb.stages.advice import candidate_paths
-from awb.stages.describe import check_site
 from awb.stages.families import Entry
-from awb.stages.find import family_stages, find_after, make_stage, mark_dead, number_stages
-from awb.stages.order import check_token_order
+from awb.stages.find import family_stages, find_after, make_stage, mark_dead
+from awb.stages.sites import check_site
+from awb.stages.token_order import check_token_order
 from awb.stages.trace import Trace
-from awb.stages.types import Stage
 
 Selector = int | str | Stage
 _LAST = re.compile(r"last:(\d+)")
@@ -28,8 +29,8 @@ _EXPECTED = "an int, a str, a Stage or a list of these"
 
 def select_stages(
     model: nn.Module, traced: Trace, groups: Sequence[Selector | Iterable[Selector]], allow_dead: bool = False
-) -> list[list[Stage]]:
-    """The stages that each group of selectors names, each once, numbered ones first.
+) -> list[list[tuple[Stage, Site]]]:
+    """Select the places that groups of selectors name.
 
     Args:
         model: The model.
@@ -39,24 +40,74 @@ def select_stages(
             objects, or a list of these.
         allow_dead: Accept stages that the head never reads.
 
+    Returns:
+        For each group, each of its stages once, numbered ones first, with each of its sites.
+
     Raises:
         AWBError: A selector matches nothing, or names a dead stage.
     """
     asked = [_as_list(selectors) for selectors in groups]
-    numbered = _numbered(model, traced, [selector for selectors in asked for selector in selectors])
-    return [_selected(model, traced, numbered, selectors, allow_dead) for selectors in asked]
+    numbered = _Numbered(model, traced)
+    chosen = [[stage for selector in selectors for stage in _match(numbered, selector)] for selectors in asked]
+    if not allow_dead:
+        _refuse_dead(numbered, [stage for stages in chosen for stage in stages])
+    return [_places(stages) for stages in chosen]
 
 
-def _selected(
-    model: nn.Module, traced: Trace, numbered: Sequence[Stage], asked: list[Selector], allow_dead: bool
-) -> list[Stage]:
-    chosen: dict[tuple[object, ...], Stage] = {}
-    for selector in asked:
-        for stage in _match(model, traced, numbered, selector, allow_dead):
-            if not (stage.live or allow_dead):
-                raise AWBError(_dead_message(model, stage, numbered))
-            chosen.setdefault(stage.sites, stage)
-    return sorted(chosen.values(), key=lambda s: (s.index is None, s.index or 0))
+class _Numbered:
+    """The numbered stages of a model: found when first asked for, and measured for liveness only if need be.
+
+    Attributes:
+        model: The model.
+        traced: Its trace.
+    """
+
+    def __init__(self, model: nn.Module, traced: Trace) -> None:
+        self.model, self.traced = model, traced
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """The stages, taken to be live.
+
+        Raises:
+            AWBError: They cannot be described.
+        """
+        return family_stages(self.model, self.traced)
+
+    @cached_property
+    def measured(self) -> list[Stage]:
+        """The stages, with `live` as it is."""
+        return mark_dead(self.model, self.traced, self.stages)
+
+    @property
+    def if_known(self) -> list[Stage]:
+        """The stages; none if they cannot be described, since paths do without them."""
+        try:
+            return self.stages
+        except AWBError:
+            return []
+
+    def liveness(self, stages: Sequence[Stage]) -> list[Stage]:
+        """Stages with `live` as it is, measured in one run unless that is known already."""
+        known = {stage.sites: stage for stage in vars(self).get("measured", ())}
+        fresh = {stage.sites: stage for stage in stages if stage.sites not in known}
+        known |= {stage.sites: stage for stage in mark_dead(self.model, self.traced, list(fresh.values()))}
+        return [replace(stage, live=known[stage.sites].live) for stage in stages]
+
+
+def _refuse_dead(numbered: _Numbered, stages: list[Stage]) -> None:
+    dead = next((stage for stage in numbered.liveness(stages) if not stage.live), None)
+    if dead is not None:
+        raise AWBError(_dead_message(numbered, dead))
+
+
+def _places(stages: list[Stage]) -> list[tuple[Stage, Site]]:
+    """Each stage once, numbered ones first, with each of its sites."""
+    distinct: dict[tuple[Site, ...], Stage] = {}
+    for stage in stages:
+        distinct.setdefault(stage.sites, stage)
+    ordered = sorted(distinct.values(), key=lambda stage: (stage.index is None, stage.index or 0))
+    return [(stage, site) for stage in ordered for site in stage.sites]
 
 
 def _as_list(selectors: Selector | Iterable[Selector]) -> list[Selector]:
@@ -70,69 +121,50 @@ def _as_list(selectors: Selector | Iterable[Selector]) -> list[Selector]:
     return asked
 
 
-def _numbered(model: nn.Module, traced: Trace, asked: list[Selector]) -> list[Stage]:
-    """The numbered stages; none if they cannot be found and nobody asks for them, since paths do without."""
-    if all(isinstance(selector, Stage) for selector in asked):
-        return []
-    try:
-        return number_stages(model, traced)
-    except AWBError:
-        by_path = all(isinstance(s, Stage) or (isinstance(s, str) and not _is_word(s)) for s in asked)
-        if not by_path:
-            raise
-        return []
-
-
-def _is_word(selector: str) -> bool:
-    return selector in ("all", "last", "after") or _LAST.fullmatch(selector) is not None
-
-
-def _match(
-    model: nn.Module, traced: Trace, numbered: Sequence[Stage], selector: Selector, allow_dead: bool
-) -> list[Stage]:
+def _match(numbered: _Numbered, selector: Selector) -> list[Stage]:
+    """The stages that a selector names; whether they are live may not be known yet."""
     if isinstance(selector, Stage):
-        checked = [_checked(model, traced, selector)]
-        return checked if allow_dead else mark_dead(model, traced, checked)
+        return [_checked(numbered, selector)]
     if isinstance(selector, bool) or not isinstance(selector, Integral | str):
         raise AWBError(f"stages: {selector!r} is a {type(selector).__name__}; expected {_EXPECTED}")
     if isinstance(selector, Integral):
-        return [_by_number(model, traced, numbered, int(selector))]
+        return [_by_number(numbered, int(selector))]
     last = _LAST.fullmatch(selector)
     if selector in ("all", "last") or last:
-        live = [stage for stage in numbered if stage.live]
+        live = [stage for stage in numbered.measured if stage.live]
         if not live:
-            raise AWBError(f"{selector!r}: {_known(model, traced, numbered)}")
+            raise AWBError(f"{selector!r}: {_known(numbered)}")
         count = int(last[1]) if last else (len(live) if selector == "all" else 1)
         if not 1 <= count <= len(live):
-            raise AWBError(f"{selector!r}: {type(model).__name__} has {len(live)} live stages")
+            raise AWBError(f"{selector!r}: {type(numbered.model).__name__} has {len(live)} live stages")
         return live[-count:]
     if selector == "after":
-        return [find_after(model, traced, list(numbered))]
-    return _by_path(model, traced, numbered, selector)
+        return [find_after(numbered.model, numbered.traced, numbered.stages)]
+    return _by_path(numbered, selector)
 
 
-def _checked(model: nn.Module, traced: Trace, stage: Stage) -> Stage:
-    """The stage, if its sites are what the model shows: it may have been edited, or found in another model."""
+def _checked(numbered: _Numbered, stage: Stage) -> Stage:
+    """Check a stage that was passed in: it may have been written by hand, edited, or found in another model."""
+    traced = numbered.traced
     if not stage.sites:
         raise AWBError(f"{stage} has no sites, so nothing would be attached")
     sites = tuple(check_site(traced, site, stage.reduction) for site in stage.sites)
-    try:
-        known = {site for found in family_stages(model, traced) for site in found.sites}
-    except AWBError:
-        known = set()
-    check_token_order(model, traced, [site for site in sites if site not in known])
+    known = {site for found in numbered.if_known for site in found.sites}
+    check_token_order(numbered.model, traced, [site for site in sites if site not in known])
     return replace(stage, sites=sites)
 
 
-def _by_number(model: nn.Module, traced: Trace, numbered: Sequence[Stage], number: int) -> Stage:
-    index = number - 1 if number > 0 else len(numbered) + number
-    if number == 0 or not 0 <= index < len(numbered):
-        raise AWBError(f"no stage {number}: {_known(model, traced, numbered)}")
-    return numbered[index]
+def _by_number(numbered: _Numbered, number: int) -> Stage:
+    count = len(numbered.stages)
+    index = number - 1 if number > 0 else count + number
+    if number == 0 or not 0 <= index < count:
+        raise AWBError(f"no stage {number}: {_known(numbered)}")
+    return numbered.stages[index]
 
 
-def _by_path(model: nn.Module, traced: Trace, numbered: Sequence[Stage], pattern: str) -> list[Stage]:
-    by_path = {path: stage for stage in numbered for path in (stage.name, *(s.module for s in stage.sites))}
+def _by_path(numbered: _Numbered, pattern: str) -> list[Stage]:
+    traced = numbered.traced
+    by_path = {path: stage for stage in numbered.if_known for path in (stage.name, *(s.module for s in stage.sites))}
     names = [name for name, _ in traced.model.named_modules() if name]
     called = traced.counts["forward"]
     regex = _glob(pattern)
@@ -144,15 +176,15 @@ def _by_path(model: nn.Module, traced: Trace, numbered: Sequence[Stage], pattern
             raise AWBError(f"{pattern!r} is the same module as {aliases[pattern]!r}: name it so")
         words = ["all", "last", "last:2", "after", *names]
         hint = _spelling(pattern, names) or did_you_mean(pattern, words)
-        raise AWBError(f"no module matches {pattern!r}{hint}: {_known(model, traced, numbered)}")
+        raise AWBError(f"no module matches {pattern!r}{hint}: {_known(numbered)}")
     found = [by_path[name] for name in matches if name in by_path]
     fresh = [make_stage(traced, Entry(name)) for name in matches if name not in by_path]
-    check_token_order(model, traced, [site for stage in fresh for site in stage.sites])
-    return found + mark_dead(model, traced, fresh)
+    check_token_order(numbered.model, traced, [site for stage in fresh for site in stage.sites])
+    return found + fresh
 
 
 def _spelling(pattern: str, names: Sequence[str]) -> str:
-    """A hint for what is no path, but a number, several selectors, or one of several maps; empty if it is none."""
+    """A hint for a pattern that is a number, several selectors, or one of several maps; empty for any other."""
     if _INT.fullmatch(pattern):
         return f"; did you mean the int {pattern.strip()}?"
     if "," in pattern or _RANGE.fullmatch(pattern):
@@ -171,7 +203,7 @@ def _glob(pattern: str) -> re.Pattern[str]:
 
 
 def _as_regex(part: str) -> str:
-    """A wildcard, or what lies between two, as a regular expression."""
+    """A wildcard, or the text between two, as a regular expression."""
     if _GLOB.fullmatch(part) is None:
         return re.escape(part)
     if part[0] != "[":
@@ -180,21 +212,23 @@ def _as_regex(part: str) -> str:
     escaped = "".join(c if c == "-" else re.escape(c) for c in members)
     try:
         re.compile(f"[{escaped}]")
-    except re.error:  # no range, such as [b-a]
+    except re.error:  # not a range, such as [b-a]
         return re.escape(part)
     return f"[^.{escaped}]" if unlike else f"(?!\\.)[{escaped}]"
 
 
-def _known(model: nn.Module, traced: Trace, numbered: Sequence[Stage]) -> str:
+def _known(numbered: _Numbered) -> str:
+    """The stages that there are, for an error."""
+    model, stages = numbered.model, numbered.if_known
     config = getattr(model, "pretrained_cfg", None) or {}
     name = config.get("architecture") or type(model).__name__
-    if not numbered:
-        return f"no stages known for {name}; name modules by path, e.g. {candidate_paths(traced)}"
-    return f"{name} has stages 1-{len(numbered)}: {shortlist([stage.name for stage in numbered])}"
+    if not stages:
+        return f"no stages known for {name}; name modules by path, e.g. {candidate_paths(numbered.traced)}"
+    return f"{name} has stages 1-{len(stages)}: {shortlist([stage.name for stage in stages])}"
 
 
-def _dead_message(model: nn.Module, stage: Stage, numbered: Sequence[Stage]) -> str:
-    live = [s.index for s in numbered if s.live and s.index is not None]
+def _dead_message(numbered: _Numbered, stage: Stage) -> str:
+    live = [s.index for s in numbered.liveness(numbered.if_known) if s.live and s.index is not None]
     earlier = f"attach at an earlier stage (the last live one is {live[-1]})" if live else "choose another place"
     if not any(site.num_prefix_tokens for site in stage.sites):
         return (
@@ -202,7 +236,7 @@ def _dead_message(model: nn.Module, stage: Stage, numbered: Sequence[Stage]) -> 
             f"thrown away, detached, or made under torch.no_grad() or inference_mode()), so a block there would not "
             f"learn; {earlier}, or pass allow_dead=True if you read it yourself"
         )
-    pooled = "build the model with global_pool='avg', " if type(model).__module__.startswith("timm.") else ""
+    pooled = "build the model with global_pool='avg', " if type(numbered.model).__module__.startswith("timm.") else ""
     return (
         f"{stage} is dead: the head reads only the class token, never the patch tokens after it, so a block "
         f"there would change nothing and get no gradient; {earlier}, {pooled}or pass allow_dead=True if you read "

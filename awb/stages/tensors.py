@@ -1,4 +1,4 @@
-"""Tensors wherever they are: in arguments, outputs and models, however deep."""
+"""Find and map tensors in arguments, outputs and models, however deep they are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLOSED = (str, bytes, int, float, complex, type, ModuleType, nn.Module)  # noth
 
 
 def tensors_in(tree: Any) -> list[Tensor]:
-    """All tensors in nested tuples, lists, mappings, dataclasses and other plain objects, in their order."""
+    """All tensors in nested tuples, lists, mappings, dataclasses and other plain objects, in order."""
     return [tree] if isinstance(tree, Tensor) else list(_walk(tree, set()))
 
 
@@ -44,18 +44,18 @@ def _children(tree: Any) -> Iterable[Any]:
 
 
 def map_tensors(tree: Any, tensor_map: TensorMap) -> Any:
-    """A deep copy, a tensor that occurs twice being one in it too, with every tensor mapped."""
+    """Copy a tree deeply with every tensor mapped; a tensor that occurs twice is mapped once."""
     return tensor_map(tree) if isinstance(tree, Tensor) else map_copy(tree, tensor_map, tensor_map, {})
 
 
 def map_copy(tree: Any, parameter_map: TensorMap, tensor_map: TensorMap, memo: dict[int, Any]) -> Any:
-    """`copy.deepcopy(tree, memo)`, parameters and other tensors being mapped instead of cloned."""
+    """`copy.deepcopy(tree, memo)` with parameters and other tensors mapped instead of cloned."""
     with _MapTensors(parameter_map, tensor_map):
         return copy.deepcopy(tree, memo)
 
 
 class _MapTensors(TorchFunctionMode):
-    """Under this mode `copy.deepcopy` maps tensors through functions instead of cloning them."""
+    """Mode in which `copy.deepcopy` maps tensors by functions instead of cloning them."""
 
     def __init__(self, parameter_map: TensorMap, tensor_map: TensorMap) -> None:
         super().__init__()
@@ -73,6 +73,6 @@ class _MapTensors(TorchFunctionMode):
 
 
 def first_device(model: nn.Module) -> torch.device:
-    """Where the model's parameters and buffers are, those on meta aside; else the CPU."""
+    """The device of the first parameter or buffer that is not on meta; else the CPU."""
     tensors = (tensor for group in (model.parameters(), model.buffers()) for tensor in group)
     return next((tensor.device for tensor in tensors if not tensor.is_meta), torch.device("cpu"))

@@ -1,7 +1,7 @@
-"""Watch a model run without touching it.
+"""Trace a model: record which modules run, and what they return, without touching the model.
 
-The model is copied onto the meta device (structure without storage), so tracing reads no weight, moves no statistic
-and draws no random number. Where that fails, since values decide the forward, it is copied with its values.
+The model is copied to the meta device (structure without storage), so that tracing reads no weight, changes no
+statistic and draws no random number. If that fails since values decide the forward, it is copied with its values.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from awb.errors import AWBError
+from awb.stages.calls import Call, Element, Watch
 from awb.stages.copying import Copy, copy_with_values, meta_copy, noise_like, random_state, seed_random, to_meta
 from awb.stages.tensors import map_tensors, tensors_in
 from awb.stages.untraceable import RandomForward, untraceable
-from awb.stages.watch import Call, Element, Watch
 from awb.wrappers import is_offloaded
 
-_VALUES = re.compile("meta tensor|register_meta")  # what torch says of values that are not there
+_VALUES = re.compile("meta tensor|register_meta")  # in torch's errors about values that are not there
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What a run of the model showed.
+    """The record of a model's run.
 
     Attributes:
         copied: The traced copy, in eval mode.
-        inputs, kwargs: What it was called with.
+        inputs, kwargs: The arguments that it was called with.
         input_size: Height and width of the first image (or video) among the inputs; (0, 0) if there is none.
-        calls: Every call of the plain forward, in the order they finished.
-        counts: How often each module was called, by mode.
+        calls: Every call in the plain forward, in the order in which they finished.
+        counts: Number of calls of each module, by mode.
     """
 
     copied: Copy
@@ -57,45 +57,44 @@ class Trace:
         return next((c for c in self.calls if c.name == name), None)
 
     def element(self, name: str, tensor: Tensor) -> Element:
-        """Where the first call of the module at `name` has this very tensor in its output."""
+        """The element of the output that is this very tensor, in the first call of the module at `name`."""
         call = self.call(name)
         return next(e for e, t, _ in call.outputs if t is tensor) if call is not None else None
 
     def times_called(self, name: str) -> dict[str, int]:
-        """How often the module runs in each mode in which that is not once."""
+        """The number of calls of the module, in each mode in which that is not 1."""
         return {mode: counts[name] for mode, counts in self.counts.items() if counts[name] != 1}
 
     def inside(self, name: str) -> Trace:
-        """The part of the trace below a module, with paths relative to it."""
+        """The trace of a module inside, with paths relative to it."""
         prefix = f"{name}."
         calls = [replace(c, name=c.name[len(prefix) :]) for c in self.calls if c.name.startswith(prefix)]
         part = replace(self.copied, model=self.model.get_submodule(name))
         return replace(self, copied=part, calls=tuple(calls))
 
     def returning(self, tensor: Tensor, version: int) -> list[str]:
-        """Paths of the modules that returned this very tensor at this version, in order of finishing."""
+        """Paths of the modules that returned this very tensor at this version, in the order in which they finished."""
         return [c.name for c in self.calls if any(t is tensor and v == version for _, t, v in c.outputs)]
 
     def runs(self) -> Iterator[Callable[[], None]]:
-        """The copy's run on the inputs, in every mode in which it runs."""
+        """Functions that run the copy on the inputs, one for every mode in which it runs."""
         for mode, run in _modes(self.model):
             if mode in self.counts:
                 yield partial(self._run, run)
 
     def _run(self, run: Callable[..., Any]) -> None:
-        """One run on the inputs, without gradients."""
+        """Run the copy on the inputs, without gradients."""
         with self.copied.running():
             run(*self.inputs, **self.kwargs)
 
 
 @torch.inference_mode(False)  # the versions of tensors tell who changed them
 def trace(model: nn.Module, inputs: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Trace:
-    """Run a copy of `model` in every mode that it offers.
+    """Trace a copy of `model` in every mode that it has.
 
     Args:
         model: Any module; it is left exactly as it was.
-        inputs: Positional arguments; tensors in them are read for shape and dtype, and where values decide the
-            forward, for their values.
+        inputs: Positional arguments. Only shapes and dtypes of their tensors matter, unless values decide the forward.
         kwargs: Keyword arguments, likewise.
 
     Raises:
@@ -113,7 +112,7 @@ def trace(model: nn.Module, inputs: tuple[Any, ...], kwargs: Mapping[str, Any] |
 
 
 def _check_parameters(model: nn.Module) -> None:
-    """Refuse a model whose parameters are not there yet, or elsewhere."""
+    """Refuse a model whose parameters are lazy, or offloaded elsewhere."""
     name = type(model).__name__
     if any(is_lazy(parameter) for parameter in model.parameters()):
         raise AWBError(f"{name} has lazy layers, whose parameters have no shape yet: run it once first")
@@ -122,7 +121,7 @@ def _check_parameters(model: nn.Module) -> None:
 
 
 def _copies(model: nn.Module, failures: Sequence[tuple[Copy, AWBError]]) -> Iterator[Copy]:
-    """Copies to try, one when that before has failed: shapes before values, other hooks than the model's own late."""
+    """Copies to try in turn: shapes before values, and the model's own hooks before all hooks or none."""
     shapes = meta_copy(model)
     yield shapes
     if shapes.hooks.left_out and not _VALUES.search(str(failures[0][1])):
@@ -210,7 +209,7 @@ def _input_with_values(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def _image_size(inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[int, int]:
-    """That of the first image: of a batch, else of a list of C×H×W images, as detectors take."""
+    """Height and width of the first image, in a batch or else in a list of C×H×W images, as detectors take."""
     images = [t for t in tensors_in((inputs, kwargs)) if t.ndim >= 4]
     lists = [value for value in (*inputs, *kwargs.values()) if isinstance(value, list | tuple)]
     images = images or [t for value in lists for t in tensors_in(value) if t.ndim == 3]

@@ -1,4 +1,4 @@
-"""What to do about a forward that cannot be traced: the input may be wrong, or the forward be left to chance."""
+"""The error for a forward that cannot be traced: the input may be wrong, or the forward random."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from torch import nn
 
 from awb.errors import AWBError
+from awb.stages.calls import Call
 from awb.stages.copying import Copy
 from awb.stages.tensors import tensors_in
-from awb.stages.watch import Call
 
 
 class RandomForward(Exception):
-    """The forward depends on values, and draws random numbers."""
+    """The forward depends on values and draws random numbers."""
 
 
 def untraceable(copied: Copy, calls: Sequence[Call], inputs: Any, error: Exception) -> AWBError:
-    """The error that says why a copy could not be traced, and what to do."""
+    """The error that says why a copy could not be traced, and what the user can do."""
     shapes = [tuple(t.shape) for t in tensors_in(inputs)]
     name = type(copied.model).__name__
     failed = f"{name} cannot be traced on an input of shape {shapes[0] if len(shapes) == 1 else shapes}"
@@ -38,13 +38,13 @@ def untraceable(copied: Copy, calls: Sequence[Call], inputs: Any, error: Excepti
 
 
 def as_code(path: str) -> str:
-    """How a module of `model` is written in Python."""
+    """The Python expression for a module of `model`."""
     identifiers = all(name.isidentifier() for name in path.split("."))
     return f"model.{path}" if identifiers else f"model.get_submodule({path!r})"
 
 
 def _largest_part(model: nn.Module, calls: Sequence[Call]) -> str | None:
-    """The path of the part with most parameters that has run, and once."""
+    """The path of the module with the most parameters that has run exactly once."""
     times = Counter(call.name for call in calls)
     parts = {name: model.get_submodule(name) for name, count in times.items() if name and count == 1}
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
