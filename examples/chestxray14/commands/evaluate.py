@@ -7,6 +7,8 @@ from pathlib import Path
 
 from examples.chestxray14.commands.arguments import add_replicates_argument, add_workers_argument
 from examples.chestxray14.commands.study_arguments import add_study_arguments, study_of
+from examples.chestxray14.evaluation.evaluate import evaluate_run
+from examples.chestxray14.evaluation.leak import find_leak
 from examples.chestxray14.runs.folder import RunFolder
 
 
@@ -19,10 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the tables that are written into the run's folder."""
-    # here, so that the other commands start without accelerate
-    from examples.chestxray14.evaluation.evaluate import evaluate_run
-    from examples.chestxray14.evaluation.leak import find_leak
-
     folder = RunFolder(args.run)
     recipe = folder.read_recipe()
     study = study_of(args, recipe)

@@ -35,6 +35,7 @@ from examples.chestxray14.explanation.methods import (
     measure_models,
     overlays,
 )
+from examples.chestxray14.explanation.models import load_models, load_runs, named
 from examples.chestxray14.explanation.overlay import save_picture, sheet
 from examples.chestxray14.files.names import file_name
 from examples.chestxray14.recipes.transforms import Transform
@@ -82,8 +83,6 @@ def run(args: argparse.Namespace) -> int:
         raise AWBError("nothing to explain: give --boxes and --labels, or --image and --finding")
     if args.boxes and not (args.labels or args.table):
         raise AWBError("--boxes needs --labels or --table, whose patients the intervals draw")
-    from examples.chestxray14.explanation.models import load_models, load_runs, named
-
     named([*args.run, *args.model], "NAME=FOLDER or NAME=MODULE:FUNCTION")
     if not args.run and not args.model:
         raise AWBError("no model to explain: give --run NAME=FOLDER or --model NAME=MODULE:FUNCTION")

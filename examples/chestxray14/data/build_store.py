@@ -170,7 +170,8 @@ def _require_same(folder: Path, old: Index, new: Index) -> None:
         differing = sorted(set(old.names) ^ set(new.names))
         how = f"{len(differing):,} differ: {shortlist(differing, 4)}" if differing else "they come in another order"
         raise AWBError(
-            f"{folder} is an image store of {len(old.names):,} images, not of these {len(new.names):,} ({how}); {advice}"
+            f"{folder} is an image store of {len(old.names):,} images, not of these {len(new.names):,} ({how}); "
+            f"{advice}"
         )
     if old.sources != new.sources:
         raise AWBError(f"{folder} was made from files of other lengths under the same names; {advice}")

@@ -127,7 +127,9 @@ class ImageStore:
             AWBError: There is no such image.
         """
         if name not in self._row:
-            raise AWBError(f"the image store {self.folder} has no image {name!r}{did_you_mean(name, self.names[:1000])}")
+            raise AWBError(
+                f"the image store {self.folder} has no image {name!r}{did_you_mean(name, self.names[:1000])}"
+            )
         return np.array(self._pixels[self._row[name]])
 
     def __reduce__(self) -> tuple[Any, ...]:

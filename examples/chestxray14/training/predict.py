@@ -1,34 +1,58 @@
-"""Predict: logits of a data set, shared among processes."""
+"""Predict: the network of a finished run, and logits of a data set, shared among processes."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from examples.chestxray14.data.dataset import XrayDataset
+from examples.chestxray14.runs.checkpoint import load_weights
+from examples.chestxray14.runs.folder import RunFolder
+from examples.chestxray14.training.networks import build_model
+
+
+def load_run(path: str | Path) -> nn.Module:
+    """Network of a finished run with its final weights, in eval mode on the CPU; nothing is downloaded.
+
+    Args:
+        path: The run's folder.
+
+    Raises:
+        AWBError: The folder has no run, the run has not finished, its files have changed since, or its weights belong
+            to another run.
+    """
+    folder = RunFolder(Path(path))
+    folder.check()
+    recipe, info = folder.read_recipe(), folder.read_info()
+    model = build_model(recipe.model, len(info["classes"]), recipe.data.image_size, 0, pretrained=False)
+    trained = info["identity"] | {"recipe": recipe.checksum}  # of the recipe as it is in the folder now
+    trained.pop("processes", None)
+    load_weights(folder.weights, model, trained)
+    return model.eval()
 
 
 @torch.no_grad()
 def predict_logits(
     accelerator: Accelerator, model: nn.Module, dataset: XrayDataset, batch_size: int, workers: int = 0
 ) -> Tensor:
-    """Logits of all images, shared among the processes and then the same in each.
+    """Logits of all images, computed by all processes together; every process gets all of them.
 
     Args:
-        accelerator: Whose device, precision and processes are used.
-        model: Not wrapped; it is left in eval mode.
-        dataset: Not augmented.
-        batch_size: Images a forward, in each process.
-        workers: Of the loader.
+        accelerator: Provides device, precision and processes.
+        model: Model that is not wrapped for distributed training; it is left in eval mode.
+        dataset: Images without augmentation.
+        batch_size: Images per forward pass and process.
+        workers: Number of processes that load images.
 
     Returns:
         float32 (n, C) on the CPU, in the order of the data set.
     """
-    from accelerate.utils import gather_object
-
     model.eval()
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
     loader = DataLoader(

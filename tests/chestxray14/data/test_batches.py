@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+from examples.chestxray14.data.random_keys import key
 from hypothesis import given
 from hypothesis import strategies as st
 
 import awb
 from examples.chestxray14.data.dataset import EpochBatches
-from examples.chestxray14.data.random_keys import key
 
 
 @given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**40))

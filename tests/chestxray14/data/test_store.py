@@ -76,7 +76,7 @@ def test_a_finished_store_is_opened_again_without_decoding(images: dict[str, Pat
 
 def test_another_size_another_list_and_other_files_are_refused(images: dict[str, Path], tmp_path: Path) -> None:
     build(images, tmp_path / "store")
-    with pytest.raises(AWBError, match="a store of 16 pixels, not 17"):
+    with pytest.raises(AWBError, match="an image store of 16 pixels, not 17"):
         build(images, tmp_path / "store", 17)
     with pytest.raises(AWBError, match=r"133 images, not of these 132 \(1 differ: 000.png\)"):
         build({name: path for name, path in images.items() if name != "000.png"}, tmp_path / "store")
@@ -88,7 +88,7 @@ def test_another_size_another_list_and_other_files_are_refused(images: dict[str,
 
 
 def test_a_folder_of_something_else_is_refused(images: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(AWBError, match="holds other files"):
+    with pytest.raises(AWBError, match="has other files"):
         build(images, tmp_path)
     with pytest.raises(AWBError, match="no images"):
         build({}, tmp_path / "store")
@@ -147,7 +147,7 @@ def test_a_store_is_finished_after_kill_9(images: dict[str, Path], tmp_path: Pat
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL  # it was not done yet
     _wait_for_group_to_end(process.pid)  # its workers notice
-    with pytest.raises(AWBError, match="no finished store"):
+    with pytest.raises(AWBError, match="not a finished image store"):
         ImageStore.open(tmp_path / "store")
 
     done = [json.loads(line)["chunk"] for line in journal.read_text().splitlines()]
@@ -246,7 +246,7 @@ def test_damage_is_noticed(images: dict[str, Path], tmp_path: Path) -> None:
         index.write_text(changed)
         with pytest.raises(AWBError, match=words):
             ImageStore.open(store.folder)
-    with pytest.raises(AWBError, match="no finished store"):
+    with pytest.raises(AWBError, match="not a finished image store"):
         ImageStore.open(tmp_path)
 
 
@@ -261,5 +261,5 @@ def test_images_that_are_not_in_the_store_are_named(images: dict[str, Path], tmp
     store = build(images, tmp_path / "store")
     with pytest.raises(AWBError, match=r"has no image '1000.png'; did you mean '100.png'"):
         store["1000.png"]
-    with pytest.raises(AWBError, match=r"1 of 2 images are not in the store .*: x.png"):
+    with pytest.raises(AWBError, match=r"1 of 2 images are not in the image store .*: x.png"):
         store.require(["000.png", "x.png"])

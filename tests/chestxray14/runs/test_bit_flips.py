@@ -171,7 +171,7 @@ def test_weights_that_changed_are_not_certified_anew(
     content[len(content) // 2] ^= 64
     path.write_bytes(content)
     assert main(["evaluate", str(run), *data(phantoms)]) == 2
-    assert "weights.safetensors changed since the training" in (said := capsys.readouterr().err)
+    assert "weights.safetensors changed since the run finished" in (said := capsys.readouterr().err)
     assert "train again" in said
     assert (run / "SHA256SUMS").read_bytes() == sums
     explain = ["explain", str(phantoms / "store"), str(tmp_path / "maps"), "--run", f"a={run}"]
