@@ -59,9 +59,7 @@ def _decode(path: str | Path, size: int) -> npt.NDArray[np.uint8]:
 def _require_one_frame(image: Image.Image) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
-        raise AWBError(
-            f"{image.format} of {frames} frames; expected one, since the file does not say which of them is the X-ray"
-        )
+        raise AWBError(f"{image.format} of {frames} frames; expected one: the file does not say which is the X-ray")
 
 
 def _require_8_bits(image: Image.Image, path: str | Path) -> None:

@@ -39,8 +39,8 @@ def find_images(root: str | Path, names: Iterable[str]) -> dict[str, Path]:
         if missing:
             raise AWBError(
                 f"{len(missing):,} of {len(names):,} images are not below {root}: {shortlist(missing, 4)}. "
-                f"{_lookalike(missing, files)}If they are NIH's, it offers them at {NIH_DOWNLOAD} (images_001.tar.gz to "
-                "images_012.tar.gz); else check the folder and the table's names"
+                f"{_lookalike(missing, files)}If they are NIH's, it offers them at {NIH_DOWNLOAD} (images_001.tar.gz "
+                "to images_012.tar.gz); else check the folder and the table's names"
             )
     return {name: found[name] for name in names}
 

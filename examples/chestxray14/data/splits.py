@@ -57,7 +57,7 @@ def make_split(
 
 
 def nested(table: LabelTable, seed: int = 0) -> Split:
-    """Patient-wise, label-balanced 70/10/20 % split; stage 1 uses the abnormal images of stage 2's sets. The default."""
+    """The default: 70/10/20 % by patient, label-balanced; stage 1 uses the abnormal images of stage 2's sets."""
     shares = {"train": 0.7, "validation": 0.1, TEST: 0.2}
     return _in_stages(split_by_group(table, shares, seed, name="nested"), table)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def _read_signature(path: Path) -> dict[str, object]:
     return signature
 
 
-def _require_same(folder: Path, found: dict[str, object], expected: dict[str, object]) -> None:
+def _require_same(folder: Path, found: Mapping[str, object], expected: Mapping[str, object]) -> None:
     differing = [name for name in ("seed", "size", "painter") if found.get(name) != expected[name]]
     if differing == ["painter"]:
         raise AWBError(

@@ -44,8 +44,8 @@ def cells_table(runs: Mapping[str, EvaluatedRun], n_replicates: int = 2000) -> T
         ))  # fmt: skip
         left_out |= dict.fromkeys(run.unsupported)
     notes = [
-        f"macro: the mean of the findings that at least {MIN_PATIENTS} test patients have and {MIN_PATIENTS} have not; of other "
-        "findings, or on another test set, not to be compared"
+        f"macro: the mean of the findings that at least {MIN_PATIENTS} test patients have and {MIN_PATIENTS} have not; "
+        "of other findings, or on another test set, not to be compared"
     ]
     if left_out:
         notes.append(f"not averaged somewhere for want of patients: {', '.join(left_out)}")

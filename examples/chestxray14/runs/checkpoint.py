@@ -89,7 +89,7 @@ def require_same_run(where: object, old: Mapping[str, str], new: Mapping[str, st
     ]
     if differing:
         raise AWBError(
-            f"{where} is of another run ({'; '.join(differing)}): give another folder, or the same inputs as when the run began"
+            f"{where} is of another run ({'; '.join(differing)}): give another folder, or what the run began with"
         )
 
 

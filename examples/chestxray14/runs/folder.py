@@ -122,9 +122,7 @@ class RunFolder:
         sums = {path: file_digest(path) for path in self.trained if path != self.weights}
         sums[self.weights] = hashlib.sha256(weights).hexdigest()
         before = read_sums(self.sums) if self.sums.is_file() else {}
-        if any(
-            before.get(path) != checksum for path, checksum in sums.items()
-        ):  # else they may include an evaluation's
+        if any(before.get(path) != checksum for path, checksum in sums.items()):  # else an evaluation's may be there
             write_sums(self.sums, (), sums)
         write_atomically(self.weights, weights)
 

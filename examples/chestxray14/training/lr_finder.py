@@ -74,9 +74,7 @@ def steepest_rate(rates: npt.NDArray[np.float64], losses: list[float]) -> float:
     end = start + int(np.argmin(smoothed[start:]))
     slopes = np.gradient(smoothed, np.log(rates[: len(finite)]))[start : end + 1]
     if slopes.min() >= 0:
-        raise AWBError(
-            "the LR finder saw the loss rise from the lowest rate on; give the stage an lr, or the finder lower rates"
-        )
+        raise AWBError("the LR finder saw the loss rise from the lowest rate on; give the stage an lr, or lower rates")
     return float(f"{rates[start + int(np.argmin(slopes))]:.3g}")
 
 

@@ -56,7 +56,7 @@ def _explained(name: str, url: str) -> Iterator[None]:
         RuntimeError,
         EOFError,
         pickle.UnpicklingError,
-    ) as error:  # from torch.hub's check, or from reading the file
+    ) as error:  # from torch.hub's check or from reading
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AWBError(
             f"the weights of {name} at {path} are damaged ({reason}): delete that file, and they are downloaded again; "

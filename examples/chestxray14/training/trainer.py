@@ -221,9 +221,7 @@ class Trainer:
     def _validate(self, model: nn.Module, stage: TrainingStage) -> tuple[float, float]:
         """Validation loss of a stage, and the macro AUROC over classes with both labels (NaN if there is none)."""
         if self.accelerator.num_processes > 1:
-            for (
-                buffer
-            ) in model.buffers():  # each process has its own batch statistics; a checkpoint has those of the first
+            for buffer in model.buffers():  # batch statistics differ by process; a checkpoint has the first's
                 torch.distributed.broadcast(buffer, 0)
         table = self.study.validation(stage)
         dataset = self._dataset(table, training=False)

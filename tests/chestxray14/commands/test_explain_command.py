@@ -17,8 +17,9 @@ from examples.chestxray14.data.boxes import Box, read_boxes
 from examples.chestxray14.data.build_store import build_store
 from examples.chestxray14.data.images import find_images
 from examples.chestxray14.data.nih import read_data_entry
+from examples.chestxray14.data.splits import held_out
 from examples.chestxray14.data.study import load_study
-from examples.chestxray14.explanation.models import held_out, load_runs
+from examples.chestxray14.explanation.models import load_runs
 from examples.chestxray14.explanation.overlay import overlay
 from examples.chestxray14.phantoms import draw_phantoms
 from examples.chestxray14.phantoms.write import BOXES, DATA_ENTRY, write_phantoms

@@ -66,7 +66,7 @@ def test_a_jpeg_that_is_decoded_at_a_fraction_is_nearly_the_png(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("sixteen bits", "16 bits per channel.*Window the image to 8 bits first"), ("transparent", "partly transparent"),
+        ("sixteen bits", "16 bits per channel.*Window the image to 8 bits"), ("transparent", "partly transparent"),
         ("cmyk.tif", "mode CMYK"), ("cmyk.jpg", "mode CMYK"), ("float", "32 bits per channel"), ("one bit", "mode 1;"),
         ("one transparent colour", "partly transparent"), ("a transparent colour of a palette", "partly transparent"),
     ],

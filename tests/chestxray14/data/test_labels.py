@@ -11,7 +11,8 @@ import pytest
 
 from awb import AWBError
 from awb.study import LabelTable
-from examples.chestxray14.data.nih import FINDINGS, packaged_data_entry, read_data_entry, subgroup_of
+from examples.chestxray14.data.labels import subgroup_of
+from examples.chestxray14.data.nih import FINDINGS, packaged_data_entry, read_data_entry
 
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
