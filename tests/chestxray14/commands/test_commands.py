@@ -291,6 +291,7 @@ def test_a_validation_set_of_one_label_does_not_end_a_training(phantoms: Path, t
     assert ",nan," in (tmp_path / "run" / "epochs.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_had_enough_is_no_error() -> None:
     command = [sys.executable, "-m", "examples.chestxray14", "audit"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

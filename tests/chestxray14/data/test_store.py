@@ -60,6 +60,7 @@ def test_a_store_gives_each_image_as_it_is_decoded(images: dict[str, Path], tmp_
     assert store["000.png"].any()
 
 
+@pytest.mark.slow
 def test_processes_write_the_store_of_one_process(images: dict[str, Path], tmp_path: Path) -> None:
     one = build(images, tmp_path / "one")
     two = build_store(images, tmp_path / "two", 16, workers=2, progress=False)
@@ -123,7 +124,7 @@ def test_all_unreadable_images_are_listed_in_one_error_and_only_their_chunks_are
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.rest)])
 def test_a_store_is_finished_after_kill_9(images: dict[str, Path], tmp_path: Path, workers: int) -> None:
     many = tmp_path / "many"
     many.mkdir()

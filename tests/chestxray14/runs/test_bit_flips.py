@@ -20,8 +20,8 @@ from examples.chestxray14.evaluation.evaluated_run import read_evaluated
 from examples.chestxray14.runs.checkpoint import load_checkpoint
 from examples.chestxray14.runs.folder import RunFolder, identity
 from examples.chestxray14.training.predict import load_run
+from tests.chestxray14.runs.test_old_runs import ARCHIVE
 from tests.chestxray14.small_runs import tiny_recipe, train, train_until_killed
-from tests.chestxray14.test_old_runs import ARCHIVE
 
 RECIPE = tiny_recipe(model__attention="cbam", training__ema=0.9)
 KEYS = {"model", "ema", "best", "optimizer", "scheduler", "schedule", "position", "loss_sum", "steps", "epochs", "logs"}
