@@ -143,15 +143,15 @@ def test_the_same_image_is_drawn_at_any_size() -> None:
 @pytest.mark.parametrize(
     ("case", "checksum"),
     [
-        (replace(HEALTHY, patient=1, sex="F", age=30), "a10d639329da77157f5b347f2e1dbaf5b607282e7a05ae069e7d81a3bda2ae04"),
-        (Case(2, 1, FINDINGS[:7], 0, "AP", "M", 70), "1cb8f441f0c0024786bf047fef983d665363efdd2d8d70584c92b5a2ce835cfd"),
-        (Case(3, 0, FINDINGS[7:], 0, "PA", "M", 8), "8b542847ed5f8499b672a5f6759d3d48a1046a2d720c504ae39f20d75b06f03d"),
+        (replace(HEALTHY, patient=1, sex="F", age=30), "a10d639329da77157f5b347f2e1dbaf5"),
+        (Case(2, 1, FINDINGS[:7], 0, "AP", "M", 70), "1cb8f441f0c0024786bf047fef983d66"),
+        (Case(3, 0, FINDINGS[7:], 0, "PA", "M", 8), "8b542847ed5f8499b672a5f6759d3d48"),
     ],
 )  # fmt: skip
 def test_painter_1_draws_these_pixels(case: Case, checksum: str) -> None:
     """If you change what is drawn: raise PAINTER in phantoms/write.py, and put the new checksums here."""
     pixels = Phantoms(0, (case,)).render(0, 64)
-    assert (PAINTER, hashlib.sha256(pixels.tobytes()).hexdigest()) == (1, checksum)
+    assert (PAINTER, hashlib.sha256(pixels.tobytes()).hexdigest()[:32]) == (1, checksum)
 
 
 def test_boxes_are_within_the_image() -> None:

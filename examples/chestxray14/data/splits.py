@@ -146,7 +146,7 @@ def report_leak(table: LabelTable) -> Table:
 
 
 def _report_partition(table: LabelTable, rows: Rows) -> dict[str, Rows]:
-    from sklearn.model_selection import train_test_split  # here: it loads scipy.ndimage, and only the report needs it
+    from sklearn.model_selection import train_test_split  # here: slow to import, and only the report needs it
 
     assert table.groups is not None
     patients = list(dict.fromkeys(table.groups[rows].tolist()))  # in the order of their first images in the file
