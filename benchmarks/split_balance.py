@@ -17,8 +17,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from awb import Table
 from awb.study import LabelTable, split_by_group
-from awb.table import Table
 from benchmarks.environment import environment
 from examples.chestxray14.data.nih import packaged_data_entry, read_data_entry
 

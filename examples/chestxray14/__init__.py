@@ -1,1 +1,1 @@
-"""NIH ChestX-ray14: its labels, its splits, and what they leak."""
+"""NIH ChestX-ray14, or X-rays of your own: from files to a report."""

@@ -1,49 +1,66 @@
-"""`python -m examples.chestxray14 COMMAND`: the example's commands."""
+"""`python -m examples.chestxray14 COMMAND`: the table of commands, and how each begins and ends."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 
-from examples.chestxray14.commands import audit, prepare
-from examples.chestxray14.commands import compare as compare_command
-from examples.chestxray14.commands import evaluate as evaluate_command
-from examples.chestxray14.commands import explain as explain_command
-from examples.chestxray14.commands import reproduce as reproduce_command
-from examples.chestxray14.commands import train as train_command
-from examples.chestxray14.commands.program import run_main
+from awb import AWBError
+from awb.terminal import print_anything, run_to_the_end
 
+# each is a module of `commands`, imported only if it is the one to run: none waits for the imports of another
 COMMANDS = {
-    "prepare": prepare,
-    "audit": audit,
-    "train": train_command,
-    "evaluate": evaluate_command,
-    "compare": compare_command,
-    "explain": explain_command,
-    "reproduce": reproduce_command,
+    "prepare": "decode a study's images once into an image store, or draw phantoms",
+    "audit": "print what the splits of ChestX-ray14 share",
+    "train": "train a recipe in a folder, or resume it",
+    "evaluate": "evaluate a finished run on its test set",
+    "compare": "compare evaluated runs on the same test patients",
+    "explain": "draw maps of models, and measure how well they lie in boxes",
+    "reproduce": "train and evaluate all cells of the study, and write one report",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
+    Args:
+        argv: Name and arguments of the command; by default those of the process.
+
     Returns:
-        The exit status: 0, or 2 if the request was refused; the reason is then on stderr.
+        Exit status: 0, 2 if the request was refused, or as `run_to_the_end`; the reason is then on stderr.
     """
+    print_anything()
+    words = sys.argv[1:] if argv is None else list(argv)
+    args = _parser(next(iter(words), "")).parse_args(words)
+    return run_to_the_end(
+        partial(_without_traceback, args.command, args), advice=": the same command goes on from what is saved"
+    )
+
+
+def _parser(chosen: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m examples.chestxray14", description="NIH ChestX-ray14, or your own."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, module in COMMANDS.items():
-        description = (module.__doc__ or "").strip()
-        added = commands.add_parser(
-            name, help=description.splitlines()[0], description=description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
-        module.add_arguments(added)
-        added.set_defaults(command=module.run)
-    return run_main(parser, argv)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if name == chosen:
+            module = import_module(f"examples.chestxray14.commands.{name}")
+            command.description = (module.__doc__ or "").strip()
+            module.add_arguments(command)
+            command.set_defaults(command=module.run)
+    return parser
+
+
+def _without_traceback(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    try:
+        return command(args)
+    except AWBError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar
 
-from awb.errors import AWBError
+from awb import AWBError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -1,8 +1,10 @@
-"""Phantoms are functions of their seed, are labelled in NIH's proportions, and show what their labels and boxes say."""
+"""Phantoms depend on their seed only, are labelled in NIH's proportions, and show what their labels and boxes say."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -22,7 +24,7 @@ from examples.chestxray14.phantoms import Phantoms, draw_phantoms
 from examples.chestxray14.phantoms.cases import ABNORMAL_SHARE, BOOST, Case, draw_cases
 from examples.chestxray14.phantoms.nih_counts import count_combinations, nih_counts
 from examples.chestxray14.phantoms.signs import DIFFUSE
-from examples.chestxray14.phantoms.write import write_phantoms
+from examples.chestxray14.phantoms.write import PAINTER, write_phantoms
 
 LOCALISED = [finding for finding in FINDINGS if finding not in DIFFUSE]
 HEALTHY = Case(7, 0, (), 0, "PA", "M", 50)
@@ -138,6 +140,20 @@ def test_the_same_image_is_drawn_at_any_size() -> None:
     assert np.corrcoef(large.ravel(), small.ravel())[0, 1] > 0.97
 
 
+@pytest.mark.parametrize(
+    ("case", "checksum"),
+    [
+        (replace(HEALTHY, patient=1, sex="F", age=30), "a10d639329da77157f5b347f2e1dbaf5"),
+        (Case(2, 1, FINDINGS[:7], 0, "AP", "M", 70), "1cb8f441f0c0024786bf047fef983d66"),
+        (Case(3, 0, FINDINGS[7:], 0, "PA", "M", 8), "8b542847ed5f8499b672a5f6759d3d48"),
+    ],
+)  # fmt: skip
+def test_painter_1_draws_these_pixels(case: Case, checksum: str) -> None:
+    """If you change what is drawn: raise PAINTER in phantoms/write.py, and put the new checksums here."""
+    pixels = Phantoms(0, (case,)).render(0, 64)
+    assert (PAINTER, hashlib.sha256(pixels.tobytes()).hexdigest()[:32]) == (1, checksum)
+
+
 def test_boxes_are_within_the_image() -> None:
     boxes = draw_phantoms(400, seed=1).boxes
     assert len(boxes) > 300
@@ -175,7 +191,35 @@ def test_a_folder_is_finished_and_never_mixed(tmp_path: Path) -> None:
     write_phantoms(phantoms, tmp_path / "data", 32, workers=1, progress=False)
     assert lost.read_bytes() == content
     for seed, size in ((3, 32), (2, 33)):
-        with pytest.raises(AWBError, match="another seed, size or version"):
+        with pytest.raises(AWBError, match="phantoms of seed 2, not 3" if seed == 3 else "phantoms of size 32, not 33"):
             write_phantoms(draw_phantoms(4, seed), tmp_path / "data", size, workers=1, progress=False)
-    with pytest.raises(AWBError, match="holds other files"):
+    with pytest.raises(AWBError, match="has other files"):
         write_phantoms(phantoms, tmp_path, 32)
+
+
+@pytest.mark.parametrize(
+    ("painter", "refused"),
+    [
+        ({"painter": 1}, False),
+        ({"painter": 2}, True),
+        ({}, True),
+        # the signature of 0f903c4, which drew the same images, and of a version that is not known to
+        ({"drawn by": "d63e3c20d998e0a27d80aa41132e01507d30f84c2f856d532b696aae0898bff6"}, False),
+        ({"drawn by": "0" * 64}, True),
+    ],
+)
+def test_a_folder_of_another_painter_is_refused(tmp_path: Path, painter: dict[str, object], refused: bool) -> None:
+    phantoms, folder = draw_phantoms(2, seed=2), tmp_path / "data"
+    write_phantoms(phantoms, folder, 32, workers=1, progress=False)
+    (folder / "SYNTHETIC.json").write_text(json.dumps({"synthetic": True, "seed": 2, "size": 32} | painter))
+    if not refused:
+        write_phantoms(phantoms, folder, 32, workers=1, progress=False)
+        return
+    with pytest.raises(AWBError, match="of another version, whose images may look different; give another folder"):
+        write_phantoms(phantoms, folder, 32, workers=1, progress=False)
+
+
+def test_a_damaged_signature_is_named(tmp_path: Path) -> None:
+    (tmp_path / "SYNTHETIC.json").write_text("{")
+    with pytest.raises(AWBError, match=r"SYNTHETIC\.json is damaged"):
+        write_phantoms(draw_phantoms(1, seed=2), tmp_path, 32, workers=1, progress=False)

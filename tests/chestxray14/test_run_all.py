@@ -34,6 +34,7 @@ def device(number: int) -> str | None:
     return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
+@pytest.mark.slow
 def test_killed_processes_leave_all_other_jobs_to_the_others() -> None:
     done: list[str | int] = []
     with pytest.raises(WorkersKilledError) as caught:  # noqa: PT012
@@ -56,6 +57,7 @@ def test_what_a_job_raises_ends_the_others_and_shows_where_it_was() -> None:
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_a_caller_that_has_had_enough_leaves_no_process() -> None:
     results = run_all(fail_at_three, [2, 4, 5], 2)
     assert next(results) == 2
@@ -78,6 +80,7 @@ def test_each_slot_has_a_device_and_each_device_as_many_slots_as_any_other() -> 
     assert device_of_slot(3, ["GPU-8f"]) == "GPU-8f"
 
 
+@pytest.mark.slow
 def test_workers_share_the_visible_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8f, 5")
     assert set(run_all(device, range(6), 2, use_device_of_slot)) == {"GPU-8f", "5"}

@@ -1,18 +1,18 @@
-"""Compare evaluated runs on the same test patients: the paired difference of each from the first, by finding."""
+"""Compare evaluated runs on the same test patients: the paired difference of each run from the first, per finding."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from awb.errors import AWBError
-from awb.markup import in_markdown
+from awb import AWBError
 from examples.chestxray14.commands.arguments import add_replicates_argument
-from examples.chestxray14.data.study import synthetic_note
-from examples.chestxray14.evaluation.compare import compare_runs
-from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun, read_evaluated
-from examples.chestxray14.files.atomic import write_atomically
+from examples.chestxray14.evaluation.compare import (
+    compare_with_first,
+    comparison_headline,
+    read_to_compare,
+    save_comparison,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,38 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if len(args.runs) < 2:
-        raise AWBError("one run to compare; give two or more")
+    """Print one table per run after the first."""
     if args.out and not args.out.parent.is_dir():
         raise AWBError(f"--out {args.out}: there is no folder {args.out.parent}")
-    resolved = [path.resolve() for path in args.runs]
-    twice = [str(path) for i, path in enumerate(args.runs) if resolved[i] in resolved[:i]]
-    if twice:
-        raise AWBError(f"{twice[0]} is given twice; a run differs from itself by nothing")
-    runs = [read_evaluated(path) for path in args.runs]
-    names = _names(args.runs)
-    headline = _headline(runs[0])
+    runs = read_to_compare(args.runs)
+    headline = comparison_headline(next(iter(runs.values())))
     print("\n\n".join(headline))
-    parts = [in_markdown(sentence) for sentence in headline]
-    for name, other in zip(names[1:], runs[1:], strict=True):
-        table = compare_runs(
-            runs[0], other, names=(names[0], name), metric=args.metric, n_replicates=args.replicates
-        )  # fmt: skip
-        title = f"{name} against {names[0]}"
-        print(f"\n## {title}\n\n{table}")
-        parts.append(f"## {in_markdown(title)}\n\n{table.to_markdown()}")
+    tables = {}
+    for title, table in compare_with_first(runs, metric=args.metric, n_replicates=args.replicates):
+        print(f"\n## {title}\n\n{table}", flush=True)
+        tables[title] = table
     if args.out:
-        write_atomically(args.out, ("\n\n".join(parts) + "\n").encode())
+        save_comparison(args.out, headline, tables)
     return 0
-
-
-def _names(folders: Sequence[Path]) -> list[str]:
-    """Short names: the folders' own, unless two are the same."""
-    names = [folder.resolve().name for folder in folders]
-    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
-
-
-def _headline(first: EvaluatedRun) -> list[str]:
-    test = f"{len(first.test):,} test images of {first.n_patients:,} patients"
-    leak = first.leak.note()  # the same in all that can be compared
-    return [f"{synthetic_note(first.synthetic)}split {first.split.name}; {test}", *([leak] if leak else [])]

@@ -1,4 +1,4 @@
-"""`evaluate`: what a trained run is worth on its split's test set, with thresholds chosen on validation."""
+"""Evaluate a finished run on the test set of its split, with thresholds chosen on validation."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from examples.chestxray14.runs.folder import RunFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, help="the folder of a finished run")
+    parser.add_argument("run", type=Path, help="folder of a finished run")
     add_study_arguments(parser)
     add_workers_argument(parser)
     add_replicates_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print the tables that are written into the run's folder."""
     folder = RunFolder(args.run)
     recipe = folder.read_recipe()
     study = study_of(args, recipe)

@@ -15,12 +15,12 @@ from typing import Any
 
 from PIL import Image
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.markup import in_markdown
 from awb.study import LabelTable
 from examples.chestxray14.commands.arguments import add_replicates_argument, at_least
 from examples.chestxray14.data.boxes import read_boxes
-from examples.chestxray14.data.images import read_table
+from examples.chestxray14.data.labels import read_table
 from examples.chestxray14.data.nih import FINDINGS, read_data_entry
 from examples.chestxray14.data.origin import origin_of
 from examples.chestxray14.data.store import ImageStore
@@ -35,6 +35,7 @@ from examples.chestxray14.explanation.methods import (
     measure_models,
     overlays,
 )
+from examples.chestxray14.explanation.models import load_models, load_runs, named
 from examples.chestxray14.explanation.overlay import save_picture, sheet
 from examples.chestxray14.files.names import file_name
 from examples.chestxray14.recipes.transforms import Transform
@@ -82,8 +83,6 @@ def run(args: argparse.Namespace) -> int:
         raise AWBError("nothing to explain: give --boxes and --labels, or --image and --finding")
     if args.boxes and not (args.labels or args.table):
         raise AWBError("--boxes needs --labels or --table, whose patients the intervals draw")
-    from examples.chestxray14.explanation.models import load_models, load_runs, named
-
     named([*args.run, *args.model], "NAME=FOLDER or NAME=MODULE:FUNCTION")
     if not args.run and not args.model:
         raise AWBError("no model to explain: give --run NAME=FOLDER or --model NAME=MODULE:FUNCTION")
@@ -172,7 +171,7 @@ def _describe(cases: Sequence[Case], inputs: Inputs) -> str:
     boxes, images, patients = (
         sum(len(case.boxes) for case in cases), len({case.image for case in cases}), len({c.patient for c in cases}),
     )  # fmt: skip
-    origin = origin_of((case.image for case in cases), labels_are_nih_s=False)
+    origin = origin_of((case.image for case in cases), labels_from_nih=False)
     synthetic = "Synthetic images, of no medical meaning: " if origin == "phantoms" else ""
     size = inputs.transform.size
     return f"{synthetic}{boxes:,} boxes on {images:,} images of {patients:,} patients, measured at {size}×{size} pixels"

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from awb.errors import AWBError
+from awb import AWBError
 from examples.chestxray14.commands.arguments import above_zero, add_replicates_argument, at_least
 from examples.chestxray14.commands.study_arguments import add_study_arguments, source_of
 from examples.chestxray14.commands.train import add_training_arguments

@@ -1,4 +1,4 @@
-"""Options that name a study: its labels, its images and its lists."""
+"""Options that name a study: its labels, image store and lists."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ from examples.chestxray14.recipes.schema import Recipe
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options from which `study_of` makes a study."""
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="what prepare read: labels, lists")
-    parser.add_argument("--store", type=Path, required=True, metavar="FOLDER", help="what prepare wrote")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="a plain table of labels in place of NIH's")
+    """Add the options that `study_of` and `source_of` read."""
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="folder that prepare read")
+    parser.add_argument("--store", type=Path, required=True, metavar="FOLDER", help="image store that prepare wrote")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="your own table of labels in place of NIH's")
     parser.add_argument(
-        "--lists", type=Path, nargs=3, metavar=("TRAIN", "VALIDATION", "TEST"), help="for the split `lists`"
+        "--lists",
+        type=Path,
+        nargs=3,
+        metavar=("TRAIN", "VALIDATION", "TEST"),
+        help="image names, for the split `lists`",
     )
 
 
 def source_of(args: argparse.Namespace) -> StudySource:
-    """Of a command that trains several recipes."""
+    """Files of a study, for a command that trains several recipes."""
     return StudySource(args.data, args.store, args.table, tuple(args.lists) if args.lists else None)
 
 
 def study_of(args: argparse.Namespace, recipe: Recipe) -> Study:
+    """Study of one recipe."""
     return load_study(args.data, args.store, recipe.data.split, table=args.table, lists=args.lists)

@@ -1,4 +1,4 @@
-"""`train`: train a recipe in a folder, or go on where it was killed."""
+"""Train a recipe in a folder, or resume the run that was begun there."""
 
 from __future__ import annotations
 
@@ -7,38 +7,37 @@ from pathlib import Path
 
 from examples.chestxray14.commands.arguments import add_workers_argument, at_least
 from examples.chestxray14.commands.study_arguments import add_study_arguments, study_of
+from examples.chestxray14.evaluation.evaluated_run import is_evaluated
+from examples.chestxray14.evaluation.model_card import write_model_card
 from examples.chestxray14.recipes.find import find_recipe, read_overrides
 from examples.chestxray14.recipes.schema import load_recipe
+from examples.chestxray14.runs.folder import RunFolder
+from examples.chestxray14.training.trainer import Trainer, TrainerOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="a YAML file, or the name of one of the example's recipes")
-    parser.add_argument("run", type=Path, help="the folder of the run; if it was begun there, it goes on")
+    parser.add_argument("run", type=Path, help="folder of the run; a run that was begun there is resumed")
     add_study_arguments(parser)
     add_training_arguments(parser)
-    parser.add_argument("--tensorboard", action="store_true", help="log for TensorBoard too")
+    parser.add_argument("--tensorboard", action="store_true", help="also log for TensorBoard")
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of every command that trains."""
+    """Add the options of every command that trains."""
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE",
-        help="in place of the recipe's value: data.image_size=128, stages.*.epochs=2, stages.0.optimizer.lr=1e-3",
+        help="replaces the recipe's value: data.image_size=128, stages.*.epochs=2, stages.0.optimizer.lr=1e-3",
     )  # fmt: skip
     add_workers_argument(parser)
     parser.add_argument(
         "--checkpoint-every", type=at_least(1), default=500, metavar="STEPS",
-        help="and at each epoch (default: %(default)s)",
+        help="steps between checkpoints; there is also one after each epoch (default: %(default)s)",
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    # here, so that the other commands start without it
-    from examples.chestxray14.evaluation.evaluated_run import is_evaluated
-    from examples.chestxray14.evaluation.model_card import write_model_card
-    from examples.chestxray14.runs.folder import RunFolder
-    from examples.chestxray14.training.trainer import Trainer, TrainerOptions
-
+    """Train, and write a model card if the run has none with results yet."""
     recipe = load_recipe(find_recipe(args.recipe), read_overrides(args.set))
     study, folder = study_of(args, recipe), RunFolder(args.run)
     trainer = Trainer(recipe, study, folder, TrainerOptions(args.workers, args.checkpoint_every, args.tensorboard))
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         print(study.headline(), flush=True)
     trainer.run()
     if trainer.accelerator.is_main_process:
-        if not is_evaluated(folder):  # whose card has figures
+        if not is_evaluated(folder):  # an evaluated run's card has results
             write_model_card(folder, recipe, study)
         print(f"{recipe.name}: weights, logs and model card are in {folder.path}")
     trainer.accelerator.end_training()

@@ -7,18 +7,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from awb.errors import AWBError, did_you_mean
-from awb.study.labels import open_text
+from awb import AWBError
+from awb.errors import did_you_mean
+from awb.study import open_text
 from examples.chestxray14.data.nih import FINDINGS
 
 ORIGINAL_SIZE = 1024
-_HEADER = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]")  # NIH's own: commas part the bracket
-_OTHER_NAMES = {"Infiltrate": "Infiltration"}  # what this file alone calls a finding
+_HEADER = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]")  # as in NIH's file: commas split the bracket
+_OTHER_NAMES = {"Infiltrate": "Infiltration"}  # names of findings that only this file uses
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle around a finding of an image: its upper left corner, width and height in pixels."""
+    """Rectangle around a finding in an image: upper left corner, width and height in pixels."""
 
     image: str
     finding: str
@@ -35,7 +36,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Boxes of images that are `size` pixels square."""
+    """Boxes of square images with a side of `size` pixels."""
 
     size: int
     boxes: tuple[Box, ...]
@@ -47,23 +48,23 @@ class Boxes:
         return iter(self.boxes)
 
     def scaled_to(self, size: int) -> Boxes:
-        """The same boxes on the images at another size, such as a store's."""
+        """Boxes for the same images at another size, such as an image store's."""
         return Boxes(size, tuple(box.scaled(size / self.size) for box in self.boxes))
 
     def of(self, images: Iterable[str]) -> Boxes:
-        """Those on some images."""
+        """Boxes of some images."""
         wanted = set(images)
         return Boxes(self.size, tuple(box for box in self.boxes if box.image in wanted))
 
 
 def read_boxes(path: str | Path) -> Boxes:
-    """Read NIH's box list, plain or gzipped. What it calls Infiltrate is named Infiltration, as in its label file.
+    """Read NIH's box list, plain or gzipped. Its `Infiltrate` becomes `Infiltration`, as in the label file.
 
     Raises:
         AWBError: No such file or column; or, with the line, a row that is cut short, an unknown finding, or a box that
-            is empty or leaves the image.
+            is empty or extends beyond the image.
     """
-    with open_text(Path(path)) as file:
+    with open_text(path) as file:
         reader = csv.reader(file)
         header = next(reader, [])
         if tuple(header[: len(_HEADER)]) != _HEADER:
@@ -73,7 +74,7 @@ def read_boxes(path: str | Path) -> Boxes:
 
 
 def write_boxes(path: str | Path, boxes: Boxes) -> None:
-    """Write boxes as NIH does, empty columns included."""
+    """Write boxes in the layout of NIH's file, including its empty columns."""
     with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow((*_HEADER, "", "", ""))
@@ -100,6 +101,6 @@ def _box(where: str, row: list[str]) -> Box:
     inside = x >= 0 and y >= 0 and max(x + width, y + height) <= ORIGINAL_SIZE
     if not (inside and width > 0 and height > 0):
         raise AWBError(
-            f"{where}: x {x:g}, y {y:g}, width {width:g}, height {height:g} is no box in {ORIGINAL_SIZE} pixels"
+            f"{where}: x {x:g}, y {y:g}, width {width:g}, height {height:g} is not a box in {ORIGINAL_SIZE} pixels"
         )
     return Box(image, finding, x, y, width, height)

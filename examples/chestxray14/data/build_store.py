@@ -1,6 +1,6 @@
-"""Decode images into a store with worker processes. Killed at any moment, it goes on where it was.
+"""Decode images into an image store with worker processes; if killed, the next run continues.
 
-Chunks of images are decoded in any order into a file that has its full length from the first. When a chunk is on the
+Chunks of images are decoded in any order into a file that has its full length from the start. When a chunk is on the
 disk, its checksum is appended to a journal; when all are, the index is written and the journal removed.
 """
 
@@ -16,7 +16,8 @@ from typing import NamedTuple, TextIO
 
 from tqdm import tqdm
 
-from awb.errors import AWBError, shortlist
+from awb import AWBError
+from awb.errors import shortlist
 from examples.chestxray14.data.decode import decode
 from examples.chestxray14.data.store import (
     CHUNK,
@@ -44,7 +45,7 @@ class _Job(NamedTuple):
 
 
 class _Result(NamedTuple):
-    """A chunk's checksum, empty if there are failures: places in the chunk, and why."""
+    """Checksum of a decoded chunk, empty if there are failures: positions in the chunk, and why."""
 
     chunk: int
     sha256: str
@@ -59,20 +60,20 @@ def build_store(
     workers: int | None = None,
     progress: bool = True,
 ) -> ImageStore:
-    """Decode images into a store, or finish one that was begun; a finished one is opened.
+    """Decode images into an image store, finish one that was begun, or open one that is finished.
 
-    A second process that is given the same folder waits for the first. Worker processes are spawned: see `run_all`.
+    A second process with the same folder waits for the first. Worker processes are spawned: see `run_all`.
 
     Args:
-        images: Where each image is, by the name it is to have.
-        folder: The store; made if it is not there.
+        images: File of each image, by the image's name.
+        folder: Folder of the image store; created if missing.
         size: Side of the stored squares in pixels.
-        workers: Processes that decode, as many as there are cores by default; 1 is this process.
-        progress: Show a bar, if there is a terminal.
+        workers: Number of processes that decode, one per core by default; 1 is this process.
+        progress: Show a progress bar if there is a terminal.
 
     Raises:
-        AWBError: The folder holds other images or another size, or files cannot be decoded: all of them are then
-            listed in `unreadable.txt`, and the first in the error.
+        AWBError: The folder has other images or another size, or files cannot be decoded: `unreadable.txt` then lists
+            all of them, and the error the first.
     """
     if not images:
         raise AWBError("no images to decode")
@@ -112,7 +113,7 @@ def build_store(
 
 
 def _decode_chunk(job: _Job) -> _Result:
-    """Decode a chunk into its place in the file of pixels, and see it onto the disk."""
+    """Decode a chunk into its place in the file of pixels, and flush it to the disk."""
     images, failures = [], []
     for i, path in enumerate(job.paths):
         try:
@@ -131,7 +132,7 @@ def _decode_chunk(job: _Job) -> _Result:
 
 
 def _source(names: Sequence[str], paths: Sequence[str]) -> str:
-    """SHA-256 of a chunk's names and byte counts: other files under the same names are noticed."""
+    """SHA-256 of a chunk's names and byte counts, so that other files under the same names are noticed."""
     lines = []
     for name, path in zip(names, paths, strict=True):
         if not os.path.isfile(path):
@@ -141,18 +142,18 @@ def _source(names: Sequence[str], paths: Sequence[str]) -> str:
 
 
 def _begin(folder: Path, names: Sequence[str], size: int) -> None:
-    """Write down what is to be decoded, or compare with what was."""
+    """Record what is to be decoded, or compare it with what was recorded."""
     path = folder / _PLAN
     if path.exists():
         try:
             plan = json.loads(path.read_text(encoding="utf-8"))
             begun = Index(plan["size"], tuple(plan["names"]), (), ())
         except (ValueError, KeyError, TypeError):
-            raise AWBError(f"{path} is damaged; delete the store, and prepare it again") from None
+            raise AWBError(f"{path} is damaged; delete the image store, and prepare it again") from None
         _require_same(folder, begun, Index(size, tuple(names), (), ()))
     else:
         if any(not entry.name.startswith(".") for entry in folder.iterdir()):
-            raise AWBError(f"{folder} holds other files and no store; give a new folder")
+            raise AWBError(f"{folder} has other files and no image store; give a new folder")
         write_atomically(path, json.dumps({"size": size, "names": list(names)}).encode(), shared=True)
     pixels = folder / PIXELS
     if not pixels.exists() or pixels.stat().st_size != len(names) * size**2:
@@ -164,19 +165,20 @@ def _begin(folder: Path, names: Sequence[str], size: int) -> None:
 def _require_same(folder: Path, old: Index, new: Index) -> None:
     advice = "give another folder, or delete this one"
     if old.size != new.size:
-        raise AWBError(f"{folder} is a store of {old.size} pixels, not {new.size}; {advice}")
+        raise AWBError(f"{folder} is an image store of {old.size} pixels, not {new.size}; {advice}")
     if old.names != new.names:
         differing = sorted(set(old.names) ^ set(new.names))
         how = f"{len(differing):,} differ: {shortlist(differing, 4)}" if differing else "they come in another order"
         raise AWBError(
-            f"{folder} is a store of {len(old.names):,} images, not of these {len(new.names):,} ({how}); {advice}"
+            f"{folder} is an image store of {len(old.names):,} images, not of these {len(new.names):,} ({how}); "
+            f"{advice}"
         )
     if old.sources != new.sources:
         raise AWBError(f"{folder} was made from files of other lengths under the same names; {advice}")
 
 
 def _read_journal(folder: Path, size: int, n_images: int, sources: Sequence[str]) -> dict[int, str]:
-    """Checksums of the chunks that were done from the same files and are still whole on the disk."""
+    """Checksums of the chunks that were decoded from the same files and are still intact on the disk."""
     path = folder / _JOURNAL
     done: dict[int, str] = {}
     if not path.exists():
@@ -186,7 +188,7 @@ def _read_journal(folder: Path, size: int, n_images: int, sources: Sequence[str]
             try:
                 entry = json.loads(line)
                 chunk, recorded, source = entry["chunk"], entry["sha256"], entry["source"]
-            except (ValueError, KeyError, TypeError):  # the power went while it was written, or it is damaged
+            except (ValueError, KeyError, TypeError):  # cut short by a power failure, or damaged
                 continue
             if chunk not in range(len(sources)) or source != sources[chunk]:
                 continue
@@ -216,6 +218,6 @@ def _refuse_unreadable(folder: Path, failures: Sequence[tuple[str, str]], n_imag
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process builds this store. The lock goes with the process, however it ends."""
+    """Wait until no other process builds this image store; the lock is freed when its process ends, however it does."""
     with wait_for_lock(folder / _LOCK):
         yield

@@ -1,32 +1,44 @@
-"""A torch dataset over a store and its labels, whose augmentation is a function of (seed, stage, epoch, row)."""
+"""Images and labels as a network gets them, and their order: functions of (seed, stage, epoch, row) alone.
+
+No random state is kept, so none can be lost: a resumed run sees what an unbroken run would have seen, whatever the
+number of worker processes, training processes and accumulated batches.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import torch
+from accelerate import Accelerator, skip_first_batches
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Subset
 
+from awb import AWBError
 from awb.study import LabelTable
-from examples.chestxray14.data.random_keys import key
 from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.recipes.transforms import Transform
 
 
-class XrayDataset(Dataset[tuple[Tensor, Tensor, int]]):
-    """Images and labels of a table's rows.
+def random_key(*purpose: object) -> int:
+    """Seed below 2⁵⁶ for a purpose, such as (seed, stage, epoch): the same on any machine."""
+    text = "/".join(map(str, purpose))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
-    Nothing is drawn from a worker's or the process's random state: which batch, worker or process an image is in
-    does not change it, and a run that is resumed sees what an unbroken one would have seen.
+
+class XrayDataset(Dataset[tuple[Tensor, Tensor, int]]):
+    """Images and labels of a table's rows; the augmentation depends on seed, stage, epoch and row only.
 
     Args:
-        store: Where the images are.
-        table: Which images, and their labels.
-        transform: What makes a network's input of an image.
-        seed: Of the augmentation.
+        store: Image store with the table's images.
+        table: Images to use, and their labels.
+        transform: Turns an image of the store into a network's input.
+        seed: Seed of the augmentation.
 
     Raises:
-        AWBError: The store lacks images of the table.
+        AWBError: The image store lacks images of the table.
     """
 
     def __init__(self, store: ImageStore, table: LabelTable, transform: Transform, seed: int = 0) -> None:
@@ -46,9 +58,9 @@ class XrayDataset(Dataset[tuple[Tensor, Tensor, int]]):
 
         Args:
             stage: Name of the stage of training.
-            epoch: Counted within the stage, from 0.
+            epoch: Number of the epoch within the stage, from 0.
         """
-        self._key.fill_(key(self.seed, stage, epoch))
+        self._key.fill_(random_key(self.seed, stage, epoch))
 
     def __getitem__(self, row: int) -> tuple[Tensor, Tensor, int]:
         """Image, float32 (3, size, size); targets, float32 (C,), NaN where unknown; and the row itself."""
@@ -58,3 +70,61 @@ class XrayDataset(Dataset[tuple[Tensor, Tensor, int]]):
         if self.transform.augmentation is not None:
             rng = np.random.default_rng([int(self._key), row])
         return self.transform(self.store[self._names[row]], rng), self._targets[row], row
+
+
+class EpochBatches(BatchSampler):
+    """Rows of an epoch in random order, in micro-batches.
+
+    An optimiser step takes `parts` micro-batches in a row: one per process and accumulated backward pass. Images that
+    do not fill a step are left for other epochs. The order does not depend on `parts`, so the images of a step are the
+    same however many processes share them.
+
+    Args:
+        n_images: Number of training images.
+        batch_size: Images per optimiser step.
+        parts: Micro-batches per optimiser step.
+        key: Seed of the order, from `random_key`.
+
+    Raises:
+        AWBError: A step cannot be divided evenly, or there are too few images for one step.
+    """
+
+    def __init__(self, n_images: int, batch_size: int, parts: int, key: int) -> None:
+        if batch_size % parts:
+            raise AWBError(f"a step of {batch_size} images cannot be shared evenly by {parts} processes × accumulation")
+        self.n_images, self.n_steps = n_images, count_steps(n_images, batch_size)
+        self.batch_size, self.drop_last = batch_size // parts, True  # accelerate reads both
+        self._parts, self._key = parts, key
+
+    def __len__(self) -> int:
+        return self.n_steps * self._parts
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng(self._key).permutation(self.n_images).tolist()
+        for i in range(len(self)):
+            yield order[i * self.batch_size : (i + 1) * self.batch_size]
+
+
+def count_steps(n_images: int, batch_size: int) -> int:
+    """Number of optimiser steps per epoch.
+
+    Raises:
+        AWBError: There are too few images for one step.
+    """
+    if n_images < batch_size:
+        raise AWBError(f"{n_images} training images do not fill one batch of {batch_size}")
+    return n_images // batch_size
+
+
+def epoch_loader(accelerator: Accelerator, dataset: XrayDataset, sampler: EpochBatches, workers: int, skip: int) -> Any:
+    """Loader of this process's micro-batches of an epoch on its device, without the first `skip`."""
+    # a Subset, since accelerate would call the dataset's own set_epoch
+    loader = DataLoader(
+        Subset(dataset, range(len(dataset))),
+        batch_sampler=sampler,
+        num_workers=workers,
+        # making an iterator draws a number; from the global generator it would shift dropout in a resumed run
+        generator=torch.Generator().manual_seed(0),
+        pin_memory=accelerator.device.type == "cuda",
+    )
+    return skip_first_batches(accelerator.prepare_data_loader(loader), skip)

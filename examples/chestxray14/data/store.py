@@ -1,7 +1,7 @@
-"""All images of a study, decoded once: a memory-mapped file of 8-bit grey squares.
+"""Image store: all images of a study, decoded once, in a memory-mapped file of 8-bit grey squares.
 
-A store is a folder of `pixels.u8` (n × size × size bytes) and `index.json` (names, and SHA-256 of each chunk of
-images). `prepare.py` writes it; the index is written last, so a folder that has one is complete.
+An image store is a folder with `pixels.u8` (n × size × size bytes) and `index.json` (names, and SHA-256 of each chunk
+of images). `build_store.py` writes it; the index is written last, so a folder with an index is complete.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from awb.errors import AWBError, did_you_mean, shortlist
+from awb import AWBError
+from awb.errors import did_you_mean, shortlist
 from examples.chestxray14.files.atomic import write_atomically
+from examples.chestxray14.files.checksums import json_digest
 
 FORMAT = "chestxray14 store, version 1"
-CHUNK = 64  # images; what is decoded, hashed and resumed at once
+CHUNK = 64  # images that are decoded, hashed and resumed together
 PIXELS, INDEX = "pixels.u8", "index.json"
-_REMEDY = "delete the store, and prepare it again"
+_REMEDY = "delete the image store, and prepare it again"
 
 
 @dataclass(frozen=True)
 class Index:
-    """What a store holds.
+    """Content of an image store.
 
     Attributes:
         size: Side of an image in pixels.
-        names: In the order of the pixels.
-        chunks: SHA-256 of the pixels of each CHUNK images; the last may be shorter.
+        names: Names of the images, in the order of the pixels.
+        chunks: SHA-256 of the pixels of each CHUNK images; the last chunk may be shorter.
         sources: SHA-256 of the names and byte counts of each chunk's files.
     """
 
@@ -49,22 +51,22 @@ class Index:
 
 
 def write_index(folder: Path, index: Index) -> None:
-    """Write the index with its own checksum: whole, or not at all."""
+    """Write an index with its own checksum, atomically."""
     content = index.content()
-    text = json.dumps({"sha256": digest(content), **content})
+    text = json.dumps({"sha256": json_digest(content), **content})
     write_atomically(folder / INDEX, text.encode(), shared=True)
 
 
 def read_index(folder: Path) -> Index:
-    """The index of a store, checked against its checksum.
+    """Read the index of an image store, and compare it with its checksum.
 
     Raises:
-        AWBError: There is none, it is of another format, or it was changed.
+        AWBError: There is no index, it has another format, or it was changed.
     """
     path = folder / INDEX
     if not path.is_file():
         why = "its images are not all decoded: run prepare again" if (folder / PIXELS).is_file() else "run prepare"
-        raise AWBError(f"{folder} is no finished store, it has no {INDEX}; {why}")
+        raise AWBError(f"{folder} is not a finished image store, it has no {INDEX}; {why}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         recorded = content.pop("sha256")
@@ -72,26 +74,26 @@ def read_index(folder: Path) -> Index:
         raise AWBError(f"{path} is damaged: no JSON object with a checksum; {_REMEDY}") from None
     if content.get("format") != FORMAT:
         raise AWBError(f"{path} has format {content.get('format')!r}; expected {FORMAT!r}: {_REMEDY}")
-    if digest(content) != recorded:
+    if json_digest(content) != recorded:
         raise AWBError(f"{path} is damaged: its SHA-256 is not the recorded one; {_REMEDY}")
     return Index(content["size"], tuple(content["names"]), tuple(content["chunks"]), tuple(content["sources"]))
 
 
 class ImageStore:
-    """Images by name.
+    """Images by name, read from the disk when asked for.
 
-    Opening compares the index with its checksum and the size of the file of pixels; `verify` reads everything.
+    Opening compares the index with its checksum and the length of the file of pixels; `verify` reads everything.
 
     Args:
-        folder: What `prepare` wrote.
+        folder: Folder that `prepare` wrote.
         verify: Compare the pixels with their checksums now.
 
     Attributes:
         size: Side of each image in pixels.
-        names: Of all images.
+        names: Names of all images.
 
     Raises:
-        AWBError: No finished store is there, or it is damaged.
+        AWBError: The folder is not a finished image store, or it is damaged.
     """
 
     def __init__(self, folder: str | Path, *, verify: bool = False) -> None:
@@ -109,7 +111,7 @@ class ImageStore:
 
     @classmethod
     def open(cls, folder: str | Path, *, verify: bool = False) -> ImageStore:
-        """The store in a folder."""
+        """Open the image store in a folder."""
         return cls(folder, verify=verify)
 
     def __len__(self) -> int:
@@ -119,13 +121,15 @@ class ImageStore:
         return name in self._row
 
     def __getitem__(self, name: str) -> npt.NDArray[np.uint8]:
-        """A copy of an image, uint8 (size, size).
+        """Copy of an image, uint8 (size, size).
 
         Raises:
-            AWBError: The store has no such image.
+            AWBError: There is no such image.
         """
         if name not in self._row:
-            raise AWBError(f"the store {self.folder} has no image {name!r}{did_you_mean(name, self.names[:1000])}")
+            raise AWBError(
+                f"the image store {self.folder} has no image {name!r}{did_you_mean(name, self.names[:1000])}"
+            )
         return np.array(self._pixels[self._row[name]])
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -134,26 +138,26 @@ class ImageStore:
     @property
     def checksum(self) -> str:
         """SHA-256 of the index, and through it of all names and pixels."""
-        return digest(self._index.content())
+        return json_digest(self._index.content())
 
     def require(self, names: npt.ArrayLike) -> None:
-        """Refuse a study some of whose images are not here.
+        """Refuse images that are not here.
 
         Raises:
-            AWBError: Names those that are missing.
+            AWBError: Images are missing; the message names them.
         """
         missing = [name for name in np.asarray(names).tolist() if name not in self._row]
         if missing:
             raise AWBError(
-                f"{len(missing):,} of {np.size(names):,} images are not in the store {self.folder}: "
-                f"{shortlist(missing, 4)}; prepare a store of them"
+                f"{len(missing):,} of {np.size(names):,} images are not in the image store {self.folder}: "
+                f"{shortlist(missing, 4)}; run prepare with the table that has them"
             )
 
     def verify(self) -> None:
         """Read all pixels and compare them with their checksums.
 
         Raises:
-            AWBError: Names the images of the chunks that differ.
+            AWBError: Pixels differ; the message names the images of their chunks.
         """
         with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter's lock
             found = list(pool.map(self._chunk_checksum, range(len(self._index.chunks))))
@@ -170,8 +174,3 @@ class ImageStore:
 
     def _chunk_checksum(self, chunk: int) -> str:
         return hashlib.sha256(self._pixels[chunk * CHUNK : (chunk + 1) * CHUNK].reshape(-1).data).hexdigest()
-
-
-def digest(content: object) -> str:
-    """SHA-256 of what JSON can write."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Evaluate finished runs on their test sets, and compare them on the same patients."""

@@ -2,42 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 
-from awb.errors import AWBError
+from awb import AWBError, Table
+from awb.markup import in_markdown
 from awb.study import compare
-from awb.table import Table
-from examples.chestxray14.data.supported_findings import FEWEST, unsupported_note
-from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
+from examples.chestxray14.data.study import synthetic_note
+from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, EvaluatedRun, read_evaluated
 from examples.chestxray14.evaluation.leak import percent
+from examples.chestxray14.files.atomic import write_atomically
+
+Metric = Literal["auroc", "auprc"]
+
+
+def read_to_compare(folders: Sequence[Path]) -> dict[str, EvaluatedRun]:
+    """Read evaluated runs, by the names of their folders, or by their paths where two names are the same.
+
+    Raises:
+        AWBError: Fewer than two folders, one given twice, or as `read_evaluated`.
+    """
+    if len(folders) < 2:
+        raise AWBError("one run to compare; give two or more")
+    resolved = [path.resolve() for path in folders]
+    for i, path in enumerate(folders):
+        if resolved[i] in resolved[:i]:
+            raise AWBError(f"{path} is given twice; a run does not differ from itself")
+    names = [path.name for path in resolved]
+    if len(set(names)) < len(names):
+        names = list(map(str, folders))
+    return {name: read_evaluated(path) for name, path in zip(names, folders, strict=True)}
+
+
+def compare_with_first(
+    runs: Mapping[str, EvaluatedRun], *, metric: Metric = "auroc", n_replicates: int = 2000
+) -> Iterator[tuple[str, Table]]:
+    """Title and table of each run's difference from the first one.
+
+    Raises:
+        AWBError: As `compare_runs`.
+    """
+    (first, reference), *others = runs.items()
+    for name, run in others:
+        table = compare_runs(reference, run, names=(first, name), metric=metric, n_replicates=n_replicates)
+        yield f"{name} against {first}", table
+
+
+def comparison_headline(first: EvaluatedRun) -> list[str]:
+    """Sentences above the tables: data, split, test set and leak, which are the same for all runs of a comparison."""
+    test = f"{len(first.test):,} test images of {first.n_patients:,} patients"
+    leak = first.leak.note()
+    return [f"{synthetic_note(first.synthetic)}split {first.split.name}; {test}", *([leak] if leak else [])]
+
+
+def save_comparison(path: Path, headline: Sequence[str], tables: Mapping[str, Table]) -> None:
+    """Write a headline and tables by title as Markdown."""
+    parts = [in_markdown(sentence) for sentence in headline]
+    parts += [f"## {in_markdown(title)}\n\n{table.to_markdown()}" for title, table in tables.items()]
+    write_atomically(path, ("\n\n".join(parts) + "\n").encode())
 
 
 def compare_runs(
-    a: EvaluatedRun, b: EvaluatedRun, *, names: tuple[str, str], metric: str = "auroc", n_replicates: int = 2000
+    a: EvaluatedRun, b: EvaluatedRun, *, names: tuple[str, str], metric: Metric = "auroc", n_replicates: int = 2000
 ) -> Table:
-    """`awb.study.compare` of two runs on their test set, of the findings that enough patients have.
+    """`awb.study.compare` of two runs on their test set, for the findings that enough patients have.
+
+    Args:
+        a: The first run.
+        b: The second run; differences are B − A.
+        names: Names of the two runs.
+        metric: `auroc` or `auprc`.
+        n_replicates: Bootstrap replicates.
 
     Raises:
-        AWBError: No finding is supported, or `require_comparable` refuses them.
+        AWBError: No finding has enough patients, or `require_comparable` refuses the pair.
     """
     require_comparable(a, b, names)
-    use = a.supported
-    if not use.any():
-        raise AWBError(f"no finding has {FEWEST} test patients with it and {FEWEST} without; nothing can be compared")
-    table = compare(
-        a.test.labels[:, use], a.probs[:, use], b.probs[:, use], a.patients, names=names,
-        metric=metric,  # type: ignore[arg-type]
-        classes=np.array(a.test.classes)[use].tolist(), n_replicates=n_replicates,
+    return compare(
+        a.test.labels, a.probs, b.probs, a.patients, names=names, metric=metric,
+        classes=a.test.classes, n_replicates=n_replicates, min_groups=MIN_PATIENTS,
     )  # fmt: skip
-    return table.with_notes(*unsupported_note(a.test))
 
 
 def require_comparable(a: EvaluatedRun, b: EvaluatedRun, names: tuple[str, str]) -> None:
-    """Refuse two runs whose difference would not be one of the models.
+    """Refuse two runs whose difference would not be a difference between the models.
 
     Raises:
-        AWBError: Their test sets, labels or patients are not the same; or they have not seen the same part of the test
-            set in training: the difference would be the leak's.
+        AWBError: The runs have different test sets, labels or patients; or they have seen different parts of the test
+            set in training, so that the leak would make the difference.
     """
     if a.test.classes != b.test.classes or not np.array_equal(a.test.images, b.test.images):
         raise AWBError(
@@ -50,12 +105,13 @@ def require_comparable(a: EvaluatedRun, b: EvaluatedRun, names: tuple[str, str])
     ):
         if not same:
             raise AWBError(f"{names[0]} and {names[1]} have different {what} for the same test images")
-    for what in ("images", "patients"):
-        seen = getattr(a.leak, what), getattr(b.leak, what)
-        if not np.array_equal(*seen):
-            of = "test images" if what == "images" else "test images by their patients"
-            shares = ", ".join(f"{name} {percent(mask)}" for name, mask in zip(names, seen, strict=True))
+    for what, ours, theirs in (
+        ("test images", a.leak.images, b.leak.images),
+        ("test images by their patients", a.leak.patients, b.leak.patients),
+    ):
+        if not np.array_equal(ours, theirs):
             raise AWBError(
-                f"{names[0]} and {names[1]} have seen different parts of their {of} in training ({shares}), so they "
-                "cannot be compared: the difference would be the leak's"
+                f"{names[0]} and {names[1]} have seen different parts of their {what} in training "
+                f"({names[0]} {percent(ours)}, {names[1]} {percent(theirs)}), so they cannot be compared: the "
+                "difference would be the leak's"
             )

@@ -11,33 +11,33 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.study import LabelTable, Split, read_labels, read_predictions
-from examples.chestxray14.data.study import PATIENT
-from examples.chestxray14.data.supported_findings import supported, unsupported
+from examples.chestxray14.data.labels import PATIENT
 from examples.chestxray14.evaluation.leak import Leak, find_leak
 from examples.chestxray14.files.checksums import changed_files, read_sums
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.runs.folder import RunFolder
 
+MIN_PATIENTS = 5  # with a finding, and without: below that, 1 of 150 bootstrap replicates has none of them
 LABELS, PREDICTIONS = "labels-test.csv", "predictions-test.csv"
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedRun:
-    """What `train` and `evaluate` left.
+    """A run's folder, read after `train` and `evaluate`.
 
     Attributes:
-        folder: Of the run.
-        recipe: As it was trained.
-        info: What `run.json` says.
-        split: On which.
+        folder: The run's folder.
+        recipe: Recipe that it was trained by.
+        info: Content of `run.json`.
+        split: Split that it was trained on.
         test: Labels and patients of the test set.
-        probs: Of the test set, float64 (n, C).
-        seconds: Of each stage, all its epochs with their validation. An epoch that was killed counts from where it
-            went on.
-        epochs: That each stage ran.
+        probs: Probabilities of the test set, float64 (n, C).
+        seconds: Duration of each stage: all its epochs with their validation. An epoch that was interrupted counts
+            from where it was resumed.
+        epochs: Number of epochs that each stage ran.
     """
 
     folder: RunFolder
@@ -51,36 +51,41 @@ class EvaluatedRun:
 
     @property
     def synthetic(self) -> bool:
+        """Whether the images are phantoms."""
         return bool(self.info["origin"] == "phantoms")
 
     @cached_property
     def n_patients(self) -> int:
+        """Number of test patients."""
         return len(np.unique(self.patients))
 
     @property
     def patients(self) -> npt.NDArray[np.str_]:
+        """Patient of each test image, (n,)."""
         assert self.test.groups is not None
         return self.test.groups
 
     @cached_property
     def supported(self) -> npt.NDArray[np.bool_]:
-        """The findings, (C,), that enough test patients have, and have not, for an interval to mean something."""
-        return supported(self.test)
+        """Mask of the findings, (C,), that at least `MIN_PATIENTS` test patients have and as many have not."""
+        return self.test.supported(MIN_PATIENTS)
 
     @property
     def unsupported(self) -> list[str]:
-        return unsupported(self.test)
+        """Names of the other findings, which are left out of means and tables."""
+        return [name for name, ok in zip(self.test.classes, self.supported, strict=True) if not ok]
 
     @cached_property
     def leak(self) -> Leak:
+        """Test images that were seen in training."""
         return find_leak(self.recipe, self.split, self.test)
 
 
 def read_evaluated(path: str | Path) -> EvaluatedRun:
-    """Read a run's folder.
+    """Read the folder of an evaluated run.
 
     Raises:
-        AWBError: This is no run, it was not evaluated, or files were changed or lost since then.
+        AWBError: Not a run's folder; or the run was not evaluated, or files were changed or lost since then.
     """
     folder = RunFolder(Path(path))
     info = folder.read_info()
@@ -88,13 +93,22 @@ def read_evaluated(path: str | Path) -> EvaluatedRun:
         raise AWBError(f"{path} was not evaluated yet: run `evaluate {path} …`")
     if changed := changed_files(folder.sums):
         raise AWBError(
-            f"{path}: {', '.join(changed)} changed since the evaluation, whose figures are of other files; "
+            f"{path}: {', '.join(changed)} changed since the evaluation, whose results are those of other files; "
             f"put them back, or run `evaluate {path} …`"
         )
     recipe = folder.read_recipe()
     classes = tuple(info["classes"])
     test = read_labels(folder.evaluation / LABELS, group=PATIENT, classes=classes)
     probs = read_predictions(folder.evaluation / PREDICTIONS, test)
+    seconds, epochs = _count_epochs(folder)
+    lost = [stage.name for stage in recipe.stages if stage.name not in epochs]
+    if lost:
+        raise AWBError(f"{folder.epochs} has no epoch of {', '.join(lost)}")
+    return EvaluatedRun(folder, recipe, info, folder.read_split(), test, probs, seconds, epochs)
+
+
+def _count_epochs(folder: RunFolder) -> tuple[dict[str, float], dict[str, int]]:
+    """Seconds and number of epochs of each stage, as logged."""
     seconds: dict[str, float] = {}
     epochs: dict[str, int] = {}
     with folder.epochs.open(newline="", encoding="utf-8") as file:
@@ -102,14 +116,11 @@ def read_evaluated(path: str | Path) -> EvaluatedRun:
             name = row["stage"]
             seconds[name] = seconds.get(name, 0.0) + float(row["seconds"])
             epochs[name] = epochs.get(name, 0) + 1
-    lost = [stage.name for stage in recipe.stages if stage.name not in epochs]
-    if lost:
-        raise AWBError(f"{folder.epochs} has no epoch of {', '.join(lost)}")
-    return EvaluatedRun(folder, recipe, info, folder.read_split(), test, probs, seconds, epochs)
+    return seconds, epochs
 
 
 def is_evaluated(folder: RunFolder) -> bool:
-    """Whether all is there that `evaluate` has made its figures from and written; its sums are the last."""
+    """True if every file that `evaluate` reads or writes exists; SHA256SUMS is written last."""
     if not folder.sums.is_file():
         return False
     files = read_sums(folder.sums)

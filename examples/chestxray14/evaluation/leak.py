@@ -1,4 +1,4 @@
-"""What of a test set a training has seen: images that it trained or chose its weights on, or others of a patient."""
+"""Leaks: test images that a run was trained or selected on, or whose patients it has seen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.study import LabelTable, Split
-from examples.chestxray14.data.study import sets_of
+from examples.chestxray14.data.splits import selected_on
 from examples.chestxray14.recipes.schema import Recipe
 
 Mask = npt.NDArray[np.bool_]
@@ -16,11 +16,12 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Leak:
-    """Test images, (n,), by what was seen.
+    """Masks over the test images, (n,).
 
     Attributes:
-        images: They themselves were trained on, or the weights were chosen on them.
-        patients: Any image of their patient was: a leak as well, since images of one patient are alike.
+        images: Test images that the run was trained on, or that its weights were chosen on.
+        patients: Test images with any such image of the same patient. That is a leak as well, since images of one
+            patient are alike.
     """
 
     images: Mask
@@ -28,10 +29,11 @@ class Leak:
 
     @property
     def any(self) -> bool:
+        """Whether there is a leak."""
         return bool((self.images | self.patients).any())
 
     def note(self) -> str:
-        """A sentence for whatever shows the figures; empty if nothing was seen."""
+        """A sentence to show beside the results; empty without a leak."""
         if not self.any:
             return ""
         return (
@@ -41,14 +43,13 @@ class Leak:
 
 
 def find_leak(recipe: Recipe, split: Split, test: LabelTable) -> Leak:
-    """What the stages of a recipe train and validate on, of a test set."""
-    stages = dict.fromkeys(map(sets_of, recipe.stages))
-    used = {image for stage in stages for part in ("train", "validation") for image in split.sets[f"{stage}/{part}"]}
+    """Find the images of a test set that the stages of a recipe train or validate on."""
+    used = selected_on(split, recipe.stages)
     patients = {split.groups[image] for image in used}
     assert test.groups is not None
     return Leak(np.isin(test.images, sorted(used)), np.isin(test.groups, sorted(patients)))
 
 
 def percent(mask: Mask) -> str:
-    """The share of a test set, in words."""
+    """The share of a test set, such as `12.5 %`."""
     return f"{100 * mask.mean():.1f} %"

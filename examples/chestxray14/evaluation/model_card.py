@@ -1,12 +1,12 @@
-"""A model card (Mitchell et al. 2019, https://arxiv.org/abs/1810.03993) beside the weights of a run."""
+"""Model card (Mitchell et al. 2019, https://arxiv.org/abs/1810.03993) beside the weights of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from awb import Table
 from awb.markup import in_fence, in_markdown
-from awb.table import Table
-from examples.chestxray14.data.nih import SUBGROUPS
+from examples.chestxray14.data.labels import SUBGROUPS
 from examples.chestxray14.data.origin import Origin
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.evaluation.leak import find_leak
@@ -33,12 +33,19 @@ LABEL_NOISE: Mapping[Origin, str] = {
 
 
 def write_model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table | None = None) -> None:
-    """Write the card; `evaluate` writes it again, with figures."""
+    """Write the model card: `train` without results, `evaluate` again with them."""
     write_atomically(folder.card, model_card(folder, recipe, study, figures).encode())
 
 
 def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table | None = None) -> str:
-    """The card as Markdown."""
+    """The model card as Markdown.
+
+    Args:
+        folder: Folder of the run.
+        recipe: Recipe of the run.
+        study: Labels, images and split that the run was trained on.
+        figures: Table of test results; None before the evaluation.
+    """
     info, model = folder.read_info(), recipe.model
     blocks = "no attention blocks" if model.attention is None else in_markdown(
         f"{model.attention} blocks, placement {model.placement}, initialised as {model.init}"

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from PIL import Image, ImageDraw
 
-from awb.errors import AWBError, shortlist
+from awb import AWBError
+from awb.errors import shortlist
 from examples.chestxray14.data.boxes import Box, Boxes
 from examples.chestxray14.data.nih import FINDINGS
 from examples.chestxray14.data.store import ImageStore

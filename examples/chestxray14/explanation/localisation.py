@@ -13,7 +13,8 @@ from itertools import zip_longest
 import numpy as np
 import numpy.typing as npt
 
-from awb.errors import AWBError, shortlist
+from awb import AWBError
+from awb.errors import shortlist
 from awb.study import LabelTable
 from examples.chestxray14.data.boxes import Box, Boxes
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from awb.errors import AWBError, did_you_mean
+from awb import AWBError, Table
+from awb.errors import did_you_mean
 from awb.study import Replicates, bootstrap_p, draw_replicates, percentile_interval
-from awb.table import Table
 from examples.chestxray14.explanation.localisation import Localisation
 
 Over = Literal["findings", "cases"]

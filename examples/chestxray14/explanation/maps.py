@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 import awb
-from awb.errors import AWBError, did_you_mean
+from awb import AWBError
+from awb.errors import did_you_mean
 from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.explanation.localisation import Case, Map
 from examples.chestxray14.recipes.transforms import Transform

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from awb.errors import AWBError
+from awb import AWBError
 from examples.chestxray14.explanation.baselines import box_prior_maps, centre_maps, random_maps
 from examples.chestxray14.explanation.localisation import Case, Localisation, Rules, localise
 from examples.chestxray14.explanation.maps import LAST, Inputs, Maker, attention_change, case_maps, find_layer, grad_cam

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from torch import nn
 
-from awb.errors import AWBError
-from awb.study import Split
+from awb import AWBError
+from examples.chestxray14.data.splits import held_out
 from examples.chestxray14.recipes.transforms import Transform
 from examples.chestxray14.runs.folder import RunFolder
-from examples.chestxray14.training.trained_network import load_run
+from examples.chestxray14.training.predict import load_run
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,3 @@ def named(given: Iterable[str], expected: str) -> dict[str, str]:
             raise AWBError(f"two models are named {name!r}; give each a name of its own")
         found[name] = value
     return found
-
-
-def held_out(split: Split) -> frozenset[str]:
-    """The images of its test sets that are in no other set: the report's split shares some."""
-    tests, others = set[str](), set[str]()
-    for name, images in split.sets.items():
-        (tests if name.split("/")[-1] == "test" else others).update(images)
-    return frozenset(tests - others)

@@ -1,0 +1,1 @@
+"""Files that a crash, a power failure or a second process must not spoil."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whenever the power goes."""
+"""Atomic writes: after a crash or a power failure a file is complete or absent, never half written."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes | memoryview, *, shared: bool = False) -> None:
-    """Write a file so that a crash at any moment leaves the old one or the new one, whole.
+    """Write a file so that a crash at any moment leaves the complete old file or the complete new one.
 
     Args:
-        path: The file.
-        data: All of it.
-        shared: Other processes may write it at the same moment. Then each has a temporary file of its own; else there
-            is one, and what a killed run has left is overwritten.
+        path: File to write.
+        data: Its whole content.
+        shared: True if other processes may write the same file at the same time: each then has its own temporary file.
+            Otherwise there is one, so that a run overwrites what a killed run has left instead of filling the disk
+            with old checkpoints.
+
+    Raises:
+        OSError: The disk is full or refuses; the commands report it with advice.
     """
     temporary = path.with_name(f".{path.name}.{f'{platform.node()}.{os.getpid()}' if shared else 'tmp'}")
     with temporary.open("wb") as file:
@@ -26,7 +30,7 @@ def write_atomically(path: Path, data: bytes | memoryview, *, shared: bool = Fal
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in a folder outlast a power cut; Windows opens no folders, and has no way to."""
+    """Flush a rename to the disk, so that it survives a power failure; Windows cannot open folders to do that."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,33 +1,34 @@
-"""SHA256SUMS of files that belong together: `sha256sum -c SHA256SUMS` in their folder checks them too."""
+"""Checksums: SHA256SUMS files, which `sha256sum -c SHA256SUMS` checks as well, and SHA-256 of JSON values."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from awb.errors import AWBError
+from awb import AWBError
 from examples.chestxray14.files.atomic import write_atomically
 
 
 def write_sums(path: Path, files: Iterable[Path], recorded: Mapping[Path, str] | None = None) -> None:
-    """Write the sums of files in or below the folder of `path`.
+    """Write the checksums of files in or below the folder of `path`.
 
     Args:
-        path: The file of sums.
-        files: Summed as they lie there now.
-        recorded: Sums of other files, from when these were written: a file that has changed since keeps its own.
+        path: SHA256SUMS file to write.
+        files: Files to read and add now.
+        recorded: Checksums of other files from when these were written, so that later changes are noticed.
     """
-    sums = dict(recorded or {}) | {file: digest(file) for file in files}
+    sums = dict(recorded or {}) | {file: file_digest(file) for file in files}
     lines = (f"{checksum}  {file.relative_to(path.parent)}\n" for file, checksum in sums.items())
     write_atomically(path, "".join(lines).encode())
 
 
 def read_sums(path: Path) -> dict[Path, str]:
-    """The files that `write_sums` was given, and their sums.
+    """Read the files that `write_sums` was given, with their checksums.
 
     Raises:
-        AWBError: It is damaged.
+        AWBError: The file is damaged.
     """
     try:
         lines = [line.partition("  ") for line in path.read_text(encoding="utf-8").splitlines()]
@@ -37,21 +38,26 @@ def read_sums(path: Path) -> dict[Path, str]:
 
 
 def changed_files(path: Path, among: Iterable[Path] | None = None) -> list[str]:
-    """Names of the files that are lost, or have another content than when the sums were written.
+    """Names of files that are missing, or differ from when the checksums were written.
 
     Args:
-        path: The file of sums.
-        among: Files to compare; by default all that have a sum.
+        path: SHA256SUMS file.
+        among: Files to compare; by default all that it lists.
     """
     sums = read_sums(path)
     return [
         str(file.relative_to(path.parent))
         for file in (sums if among is None else among)
-        if not file.is_file() or digest(file) != sums[file]
+        if not file.is_file() or file_digest(file) != sums[file]
     ]
 
 
-def digest(path: Path) -> str:
+def json_digest(content: object) -> str:
+    """SHA-256 of any value that JSON can write."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     checksum = hashlib.sha256()
     with path.open("rb") as file:

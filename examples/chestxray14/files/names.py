@@ -1,4 +1,4 @@
-"""Names of files that are made of names of images, findings and stages, in which anything may be."""
+"""File names made from names of images, findings and stages, which may contain any character."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import re
 
 
 def file_name(text: str) -> str:
-    """The text with `_` for what a file's name may not hold on every system: `a/b: c` becomes `a_b_ c`."""
+    """Replace characters that some system forbids in file names by `_`: `a/b: c` becomes `a_b_ c`."""
     return re.sub(r"[^\w .,+=()-]", "_", text)

@@ -1,4 +1,4 @@
-"""A zip file that carries its own SHA-256, in the comment at its end, which readers of zip files pass over."""
+"""Zip files with their own SHA-256 in the comment at the end, which readers of zip files ignore."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 _MARK = b"sha256="
 _LENGTH = len(_MARK) + 2 * hashlib.sha256().digest_size
-_END = struct.Struct("<4s16xH")  # the last record of a zip file: its signature, and the length of its comment
+_END = struct.Struct("<4s16xH")  # last record of a zip file: its signature, and the length of its comment
 _BLOCK = 1 << 20
 
 
 def seal(archive: io.BytesIO) -> None:
-    """Add to a zip file without a comment the checksum of all that comes before it."""
+    """Append the checksum of everything before it to a zip file without a comment."""
     with archive.getbuffer() as content:
         content[-2:] = struct.pack("<H", _LENGTH)
         checksum = hashlib.sha256(content).hexdigest()
@@ -27,10 +27,10 @@ def check_seal(path: Path) -> bool:
     """Compare a zip file with its checksum.
 
     Returns:
-        False if it has none. Then its parts agree with the CRC-32 that any zip file has of each, which is not of all.
+        False if it has none. Its entries then agree with their CRC-32s, which do not cover the whole file.
 
     Raises:
-        ValueError: It is damaged, or no zip file.
+        ValueError: The file is damaged, or not a zip file.
     """
     with path.open("rb") as file:
         size = file.seek(0, io.SEEK_END)
@@ -38,8 +38,8 @@ def check_seal(path: Path) -> bool:
         end = file.read()
         if not end.startswith(_MARK):
             if end[-_END.size :][:4] != b"PK\5\6" or _END.unpack(end[-_END.size :])[1]:
-                raise ValueError("it is no whole zip file")
-            _check_parts(path)
+                raise ValueError("not a complete zip file")
+            _check_entries(path)
             return False
         file.seek(0)
         checksum, left = hashlib.sha256(), size - _LENGTH
@@ -51,11 +51,11 @@ def check_seal(path: Path) -> bool:
     return True
 
 
-def _check_parts(path: Path) -> None:
+def _check_entries(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except Exception as error:  # whatever a damaged header leads to
+    except Exception as error:  # a damaged header leads to errors of any kind
         raise ValueError(f"{type(error).__name__}: {error}") from None
     if damaged is not None:
         raise ValueError(f"the CRC-32 of {damaged} is not the recorded one")

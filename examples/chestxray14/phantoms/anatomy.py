@@ -1,6 +1,6 @@
-"""The body of a phantom patient, and how an image is taken of it, as plain numbers.
+"""Body of a phantom patient, and exposure of an image, as plain numbers.
 
-Places are in the patient's coordinates: x and y from -1 to 1 across the image, y downwards, the patient's right lung
+Positions are in the patient's coordinates: x and y from -1 to 1 across the image, y downwards, the patient's right lung
 at x < 0 as on a chest film.
 """
 
@@ -13,22 +13,22 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What a patient's images share.
+    """Body that all images of a patient share.
 
     Attributes:
-        lung_x: Distance of the lungs' middles from the midline.
+        lung_x: Distance between a lung's centre and the midline.
         lung_width: Half width of a lung at its middle height.
         lung_top: Height of the apices.
         lung_base: Height of the diaphragm's domes; the right one (x < 0) is `dome_gap` higher.
         dome: How far a dome rises over its lateral end.
         heart: Half width and half height of the heart.
-        heart_x, heart_y: Its middle.
-        ribs: Distance between two ribs, and their slope.
+        heart_x, heart_y: Centre of the heart.
+        ribs: Distance between two ribs, and slope of the ribs.
         bone: Brightness of ribs, clavicles and spine.
         breast: Brightness of breast shadows, 0 if none.
         body: Half width of the chest.
-        air: How dark the lungs are.
-        seed: For vessels and texture.
+        air: Darkness of the lungs.
+        seed: Seed of vessels and texture.
     """
 
     lung_x: float
@@ -50,16 +50,16 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Exposure:
-    """What differs between images of one patient.
+    """Settings that differ between images of one patient.
 
     Attributes:
-        angle: Of rotation, radians.
-        scale: Pixels of the patient's unit, against the usual.
-        shift: Of the patient's midpoint, in units of half an image.
-        contrast, brightness: Of the whole film.
-        noise: Standard deviation of the grain, grey levels being 0 to 1.
-        lines: An electrode's leads are on the chest, as with many a bedridden patient.
-        seed: For the grain.
+        angle: Rotation in radians.
+        scale: Magnification of the patient, about 1.
+        shift: Offset of the patient's midpoint, in units of half an image.
+        contrast, brightness: Contrast and brightness of the whole film.
+        noise: Standard deviation of the grain, for grey levels from 0 to 1.
+        lines: True if leads of electrodes lie on the chest, as on many bedridden patients.
+        seed: Seed of the grain.
     """
 
     angle: float
@@ -73,7 +73,7 @@ class Exposure:
 
 
 def draw_anatomy(rng: np.random.Generator, sex: str, age: int) -> Anatomy:
-    """A body; children's are smaller."""
+    """Draw a body; a child's is smaller."""
     size = 0.82 + 0.18 * min(age, 16) / 16
     return Anatomy(
         lung_x=size * rng.normal(0.435, 0.012),
@@ -95,7 +95,7 @@ def draw_anatomy(rng: np.random.Generator, sex: str, age: int) -> Anatomy:
 
 
 def draw_exposure(rng: np.random.Generator, view: str) -> Exposure:
-    """An image; those taken at the bedside (AP) are larger, greyer, noisier and less straight."""
+    """Draw an exposure; one at the bedside (AP) is larger, greyer, noisier and less straight."""
     ap = view == "AP"
     return Exposure(
         angle=np.deg2rad(rng.normal(0, 2.5 if ap else 1.2)),

@@ -1,4 +1,4 @@
-"""Draw the chest from its layers: soft tissue, lungs, vessels, heart, spine, ribs, clavicles, film and grain."""
+"""Chest drawn from its layers: soft tissue, lungs, vessels, heart, spine, ribs, clavicles, film and grain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from examples.chestxray14.phantoms.scene import LEFT, RIGHT, Grid, Scene, soft_s
 
 
 def draw_body(scene: Scene) -> npt.NDArray[np.uint8]:
-    """The finished image, uint8 (size, size)."""
+    """Draw the finished image, uint8 (size, size)."""
     image = _soft_tissue(scene)
     heart = _heart(scene)
     air = np.clip(scene.lung * (1 - heart), 0, 1)
@@ -28,7 +28,7 @@ def draw_body(scene: Scene) -> npt.NDArray[np.uint8]:
 
 
 def _soft_tissue(scene: Scene) -> Grid:
-    """Muscle and fat, brighter towards the middle and the abdomen, with breasts."""
+    """Muscle, fat and breasts, brighter towards the midline and the abdomen."""
     a = scene.anatomy
     image = 0.62 + 0.24 * soft_step((scene.y - a.lung_base) / 0.2) - 0.1 * np.abs(scene.x)
     for side in (LEFT, RIGHT):
@@ -40,7 +40,7 @@ def _soft_tissue(scene: Scene) -> Grid:
 
 
 def _heart(scene: Scene) -> Grid:
-    """How much of the lung the heart and great vessels hide."""
+    """Fraction of each pixel that the heart and great vessels cover."""
     a = scene.anatomy
     width, height = a.heart
     down = (scene.y - a.heart_y) / height
@@ -57,13 +57,13 @@ def _heart(scene: Scene) -> Grid:
 
 
 def _mediastinum(scene: Scene) -> Grid:
-    """The heart's brightness, the spine's discs, and the windpipe."""
+    """Brightness of heart and spine, and the windpipe."""
     a = scene.anatomy
     heart = 0.14 * _heart(scene) * soft_step((a.lung_base + 0.15 - scene.y) / 0.2)
     column = soft_step((0.09 - np.abs(scene.x)) / 0.03)
     discs = 0.012 * np.cos(2 * np.pi * scene.y / (1.1 * a.ribs[0])) + 0.045
     spine = column * discs
-    # it parts in two at the carina
+    # it divides at the carina
     trachea = soft_step((0.04 - np.abs(scene.x)) / 0.02) * soft_step((-0.28 - scene.y) / 0.05)
     for side in (LEFT, RIGHT):
         away = side * scene.x - 0.75 * (scene.y + 0.3)
@@ -72,7 +72,7 @@ def _mediastinum(scene: Scene) -> Grid:
 
 
 def _vessels(scene: Scene) -> Grid:
-    """Trees that branch from the two hila into the lungs, and the hila themselves."""
+    """Vessels that branch from the two hila into the lungs, and the hila."""
     size = scene.size
     canvas = Image.new("L", (size, size))
     draw = ImageDraw.Draw(canvas)
@@ -87,7 +87,7 @@ def _vessels(scene: Scene) -> Grid:
 
 
 def _branches(rng: np.random.Generator, generations: int = 5) -> Iterator[npt.NDArray[np.float64]]:
-    """Lines of each generation of vessels, (n, 2 ends, x and y): each parts in two where it ends."""
+    """Lines of each generation of vessels, (n, 2 ends, x and y): each divides in two at its end."""
     angle = np.deg2rad(np.tile(np.linspace(-80, 78, 10), 2))
     side = np.repeat([LEFT, RIGHT], 10)
     start = np.stack([0.15 * side, np.full(20, -0.02)], axis=1)
@@ -122,13 +122,13 @@ def _bones(scene: Scene) -> Grid:
 
 
 def _bands(phase: np.ndarray) -> Grid:
-    """Bright bands, one a unit, with brighter edges, as a tube of bone casts them."""
+    """Bright bands with brighter edges, one per unit, like the shadows of tubes of bone."""
     d = np.abs(phase - np.round(phase)) / 0.2
     return soft_step((1 - d) / 0.2) * (0.55 + 0.7 * np.clip(d, 0, 1) ** 3)
 
 
 def _outline(scene: Scene) -> Grid:
-    """The body: neck, shoulders and flanks; air around it."""
+    """Outline of neck, shoulders and flanks, with air around them."""
     a = scene.anatomy
     shoulder = soft_step((scene.y - a.lung_top - 0.02) / 0.16)
     half = 0.3 + (a.body + 0.16 - 0.3) * shoulder - 0.14 * soft_step((scene.y + 0.1) / 0.5)
@@ -136,7 +136,7 @@ def _outline(scene: Scene) -> Grid:
 
 
 def _expose(image: Grid, scene: Scene) -> Grid:
-    """Contrast, grain, leads, and the marker of the film."""
+    """Apply contrast and grain, and draw leads and the film's marker."""
     e = scene.exposure
     rng = np.random.default_rng(e.seed)
     size = scene.size

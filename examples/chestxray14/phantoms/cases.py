@@ -1,4 +1,4 @@
-"""Who the phantoms are: patients, their images, and the findings of each, in NIH's proportions."""
+"""Patients of phantoms, their images, and the findings of each, in NIH's proportions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from examples.chestxray14.data.origin import PREFIX
 from examples.chestxray14.phantoms.nih_counts import nih_counts
 
-ABNORMAL_SHARE = 0.46  # of NIH's images
-# so that a few hundred images hold some of each finding: a combination counts this many times, the largest factor of
-# its findings, among the images with a finding, whose share stays NIH's
+ABNORMAL_SHARE = 0.46  # share of NIH's images with a finding
+# so that a few hundred images include each finding: a combination counts this many times (the largest factor of its
+# findings) among the images with a finding; their share remains NIH's
 BOOST = {"Hernia": 20, "Pneumonia": 4, "Fibrosis": 3, "Edema": 2, "Emphysema": 2}
-# shares of NIH's patients with 1, 2, … images; the last is 8 or more, of which a phantom patient has 8
-IMAGES_A_PATIENT = (0.568, 0.134, 0.068, 0.043, 0.03, 0.026, 0.02, 0.111)
-# with which two consecutive images of a patient have the same findings as often as NIH's (41 %), chance included
+# shares of NIH's patients with 1, 2, … images; the last is for 8 or more, where a phantom patient has 8
+IMAGES_PER_PATIENT = (0.568, 0.134, 0.068, 0.043, 0.03, 0.026, 0.02, 0.111)
+# makes two consecutive images of a patient have the same findings as often as NIH's (41 %), chance included
 REPEAT = 0.155
 MALE_SHARE = 0.565
 AGE_DECILES = (1, 23, 31, 38, 44, 49, 53, 57, 61, 67, 95)
@@ -24,16 +24,16 @@ AGE_DECILES = (1, 23, 31, 38, 44, 49, 53, 57, 61, 67, 95)
 
 @dataclass(frozen=True)
 class Case:
-    """One image: whose, the how manieth, and what is to be seen on it.
+    """One image: its patient, its follow-up number, and its findings.
 
     Attributes:
-        patient: From 1.
-        follow_up: From 0.
-        findings: In the order of `FINDINGS`; none is a normal image.
-        episode: Follow-up at which these findings first appeared; their places and shapes hang on it.
+        patient: Number of the patient, from 1.
+        follow_up: Number of the image within the patient, from 0.
+        findings: Findings in the order of `FINDINGS`; a normal image has none.
+        episode: Follow-up number at which these findings first appeared; it determines their places and shapes.
         view: PA or AP.
         sex: M or F.
-        age: Years.
+        age: Age in years.
     """
 
     patient: int
@@ -50,7 +50,7 @@ class Case:
 
 
 def draw_cases(n_patients: int, seed: int) -> list[Case]:
-    """The images of some patients; a patient is the same however many there are."""
+    """Draw the images of some patients; a patient does not depend on their number."""
     return [case for patient in range(1, n_patients + 1) for case in _draw_patient(patient, seed)]
 
 
@@ -58,7 +58,7 @@ def _draw_patient(patient: int, seed: int) -> list[Case]:
     rng = np.random.default_rng([seed, patient, 0])
     sex = "M" if rng.random() < MALE_SHARE else "F"
     age = round(np.interp(rng.random(), np.linspace(0, 1, len(AGE_DECILES)), AGE_DECILES))
-    n_images = 1 + rng.choice(len(IMAGES_A_PATIENT), p=IMAGES_A_PATIENT)
+    n_images = 1 + rng.choice(len(IMAGES_PER_PATIENT), p=IMAGES_PER_PATIENT)
     combinations, weights = nih_counts(), _weights()
     cases: list[Case] = []
     for follow_up in range(n_images):
@@ -71,7 +71,7 @@ def _draw_patient(patient: int, seed: int) -> list[Case]:
 
 @cache
 def _weights() -> np.ndarray:
-    """The probability of each combination."""
+    """Probability of each combination of findings."""
     combinations = nih_counts()
     weights = np.array([c.images * max((BOOST.get(f, 1) for f in c.findings), default=1) for c in combinations], float)
     abnormal = np.array([bool(c.findings) for c in combinations])

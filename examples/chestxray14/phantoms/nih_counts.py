@@ -1,8 +1,8 @@
-"""How often NIH ChestX-ray14 has each combination of findings: counts only, kept in `nih_counts.csv`.
+"""Counts of each combination of findings in NIH ChestX-ray14, from `nih_counts.csv`.
 
     python -m examples.chestxray14.phantoms.nih_counts > examples/chestxray14/phantoms/nih_counts.csv
 
-prints that file from NIH's labels (the copy in torchxrayvision's wheel; `--data-entry` for another).
+writes that file from NIH's labels (the copy in torchxrayvision's wheel, or `--data-entry FILE`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HEADER = ("findings", "images", "images_ap")
 
 @dataclass(frozen=True)
 class Combination:
-    """Findings that occur together, in how many images alone with each other, and in how many of view AP."""
+    """Findings that occur together, with the number of images that have exactly these, and of those in AP view."""
 
     findings: tuple[str, ...]
     images: int
@@ -34,7 +34,7 @@ class Combination:
 
 @cache
 def nih_counts() -> tuple[Combination, ...]:
-    """The committed counts, the most frequent first; the first is no finding."""
+    """Counts from the file, the most frequent combination first: no finding."""
     with _FILE.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return tuple(
@@ -48,7 +48,7 @@ def nih_counts() -> tuple[Combination, ...]:
 
 
 def count_combinations(table: LabelTable) -> Iterator[tuple[str, int, int]]:
-    """Rows of `nih_counts.csv`: findings joined by `|`, images, and images of view AP."""
+    """Rows of `nih_counts.csv`: findings joined by `|`, number of images, and number in AP view."""
     joined = ["|".join(f for f, on in zip(table.classes, row, strict=True) if on) or NO_FINDING for row in table.labels]
     images = Counter(joined)
     ap = Counter(name for name, view in zip(joined, table.columns["view"], strict=True) if view == "AP")

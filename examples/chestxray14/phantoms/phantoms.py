@@ -1,4 +1,4 @@
-"""A set of phantoms: labels and boxes at once, each image when it is asked for."""
+"""Phantoms: labels and boxes at once, each image on request."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Phantoms:
     """Synthetic chest images, each a function of (seed, patient, follow-up) alone.
 
     Attributes:
-        seed: Of everything.
-        cases: One an image, patients in order.
+        seed: Seed of all images.
+        cases: One case per image, in the order of the patients.
     """
 
     seed: int
@@ -35,7 +35,7 @@ class Phantoms:
 
     @cached_property
     def table(self) -> LabelTable:
-        """The labels, as `read_data_entry` would give them."""
+        """Labels, as `read_data_entry` reads them."""
         return LabelTable(
             np.array([case.image for case in self.cases]),
             FINDINGS,
@@ -51,7 +51,7 @@ class Phantoms:
 
     @cached_property
     def boxes(self) -> Boxes:
-        """Around every localised finding, in pixels of 1024×1024 as NIH's are."""
+        """Boxes around all localised findings, in pixels of 1024×1024 images, as NIH's."""
         return Boxes(ORIGINAL_SIZE, tuple(box for case in self.cases for box in _boxes(case, self.seed)))
 
     def render(self, row: int, size: int = 256) -> npt.NDArray[np.uint8]:
@@ -60,7 +60,7 @@ class Phantoms:
 
 
 def draw_phantoms(n_patients: int, seed: int = 0) -> Phantoms:
-    """Phantoms of some patients, one to eight images each. Patient 7 is the same however many there are."""
+    """Draw phantoms of some patients, one to eight images each; a patient does not depend on their number."""
     return Phantoms(seed, tuple(draw_cases(n_patients, seed)))
 
 

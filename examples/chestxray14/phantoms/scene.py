@@ -1,4 +1,4 @@
-"""A phantom being drawn: the pixel grid in the patient's coordinates, and the layers that findings change."""
+"""Scene of one phantom image: the pixel grid in the patient's coordinates, and the layers that findings change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from examples.chestxray14.phantoms.anatomy import Anatomy, Exposure
 
 Grid = npt.NDArray[np.float32]
 LEFT, RIGHT = -1, 1  # of the image; the patient's right lung is at the left
-_REACH = 1.5  # the image's corner in the patient's coordinates, at most
+_REACH = 1.5  # largest coordinate of an image's corner
 _NORMALISE = np.float32(2.1)  # a cubic B-spline of white noise has a standard deviation of 0.48
 
 
@@ -21,12 +21,12 @@ class Scene:
     """Layers of one image, all (size, size).
 
     Attributes:
-        x, y: The patient's coordinates of each pixel.
-        lungs: How much of a pixel is lung, by side.
+        x, y: Patient's coordinates of each pixel.
+        lungs: Fraction of each pixel that is lung, by side.
         air: Factor on the darkness of the lungs.
         markings: Factor on the vessels.
-        opacity: What is added inside the chest, 0 to 1, before bones.
-        lines: What is added at last: fine structures.
+        opacity: Brightness added inside the chest before the bones, 0 to 1.
+        lines: Brightness of fine structures, added last.
     """
 
     anatomy: Anatomy
@@ -57,14 +57,14 @@ class Scene:
         return self.lungs[LEFT] + self.lungs[RIGHT]
 
     def diaphragm(self, side: int) -> Grid:
-        """The height of a dome at each pixel: highest towards the middle, falling to the side."""
+        """Height of the diaphragm at each pixel: highest towards the midline, lower at the side."""
         a = self.anatomy
         top = a.lung_base - (a.dome_gap if side == LEFT else 0)
         away = (side * self.x - 0.75 * a.lung_x) / a.lung_width
         return top + a.dome * away**2 * np.where(away > 0, 1.0, 0.6).astype(np.float32)
 
     def rim(self, side: int) -> Grid:
-        """0 in the middle of a lung, 1 at its wall."""
+        """Distance from the centre of a lung: 0 there, 1 at its wall."""
         down, centre, width = _lung_shape(self.anatomy, self.y)
         return np.abs((side * self.x - centre) / width) ** 2.5 + np.abs(down) ** 2.5
 
@@ -73,14 +73,14 @@ class Scene:
         return inside * soft_step((self.diaphragm(side) - self.y) / 0.015)
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, softness: float = 0.25) -> Grid:
-        """1 inside, 0 outside."""
+        """Ellipse with soft edges: 1 inside, 0 outside."""
         radius = np.sqrt(((self.x - x) / rx) ** 2 + ((self.y - y) / ry) ** 2)
         return soft_step((1 - radius) / softness * 2)
 
     def texture(self, seed: int, scale: float) -> Grid:
-        """Smooth noise of mean 0 and standard deviation near 1; `scale` is the size of its lumps.
+        """Smooth noise with mean 0 and standard deviation near 1; `scale` is the size of its lumps.
 
-        It is laid out in the patient's coordinates: the same on all images of a patient and at all sizes.
+        It is defined in the patient's coordinates: the same on all images of a patient, at any size.
         """
         cells = int(2 * _REACH / scale) + 4
         lattice = np.random.default_rng(seed).standard_normal((cells, cells), dtype=np.float32)
@@ -88,7 +88,7 @@ class Scene:
         return _NORMALISE * map_coordinates(lattice, at, order=3, prefilter=False, mode="nearest")
 
     def to_pixels(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel coordinates (0 to size) of the patient's."""
+        """Convert the patient's coordinates to pixels, 0 to size."""
         return patient_to_pixels(self.exposure, self.size, x, y)
 
 
@@ -102,19 +102,19 @@ def patient_to_pixels(
 
 
 def soft_step(d: np.ndarray) -> Grid:
-    """0 below -1, 1 above 1, smooth between."""
+    """Smooth step: 0 below -1, 1 above 1."""
     t = np.clip(d * 0.5 + 0.5, 0, 1)
     return (t * t * (3 - 2 * t)).astype(np.float32)
 
 
 def wall(anatomy: Anatomy, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """How far from the midline a lung ends at some heights."""
+    """Distance between the midline and the outer wall of a lung at some heights."""
     down, centre, width = _lung_shape(anatomy, np.asarray(y))
     return np.asarray(centre + width * np.clip(1 - np.abs(down) ** 2.5, 0, 1) ** 0.4)
 
 
 def _lung_shape(anatomy: Anatomy, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Height from the middle (-1 the apex), and there the middle of the lung and half its width."""
+    """Height relative to a lung's centre (-1 is the apex), and the lung's centre and half width there."""
     middle = 0.12
     down = (y - middle) / (middle - anatomy.lung_top)
     return down, anatomy.lung_x + 0.07 * down, anatomy.lung_width * (1 + 0.16 * down)

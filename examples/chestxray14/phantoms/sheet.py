@@ -1,4 +1,4 @@
-"""One phantom a finding, with its box: `python -m examples.chestxray14.phantoms.sheet FILE`."""
+"""Sheet with one phantom per finding and its box: `python -m examples.chestxray14.phantoms.sheet FILE`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BOX, _TEXT = (255, 110, 0), (255, 230, 0)
 
 
 def draw_sheet(size: int = 192, seed: int = 0) -> Image.Image:
-    """15 images: no finding and the 14, each of another patient; boxes around those that are localised."""
+    """Draw 15 phantoms of different patients: no finding and each of the 14, with boxes around localised ones."""
     cases = [
         Case(patient, 0, () if name == NO_FINDING else (name,), 0, "AP" if patient % 3 == 0 else "PA", sex, age)
         for patient, name, sex, age in zip(

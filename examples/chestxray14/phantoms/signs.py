@@ -1,6 +1,6 @@
-"""The 14 findings as signs on a phantom. Each is placed first, without a pixel drawn, and painted later.
+"""Signs of the 14 findings on a phantom: placed first, without drawing a pixel, and painted later.
 
-They imitate what the words mean to a radiologist, so that a layman sees a difference; they have no medical meaning.
+They imitate what the findings look like, so that a layman sees a difference; they have no medical meaning.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from examples.chestxray14.phantoms.scene import LEFT, RIGHT, Grid, Scene, soft_s
 
 @dataclass(frozen=True)
 class Sign:
-    """A finding on a patient.
+    """Finding of a patient.
 
     Attributes:
         side: -1, left in the image, or 1.
-        x, y: The middle of what is to be seen, in the patient's coordinates.
-        rx, ry: Half its width and height; a box is drawn around them.
-        strength: 0 (not to be seen) to 1 (plain).
-        seed: For its texture.
+        x, y: Centre in the patient's coordinates.
+        rx, ry: Half width and half height, also of its box.
+        strength: Visibility, from 0 (invisible) to 1 (obvious).
+        seed: Seed of its texture.
     """
 
     finding: str
@@ -41,7 +41,7 @@ Paint = Callable[[Scene, Sign], None]
 
 
 def place_sign(finding: str, anatomy: Anatomy, rng: np.random.Generator, visit: np.random.Generator) -> Sign:
-    """Where a patient has a finding (`rng`), and how strong it is on one of the images (`visit`)."""
+    """Draw a finding's place in a patient (`rng`) and its strength on one of the images (`visit`)."""
     side = LEFT if rng.random() < 0.5 else RIGHT
     x, y, rx, ry = _SIGNS[finding][0](anatomy, side, rng)
     strength = np.clip(rng.uniform(0.2, 1.0) + visit.normal(0, 0.08), 0.15, 1)
@@ -49,7 +49,7 @@ def place_sign(finding: str, anatomy: Anatomy, rng: np.random.Generator, visit: 
 
 
 def change_anatomy(anatomy: Anatomy, signs: list[Sign]) -> Anatomy:
-    """What of the signs is a shape of organs: a larger heart, lungs blown up, a lobe that lost its air."""
+    """Change the shapes of organs as the signs do: a larger heart, overinflated lungs."""
     for sign in signs:
         if sign.finding == "Cardiomegaly":
             anatomy = replace(anatomy, heart=(sign.rx, sign.ry), heart_x=sign.x)
@@ -68,24 +68,24 @@ def change_anatomy(anatomy: Anatomy, signs: list[Sign]) -> Anatomy:
 
 
 def paint_signs(scene: Scene, signs: list[Sign]) -> None:
-    """Change the scene's layers."""
+    """Paint signs onto the scene's layers."""
     for sign in signs:
         _SIGNS[sign.finding][1](scene, sign)
 
 
 def is_localised(finding: str) -> bool:
-    """Whether a box tells where it is."""
+    """True if a finding has a box."""
     return finding not in DIFFUSE
 
 
 DIFFUSE = ("Edema", "Emphysema", "Fibrosis")
 
 
-# where
+# places
 
 
 def _in_lung(anatomy: Anatomy, side: int, rng: np.random.Generator, low: float, high: float) -> tuple[float, float]:
-    """A place well inside a lung, between two heights (0 the apex, 1 the base)."""
+    """Draw a position well inside a lung, between two heights (0 is the apex, 1 the base)."""
     height = anatomy.lung_base - anatomy.lung_top
     y = anatomy.lung_top + height * rng.uniform(low, high)
     return side * (anatomy.lung_x + rng.uniform(-0.1, 0.14)), y
@@ -149,7 +149,7 @@ def _everywhere(anatomy: Anatomy, side: int, rng: np.random.Generator) -> tuple[
     return 0.0, middle, anatomy.lung_x + anatomy.lung_width, (anatomy.lung_base - anatomy.lung_top) / 2
 
 
-# how
+# painting
 
 
 def _blob(scene: Scene, sign: Sign, opacity: float, softness: float) -> None:
@@ -166,7 +166,7 @@ def _mass(scene: Scene, sign: Sign) -> None:
 
 
 def _cloud(scene: Scene, sign: Sign, opacity: float, coarse: float, patchy: float) -> None:
-    """A patch with frayed edges, broken by lumps of size `coarse`."""
+    """Patch with ragged edges, broken up by lumps of size `coarse`."""
     lumps = scene.texture(sign.seed, coarse)
     radius = np.sqrt(((scene.x - sign.x) / sign.rx) ** 2 + ((scene.y - sign.y) / sign.ry) ** 2)
     cloud = soft_step((0.85 - radius + 0.18 * lumps) / 0.4) * np.clip(1 + patchy * lumps, 0, 2)
@@ -186,7 +186,7 @@ def _consolidation(scene: Scene, sign: Sign) -> None:
 
 
 def _atelectasis(scene: Scene, sign: Sign) -> None:
-    """A wedge, its tip at the hilum and wide at the wall, that pulls the markings together."""
+    """Wedge with its tip at the hilum, wide at the wall."""
     outwards = np.clip((sign.side * (scene.x - sign.x) + sign.rx) / (2 * sign.rx), 0, 1)
     tilt = sign.y + 0.25 * (sign.side * (scene.x - sign.x)) * (1 if sign.seed % 2 else -1)
     half = sign.ry * (0.25 + 0.75 * outwards)
@@ -195,7 +195,7 @@ def _atelectasis(scene: Scene, sign: Sign) -> None:
 
 
 def _effusion(scene: Scene, sign: Sign) -> None:
-    """Fluid that fills the base and climbs along the wall, so that the corner is blunt."""
+    """Fluid that fills the base and rises along the wall, so that the corner is blunt."""
     level = sign.y - sign.ry + 0.07
     climbs = 0.3 * np.clip(sign.side * scene.x - scene.anatomy.lung_x, 0, None)
     fluid = soft_step((scene.y - level + climbs) / 0.05) * np.clip(scene.lungs[sign.side], 0, 1)
@@ -204,7 +204,7 @@ def _effusion(scene: Scene, sign: Sign) -> None:
 
 
 def _pneumothorax(scene: Scene, sign: Sign) -> None:
-    """Air around a lung that fell in: dark, no markings, a fine bright line where the lung ends."""
+    """Air around a collapsed lung: dark, without markings, a fine bright line where the lung ends."""
     rim = scene.rim(sign.side)
     edge = 0.62 - 0.3 * sign.strength + 0.5 * np.clip((scene.y - sign.y) / sign.ry, 0, 1) ** 2
     outside = soft_step((rim - edge) / 0.04) * soft_step((sign.y + sign.ry - scene.y) / 0.06)
@@ -216,7 +216,7 @@ def _pneumothorax(scene: Scene, sign: Sign) -> None:
 
 
 def _edema(scene: Scene, sign: Sign) -> None:
-    """A haze around both hila, like wings, and blurred vessels."""
+    """Wing-shaped haze around both hila, and blurred vessels."""
     haze = np.zeros_like(scene.x)
     for side in (LEFT, RIGHT):
         haze += scene.ellipse(side * 0.3, 0.02, 0.34, 0.5, 0.9)
@@ -230,7 +230,7 @@ def _emphysema(scene: Scene, sign: Sign) -> None:
 
 
 def _fibrosis(scene: Scene, sign: Sign) -> None:
-    """A fine net of lines, most at the bases and the wall."""
+    """Fine net of lines, denser at the bases and the wall."""
     a = scene.anatomy
     low = soft_step((scene.y - a.lung_top) / (a.lung_base - a.lung_top) * 1.6 - 0.75)
     net = np.exp(-((scene.texture(sign.seed, 0.045) / 0.22) ** 2)) + np.exp(
@@ -240,7 +240,7 @@ def _fibrosis(scene: Scene, sign: Sign) -> None:
 
 
 def _thickening(scene: Scene, sign: Sign) -> None:
-    """A bright rim along the wall."""
+    """Bright rim along the wall."""
     rim = scene.rim(sign.side)
     along = soft_step((sign.ry - np.abs(scene.y - sign.y)) / 0.08) * (sign.side * scene.x > 0.2)
     depth = 1 - 0.45 * (0.6 + 0.4 * sign.strength) * soft_step((sign.ry - np.abs(scene.y - sign.y)) / sign.ry)
@@ -250,7 +250,7 @@ def _thickening(scene: Scene, sign: Sign) -> None:
 
 
 def _hernia(scene: Scene, sign: Sign) -> None:
-    """A round pouch behind the heart, with a bubble of air and a level of fluid."""
+    """Round pouch behind the heart, with a bubble of air above a level of fluid."""
     pouch: Grid = scene.ellipse(sign.x, sign.y, sign.rx, sign.ry, 0.12)
     bubble = scene.ellipse(sign.x, sign.y, 0.82 * sign.rx, 0.78 * sign.ry, 0.15) * soft_step((sign.y - scene.y) / 0.02)
     scene.lines += (0.4 + 0.6 * sign.strength) * (0.1 * pouch - 0.26 * bubble)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from awb.errors import AWBError, did_you_mean
+from awb import AWBError
+from awb.errors import did_you_mean
 from examples.chestxray14.recipes.schema import RECIPES, shipped_recipes
 from examples.chestxray14.recipes.strict_yaml import parse_yaml
 

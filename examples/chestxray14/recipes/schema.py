@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from awb.errors import AWBError, did_you_mean
+from awb import AWBError
+from awb.errors import did_you_mean
 from awb.study import BCELoss, FocalLoss, OptimizerSettings, Schedule, TrainingStage
 from examples.chestxray14.recipes.strict_yaml import read_yaml, to_yaml
 from examples.chestxray14.recipes.transforms import Augmentation, Transform

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from awb.errors import AWBError
+from awb import AWBError
 
 _TAG = "tag:yaml.org,2002:"
 _LARGEST = 100_000  # bytes of a file; a recipe has about 1,000

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import awb
-from awb.errors import AWBError, did_you_mean, shortlist
-from awb.table import Table
-from examples.chestxray14.data.batches import count_steps
-from examples.chestxray14.data.study import Study, sets_of
+from awb import AWBError, Table
+from awb.errors import did_you_mean, shortlist
+from examples.chestxray14.data.dataset import count_steps
+from examples.chestxray14.data.study import Study
 from examples.chestxray14.recipes.schema import Recipe, load_recipe, shipped_recipes
 from examples.chestxray14.training.networks import build_model
 
@@ -76,9 +76,9 @@ def estimate(cells: Mapping[str, Recipe], studies: Iterable[Study], tflops: floa
         if key not in macs:
             (profile,) = profile_network(recipe)
             macs[key] = profile["MACs"]
-        images = [len(study.sets[f"{sets_of(stage)}/train"]) for stage in recipe.stages]
+        images = [len(study.train(stage)) for stage in recipe.stages]
         an_epoch = [count_steps(n, recipe.data.batch_size) for n in images]  # what does not fill a step is left out
-        checked = [len(study.sets[f"{sets_of(stage)}/validation"]) for stage in recipe.stages]
+        checked = [len(study.validation(stage)) for stage in recipe.stages]
         epochs = [stage.epochs for stage in recipe.stages]
         steps = sum(e * n for e, n in zip(epochs, an_epoch, strict=True))
         validated = sum(e * n for e, n in zip(epochs, checked, strict=True))

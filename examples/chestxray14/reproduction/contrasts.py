@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from awb.errors import AWBError, shortlist
+from awb import AWBError, Table
+from awb.errors import shortlist
 from awb.study import auroc, bootstrap, bootstrap_p, draw_replicates, holm, macro, percentile_interval
 from awb.study.metrics.table_columns import or_none
-from awb.table import Table
 from examples.chestxray14.evaluation.compare import require_comparable
 from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
 from examples.chestxray14.reproduction.factors import PLAIN, Factors, factors_of, split_names

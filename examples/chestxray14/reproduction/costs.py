@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 import awb
-from awb.table import Table
+from awb import Table
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.reproduction.cells import profile_network
 from examples.chestxray14.reproduction.published import TABLE_4, TYPO, Cost

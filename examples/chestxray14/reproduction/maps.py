@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from awb.table import Table
+from awb import Table
 from examples.chestxray14.data.boxes import Boxes
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun

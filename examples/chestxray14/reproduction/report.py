@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from awb.errors import AWBError, shortlist
+from awb import AWBError, Table
+from awb.errors import shortlist
 from awb.markup import in_html, in_markdown
-from awb.table import Table
 from examples.chestxray14.data.boxes import Boxes, read_boxes
-from examples.chestxray14.data.nih import SUBGROUPS
+from examples.chestxray14.data.labels import SUBGROUPS
 from examples.chestxray14.data.origin import Origin
 from examples.chestxray14.data.study import Study, StudySource
 from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun, read_evaluated

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from awb import Table
 from awb.study import audit_leakage, evaluate
 from awb.study.metrics.table_columns import interval_header
-from awb.table import Table
 from examples.chestxray14.data.nih import FINDINGS
-from examples.chestxray14.data.split_tables import count_sets
+from examples.chestxray14.data.splits import count_sets
 from examples.chestxray14.data.study import Study
-from examples.chestxray14.data.supported_findings import FEWEST
-from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
+from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, EvaluatedRun
 from examples.chestxray14.evaluation.leak import percent
 from examples.chestxray14.reproduction.factors import PLAIN, factors_of, split_names
 from examples.chestxray14.reproduction.published import published_auroc
@@ -45,8 +44,8 @@ def cells_table(runs: Mapping[str, EvaluatedRun], n_replicates: int = 2000) -> T
         ))  # fmt: skip
         left_out |= dict.fromkeys(run.unsupported)
     notes = [
-        f"macro: the mean of the findings that at least {FEWEST} test patients have and {FEWEST} have not; of other "
-        "findings, or on another test set, not to be compared"
+        f"macro: the mean of the findings that at least {MIN_PATIENTS} test patients have and {MIN_PATIENTS} have not; "
+        "of other findings, or on another test set, not to be compared"
     ]
     if left_out:
         notes.append(f"not averaged somewhere for want of patients: {', '.join(left_out)}")

@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from awb.errors import AWBError
+from awb import AWBError
 from examples.chestxray14.data.study import StudySource
 from examples.chestxray14.evaluation.evaluate import evaluate_run
 from examples.chestxray14.evaluation.evaluated_run import is_evaluated

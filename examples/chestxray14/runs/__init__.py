@@ -1,0 +1,1 @@
+"""A run's folder: recipe, split, logs, checkpoint and weights, with their checksums."""

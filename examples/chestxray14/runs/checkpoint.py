@@ -1,4 +1,4 @@
-"""Checkpoints and weights on the disk: whole or not at all, and strict when they are read."""
+"""Checkpoints and weights on disk: written atomically, and checked strictly when read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from awb.errors import AWBError, shortlist
+from awb import AWBError
+from awb.errors import shortlist
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.files.sealed_zip import check_seal, seal
 
@@ -24,11 +25,11 @@ _METADATA = "run"
 
 
 def save_checkpoint(path: Path, identity: Mapping[str, str], content: Mapping[str, Any]) -> None:
-    """Write a checkpoint with its checksum. A crash at any moment leaves the old one or the new one, whole.
+    """Write a checkpoint with its checksum; a crash at any moment leaves the complete old one or the complete new one.
 
     Args:
-        path: The file.
-        identity: What the run is a function of (recipe, split, …), by name.
+        path: File to write.
+        identity: Checksums of everything that determines the run (recipe, split, …), by name.
         content: Tensors and plain values.
     """
     buffer = io.BytesIO()
@@ -45,25 +46,26 @@ def load_checkpoint(
     *,
     say: Callable[[str], object] = print,
 ) -> dict[str, Any]:
-    """Read a checkpoint of this very run. It is compared with its checksum before anything of it is used.
+    """Read a checkpoint of the same run, after comparing it with its checksum.
 
     Args:
-        path: The file.
-        identity: What the run is a function of.
-        keys: The content that is expected.
-        optional: Content that earlier versions have not written.
-        say: Called with a line if the checkpoint, which is then of an earlier version, has no checksum.
+        path: File to read.
+        identity: Checksums of everything that determines the run.
+        keys: Expected keys of the content.
+        optional: Keys that earlier versions did not write.
+        say: Called with a line of text if an earlier version wrote the checkpoint, without a checksum.
 
     Raises:
-        AWBError: It is damaged, of another format or run, or its content is not `keys`; each is named.
+        AWBError: The checkpoint is damaged, has another format, belongs to another run, or has keys missing or
+            unknown; the message names them.
     """
     try:
         if not check_seal(path):
-            say(f"{path} has no checksum, for an earlier version wrote it: it could not be checked as a whole")
+            say(f"{path} has no checksum, since an earlier version wrote it: it could not be checked as a whole")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (ValueError, RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
         raise AWBError(
-            f"{path} is damaged or no checkpoint: {_first_line(error)}; put it back, or delete it to train from the "
+            f"{path} is damaged or not a checkpoint: {_first_line(error)}; restore it, or delete it to train from the "
             "beginning"
         ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -75,10 +77,10 @@ def load_checkpoint(
 
 
 def require_same_run(where: object, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    """Refuse to go on with another recipe, split, store, … than the run began with.
+    """Refuse to continue a run with another recipe, split, image store, … than it began with.
 
     Raises:
-        AWBError: Names what differs.
+        AWBError: Something differs; the message names it.
     """
     differing = [
         f"{name} was {str(old.get(name))[:12]}, is {str(new.get(name))[:12]}"
@@ -92,46 +94,46 @@ def require_same_run(where: object, old: Mapping[str, str], new: Mapping[str, st
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a state dict as safetensors, whole or not at all."""
+    """Write a state dict as safetensors, atomically."""
     write_atomically(path, weights_file(state, metadata))
 
 
 def weights_file(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A state dict as safetensors; the same one is the same bytes."""
+    """Bytes of a state dict as safetensors; equal state dicts give equal bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    # as one text: safetensors writes several in any order, and the same weights would be another file each time
+    # as one entry: safetensors writes several in any order, so that equal weights would give different files
     text = json.dumps(dict(metadata), sort_keys=True)
     return safetensors.torch.save(tensors, {_METADATA: text})
 
 
 def load_weights(path: Path, model: nn.Module, metadata: Mapping[str, str]) -> None:
-    """Load what `save_weights` wrote into a model: all of it, or nothing.
+    """Load weights that `save_weights` wrote into a model: all of them, or none.
 
     Args:
-        path: The file.
-        model: Its keys and shapes must be the file's.
-        metadata: What the file's metadata must say.
+        path: File to read.
+        model: Model with the same keys and shapes.
+        metadata: Expected metadata of the file.
 
     Raises:
-        AWBError: No such file, a damaged one, or other keys, shapes or metadata; they are named.
+        AWBError: The file is missing or damaged, or has other keys, shapes or metadata; the message names them.
     """
     if not path.is_file():
-        raise AWBError(f"no weights {path}: the training has not finished")
+        raise AWBError(f"no weights {path}: the run has not finished")
     try:
         with safetensors.safe_open(path, "pt") as file:
             found = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
     except safetensors.SafetensorError as error:
-        raise AWBError(f"{path} is damaged or no safetensors file: {error}") from None
+        raise AWBError(f"{path} is damaged or not a safetensors file: {error}") from None
     require_same_run(path, {name: found.get(name, "missing") for name in metadata}, metadata)
     load_state(str(path), model, state)
 
 
 def load_state(where: str, model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """`load_state_dict` that changes nothing unless everything fits.
+    """Load a state dict only if all of it fits; otherwise the model stays as it was.
 
     Raises:
-        AWBError: Keys are missing or unknown, or shapes differ; they are named.
+        AWBError: Keys are missing or unknown, or shapes differ; the message names them.
     """
     own = model.state_dict()
     _require_keys(where, state.keys(), own.keys())

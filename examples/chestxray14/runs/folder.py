@@ -1,4 +1,4 @@
-"""The folder of a run: what it was made from, its logs, its checkpoint and its weights."""
+"""A run's folder: recipe, split, description, logs, checkpoint and weights."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from typing import Any
 
 import torch
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.study import Split
-from examples.chestxray14.data.store import digest
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.files.atomic import write_atomically
-from examples.chestxray14.files.checksums import changed_files, read_sums, write_sums
-from examples.chestxray14.files.checksums import digest as file_digest
+from examples.chestxray14.files.checksums import changed_files, file_digest, json_digest, read_sums, write_sums
 from examples.chestxray14.files.locks import try_lock
 from examples.chestxray14.recipes.schema import Recipe, load_recipe
 from examples.chestxray14.runs.checkpoint import require_same_run
@@ -32,7 +30,7 @@ _PACKAGES = ("awb", "torch", "torchvision", "timm", "accelerate", "safetensors",
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where everything of a run lies."""
+    """Paths and contents of a run's folder."""
 
     path: Path
 
@@ -70,12 +68,12 @@ class RunFolder:
 
     @property
     def sums(self) -> Path:
-        """Of what a training has left, since it ended, and an evaluation has made, once it is whole."""
+        """Checksums of a finished run's files, and of its evaluation's once that is complete."""
         return self.path / "SHA256SUMS"
 
     @property
     def trained(self) -> tuple[Path, ...]:
-        """What a training leaves and figures are made of."""
+        """Files of a finished run that its evaluation reads."""
         return self.recipe, self.info, self.split, self.epochs, self.weights
 
     @property
@@ -83,10 +81,10 @@ class RunFolder:
         return self.path / "MODEL_CARD.md"
 
     def begin(self, recipe: Recipe, study: Study, identity: Mapping[str, str]) -> None:
-        """Write down what the run is made from, or see that it is the same as when it began.
+        """Record recipe, split and description of a new run, or check that they are those it began with.
 
         Raises:
-            AWBError: The folder holds another run, other files, or damaged ones.
+            AWBError: The folder has another run, other files, or damaged files.
         """
         if self.info.exists():
             require_same_run(self.path, self.read_info()["identity"], identity)
@@ -96,9 +94,9 @@ class RunFolder:
                 self._require_unchanged([path for path in self.trained if path != self.weights])
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        known = {self.recipe.name, self.split.name}  # of a start that was cut short
+        known = {self.recipe.name, self.split.name}  # left by a start that was interrupted
         if any(entry.name not in known and not entry.name.startswith(".") for entry in self.path.iterdir()):
-            raise AWBError(f"{self.path} holds other files and no run; give a new folder")
+            raise AWBError(f"{self.path} has other files and no run; give a new folder")
         write_atomically(self.recipe, recipe.to_yaml().encode())
         study.split.save(self.split)
         info = {
@@ -111,41 +109,41 @@ class RunFolder:
             "versions": versions(),
             "device": device_name(),
         }
-        write_atomically(self.info, json.dumps({"sha256": digest(info), **info}, indent=2).encode())
+        write_atomically(self.info, json.dumps({"sha256": json_digest(info), **info}, indent=2).encode())
 
     def finish(self, weights: bytes) -> None:
-        """Write the weights. The sums come first, so that weights that a training has left always have one.
+        """Write the weights, after the checksums, so that finished weights always have a checksum.
 
         Raises:
-            AWBError: What the run was made from is damaged.
+            AWBError: The recipe or the split is damaged.
         """
         self.read_recipe()
         self.read_split()
         sums = {path: file_digest(path) for path in self.trained if path != self.weights}
         sums[self.weights] = hashlib.sha256(weights).hexdigest()
         before = read_sums(self.sums) if self.sums.is_file() else {}
-        if any(before.get(path) != checksum for path, checksum in sums.items()):  # else an evaluation's are there too
+        if any(before.get(path) != checksum for path, checksum in sums.items()):  # else an evaluation's may be there
             write_sums(self.sums, (), sums)
         write_atomically(self.weights, weights)
 
     def check(self, say: Callable[[str], object] = print) -> None:
-        """Compare what the training has left with what it has written.
+        """Compare the files of a finished run with their checksums.
 
         Args:
-            say: Called with a line if an earlier version has left no sums.
+            say: Called with a line of text if an earlier version left no checksums.
 
         Raises:
-            AWBError: The run has not finished, or files were changed or lost since.
+            AWBError: The run has not finished, or files have changed or are missing.
         """
         if not self.weights.is_file():
-            raise AWBError(f"no weights {self.weights}: the training has not finished")
+            raise AWBError(f"no weights {self.weights}: the run has not finished")
         if self.sums.is_file():
             self._require_unchanged(self.trained)
         else:
             say(f"{self.weights} has no checksum, since {self.sums.name} is not there: it could not be checked")
 
     def trained_sums(self) -> dict[Path, str]:
-        """Sums from when the training ended; of a run of an earlier version without any, as it is now."""
+        """Checksums from the end of the run; of the files as they are now, if an earlier version left none."""
         if self.sums.is_file():
             return {path: checksum for path, checksum in read_sums(self.sums).items() if path in self.trained}
         return {path: file_digest(path) for path in self.trained}
@@ -156,18 +154,18 @@ class RunFolder:
         if changed := changed_files(self.sums, files):
             remedy = ", or train again, which writes the weights anew" if self.weights.name in changed else ""
             raise AWBError(
-                f"{self.path}: {', '.join(changed)} changed since the training, says {self.sums.name}; put back what "
-                f"it has written{remedy}"
+                f"{self.path}: {', '.join(changed)} changed since the run finished, says {self.sums.name}; restore "
+                f"the original files{remedy}"
             )
 
     def read_info(self) -> dict[str, Any]:
-        """What `begin` wrote.
+        """Read the description that `begin` wrote.
 
         Raises:
-            AWBError: This is no run, or the file is damaged.
+            AWBError: The folder has no run, or the file is damaged.
         """
         if not self.info.is_file():
-            raise AWBError(f"{self.path} is no folder of a run: it has no {self.info.name}")
+            raise AWBError(f"{self.path} is not a run's folder: it has no {self.info.name}")
         try:
             info = json.loads(self.info.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -176,38 +174,38 @@ class RunFolder:
         if lacking or not isinstance(info["identity"], dict):
             raise AWBError(f"{self.info} is damaged: it lacks {', '.join(sorted(lacking)) or 'identity'}")
         recorded = info.pop("sha256", None)  # earlier versions have none
-        if recorded not in (None, digest(info)):
+        if recorded not in (None, json_digest(info)):
             raise AWBError(f"{self.info} is damaged: its SHA-256 is not the recorded one")
         return dict(info)
 
     def read_split(self) -> Split:
-        """The split as it was trained.
+        """Read the split that the run was trained on.
 
         Raises:
-            AWBError: This is no run, or the file is damaged or another split's.
+            AWBError: The folder has no run, or the file is damaged or holds another split.
         """
         split = Split.load(self.split)
         self.require({"split": split.checksum}, self.split)
         return split
 
     def require(self, identity: Mapping[str, str], where: Path | None = None) -> None:
-        """Refuse what the run was not trained on.
+        """Refuse inputs that the run was not trained on.
 
         Args:
-            identity: Of what is given, or a part of it.
-            where: The file that it is of; by default the folder.
+            identity: Checksums of some or all inputs, by name.
+            where: File to name in the error; by default the folder.
 
         Raises:
-            AWBError: Names what differs; or this is no run.
+            AWBError: An input differs, and the message names it; or the folder has no run.
         """
         trained = self.read_info()["identity"]
         require_same_run(where or self.path, {name: trained.get(name, "missing") for name in identity}, identity)
 
     def read_recipe(self) -> Recipe:
-        """The recipe as it was trained.
+        """Read the recipe that the run was trained by.
 
         Raises:
-            AWBError: This is no run, or the file is damaged or another recipe's.
+            AWBError: The folder has no run, or the file is damaged or holds another recipe.
         """
         self.read_info()
         recipe = load_recipe(self.recipe)
@@ -216,7 +214,7 @@ class RunFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Refuse a second training in the folder; the lock goes with the process, however that ends.
+        """Lock the folder against a second run; the lock is freed when the process ends, however it does.
 
         Raises:
             AWBError: Another process trains here.
@@ -232,7 +230,7 @@ class RunFolder:
 
 
 def identity(recipe: Recipe, study: Study) -> dict[str, str]:
-    """What a training is a function of, by name."""
+    """Checksums of everything that determines a run, by name."""
     return {
         "recipe": recipe.checksum,
         "split": study.split.checksum,
@@ -243,12 +241,12 @@ def identity(recipe: Recipe, study: Study) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages that decide the numbers."""
+    """Versions of Python and of the packages that affect the results."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
 
 
 def device_name() -> str:
-    """What the first process trains on."""
+    """Name of the device on which the first process trains."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{os.cpu_count()} {platform.machine()} cores"

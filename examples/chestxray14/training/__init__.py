@@ -1,0 +1,1 @@
+"""Train a recipe: networks, pretrained weights, the trainer, its logs, and predictions."""

@@ -1,4 +1,4 @@
-"""Logs of a training: `steps.csv`, `epochs.csv`, and TensorBoard's if it is wanted."""
+"""Logs of a run: `steps.csv`, `epochs.csv`, and TensorBoard's on request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from awb.errors import AWBError
+from awb import AWBError
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.runs.folder import RunFolder
 
@@ -31,18 +31,18 @@ _EPOCHS = (
 
 
 class TrainingLog:
-    """Writes one row a step and one an epoch; a resumed run's rows follow those up to its checkpoint.
+    """Writer of one row per step and one per epoch; a resumed run continues after the rows of its checkpoint.
 
     Args:
-        folder: Of the run.
-        steps: Optimiser steps that were done.
-        epochs: Epochs that were done.
-        active: False in all processes but the first, where nothing is written.
+        folder: Folder of the run.
+        steps: Number of finished optimiser steps.
+        epochs: Number of finished epochs.
+        active: False in all processes but the first; these write nothing.
         tensorboard: Also write for TensorBoard.
-        checksums: Of the files when those rows had been written, by name, if they were recorded.
+        checksums: Checksums of the files with just those rows, by name, if they were recorded.
 
     Raises:
-        AWBError: The rows are not those that were written.
+        AWBError: The rows have changed since they were written.
     """
 
     def __init__(
@@ -83,15 +83,15 @@ class TrainingLog:
         self._add(step, {"loss/train": loss, "lr": lr})
 
     def epoch(
-        self, step: int, stage: str, epoch: int, loss: float, validation: float, area: float, lr: float,
+        self, step: int, stage: str, epoch: int, loss: float, validation: float, auroc: float, lr: float,
         seconds: float,
     ) -> None:  # fmt: skip
         if self._active:
-            self._epochs.write(step, stage, epoch, repr(loss), repr(validation), repr(area), lr, seconds)
-        self._add(step, {"loss/validation": validation, "auroc/validation, macro": area})
+            self._epochs.write(step, stage, epoch, repr(loss), repr(validation), repr(auroc), lr, seconds)
+        self._add(step, {"loss/validation": validation, "auroc/validation, macro": auroc})
 
     def save(self) -> dict[str, str]:
-        """See all rows onto the disk, and give the checksums of the files by their names."""
+        """Flush all rows to the disk, and return the checksum of each file by its name."""
         return {log.path.name: log.save() for log in (self._steps, self._epochs)} if self._active else {}
 
     def _add(self, step: int, values: dict[str, float]) -> None:
@@ -102,16 +102,16 @@ class TrainingLog:
 
 
 class Log:
-    """A CSV file of which a resumed run keeps the rows up to its checkpoint.
+    """CSV file in which a resumed run keeps the rows up to its checkpoint.
 
     Args:
         path: The file.
-        header: Its columns.
-        keep: How many rows are kept.
+        header: Names of the columns.
+        keep: Number of rows to keep.
         checksum: SHA-256 of header and kept rows, if it was recorded.
 
     Raises:
-        AWBError: The rows are not those that were written.
+        AWBError: The rows have changed since they were written.
     """
 
     def __init__(self, path: Path, header: tuple[str, ...], keep: int, checksum: str | None = None) -> None:
@@ -120,8 +120,8 @@ class Log:
         self._checksum = hashlib.sha256(text)
         if checksum not in (None, self._checksum.hexdigest()):
             raise AWBError(
-                f"{path} is damaged: its first {keep:,} rows are not those that the checkpoint was written after; put "
-                "them back, or train in another folder"
+                f"{path} is damaged: its first {keep:,} rows are not those that the checkpoint was written after; "
+                "restore them, or train in another folder"
             )
         write_atomically(path, text)
         self._file = path.open("ab")
@@ -133,7 +133,7 @@ class Log:
         self._file.flush()
 
     def save(self) -> str:
-        """See all rows onto the disk, and give the file's SHA-256."""
+        """Flush all rows to the disk, and return the file's SHA-256."""
         os.fsync(self._file.fileno())
         return self._checksum.hexdigest()
 

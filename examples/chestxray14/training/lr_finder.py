@@ -1,4 +1,4 @@
-"""Find a learning rate before training: the range test of Smith 2017, https://arxiv.org/abs/1506.01186, section 3.3."""
+"""Learning-rate finder: the range test of Smith 2017, https://arxiv.org/abs/1506.01186, section 3.3."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.study import OptimizerSettings
 from examples.chestxray14.recipes.schema import LRFinderSettings
 
 _SMOOTHING = 0.9
-_BLOW_UP = 4.0  # times the lowest smoothed loss: the test ends
+_BLOW_UP = 4.0  # the test ends when the loss is so many times the lowest
 
 
 def find_lr(
     model: nn.Module, optimizer: OptimizerSettings, settings: LRFinderSettings, steps: Iterator[Callable[[], float]]
 ) -> float:
-    """The rate at which the loss falls fastest, while rates grow exponentially from the lowest to the highest.
+    """Learning rate at which the loss falls fastest, while rates grow exponentially from lowest to highest.
 
-    The model ends as it began, statistics included, and so does torch's random state.
+    The model, its statistics and torch's random state are as before afterwards.
 
     Args:
-        model: In the state of the stage's start, frozen parts included.
-        optimizer: Of the stage; its schedule is not used.
-        settings: The recipe's.
-        steps: Each call does forward and backward of one batch, on gradients of 0, and returns the loss.
+        model: Model as at the start of the stage, with its frozen parameters.
+        optimizer: Settings of the stage's optimiser; the schedule is not used.
+        settings: The recipe's settings of the finder.
+        steps: Calls that each do a forward and a backward pass of one batch, starting from gradients of 0, and return
+            the loss.
 
     Raises:
-        AWBError: The loss is not finite from the first, or never falls.
+        AWBError: The loss is not finite in the first steps, or never falls.
     """
     state = copy.deepcopy(model.state_dict())
     rates = np.geomspace(settings.lowest, settings.highest, settings.steps)
@@ -54,12 +55,13 @@ def find_lr(
 
 
 def steepest_rate(rates: npt.NDArray[np.float64], losses: list[float]) -> float:
-    """The rate where the smoothed loss falls fastest by the logarithm of the rate, before its minimum. The first tenth
-    does not count.
+    """Rate at which the smoothed loss falls fastest against the logarithm of the rate, before its minimum.
+
+    The first tenth of the rates does not count.
 
     Args:
-        rates: Increasing, (n,).
-        losses: One a rate; the last may not be finite.
+        rates: Increasing rates, (n,).
+        losses: One loss per rate; the last may not be finite.
 
     Raises:
         AWBError: Fewer than three are finite, or the smoothed loss never falls.
@@ -68,7 +70,7 @@ def steepest_rate(rates: npt.NDArray[np.float64], losses: list[float]) -> float:
     if len(finite) < 3:
         raise AWBError(f"the LR finder met a loss of {losses[-1]} after {len(losses)} steps: try a lower `lowest`")
     smoothed = _smooth(finite)
-    start = len(rates) // 10  # at the lowest rates nothing happens, and the average is of few losses: noise
+    start = len(rates) // 10  # at the lowest rates nothing happens, and an average of few losses is noise
     end = start + int(np.argmin(smoothed[start:]))
     slopes = np.gradient(smoothed, np.log(rates[: len(finite)]))[start : end + 1]
     if slopes.min() >= 0:

@@ -1,8 +1,9 @@
-"""The networks that recipes name: a backbone, a fresh classifier, and blocks."""
+"""Networks of recipes: a backbone with a new classifier and attention blocks."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import timm
 import torch
@@ -11,13 +12,12 @@ import torchvision
 from torch import Tensor, nn
 
 import awb
-from awb.study.freezing import Part
 from examples.chestxray14.recipes.schema import PART, ModelSettings
 from examples.chestxray14.training.pretrained import load_packaged, load_torchvision
 
 
 class DenseNetWithoutFinalReLU(torchvision.models.DenseNet):
-    """The report's DenseNet121: torchvision's without the ReLU between the last norm and pooling."""
+    """DenseNet121 of the report: torchvision's without the ReLU between the last norm and pooling."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.adaptive_avg_pool2d(self.features(x), 1).flatten(1)
@@ -26,7 +26,7 @@ class DenseNetWithoutFinalReLU(torchvision.models.DenseNet):
 
 
 class Tiny(nn.Module):
-    """A small convolutional network with group norm: no statistics, so that any batch gives the same training."""
+    """Small convolutional network with group norm: without batch statistics, any batch size trains it alike."""
 
     def __init__(self, num_classes: int = 1000, widths: tuple[int, ...] = (16, 32, 64)) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Tiny(nn.Module):
                 for a, b in itertools.pairwise(channels)
             )
         )
-        # timm's way to say which modules are stages
+        # in timm's format, which says what modules are stages
         self.feature_info = [
             {"num_chs": width, "reduction": 2 ** (i + 1), "module": f"layers.{i}"} for i, width in enumerate(widths)
         ]
@@ -52,17 +52,17 @@ class Tiny(nn.Module):
 def build_model(
     settings: ModelSettings, num_classes: int, image_size: int, seed: int, *, pretrained: bool | None = None
 ) -> nn.Module:
-    """A recipe's network, in train mode; what is random in it is a function of the seed.
+    """Network of a recipe, in train mode; its initial weights depend on the seed only.
 
     Args:
-        settings: The recipe's.
+        settings: The recipe's settings of the model.
         num_classes: Number of logits.
         image_size: Side of the input in pixels.
-        seed: Of the classifier, the blocks, and a backbone that is not pretrained.
-        pretrained: In place of the recipe's, for weights that are loaded anyway.
+        seed: Seed of the classifier, the blocks, and a backbone that is not pretrained.
+        pretrained: Replaces the recipe's setting, for a caller that loads all weights itself.
 
     Raises:
-        AWBError: The blocks cannot be attached so, or pretrained weights cannot be had.
+        AWBError: The blocks cannot be attached there, or pretrained weights are not available.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -75,9 +75,9 @@ def build_model(
     return model.train()
 
 
-def parts() -> dict[str, Part]:
-    """What a recipe may freeze, as `awb.study.freeze_parts` wants it."""
-    # the classifier has this name in all of these networks, and `awb` is the child that attach_awb makes
+def freezable_parts() -> dict[str, Callable[[str], bool]]:
+    """Parts of a network that a recipe may freeze, for `awb.study.freeze_parts`: predicates of parameter names."""
+    # the classifier has this name in all of these networks, and `awb` is the child that attach_awb adds
     return {PART: lambda name: not (name.startswith("classifier.") or ".awb." in name)}
 
 

@@ -1,44 +1,58 @@
-"""Predict: logits of a data set, and probabilities as the CSV file that `awb study evaluate` reads."""
+"""Predict: the network of a finished run, and logits of a data set, shared among processes."""
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from awb.study import LabelTable
 from examples.chestxray14.data.dataset import XrayDataset
-from examples.chestxray14.data.nih import SUBGROUPS
-from examples.chestxray14.data.study import IMAGE, PATIENT
-from examples.chestxray14.files.atomic import write_atomically
+from examples.chestxray14.runs.checkpoint import load_weights
+from examples.chestxray14.runs.folder import RunFolder
+from examples.chestxray14.training.networks import build_model
+
+
+def load_run(path: str | Path) -> nn.Module:
+    """Network of a finished run with its final weights, in eval mode on the CPU; nothing is downloaded.
+
+    Args:
+        path: The run's folder.
+
+    Raises:
+        AWBError: The folder has no run, the run has not finished, its files have changed since, or its weights belong
+            to another run.
+    """
+    folder = RunFolder(Path(path))
+    folder.check()
+    recipe, info = folder.read_recipe(), folder.read_info()
+    model = build_model(recipe.model, len(info["classes"]), recipe.data.image_size, 0, pretrained=False)
+    trained = info["identity"] | {"recipe": recipe.checksum}  # of the recipe as it is in the folder now
+    trained.pop("processes", None)
+    load_weights(folder.weights, model, trained)
+    return model.eval()
 
 
 @torch.no_grad()
 def predict_logits(
     accelerator: Accelerator, model: nn.Module, dataset: XrayDataset, batch_size: int, workers: int = 0
 ) -> Tensor:
-    """Logits of all images, shared among the processes and then the same in each.
+    """Logits of all images, computed by all processes together; every process gets all of them.
 
     Args:
-        accelerator: Whose device, precision and processes are used.
-        model: Not wrapped; it is left in eval mode.
-        dataset: Not augmented.
-        batch_size: Images a forward, in each process.
-        workers: Of the loader.
+        accelerator: Provides device, precision and processes.
+        model: Model that is not wrapped for distributed training; it is left in eval mode.
+        dataset: Images without augmentation.
+        batch_size: Images per forward pass and process.
+        workers: Number of processes that load images.
 
     Returns:
         float32 (n, C) on the CPU, in the order of the data set.
     """
-    from accelerate.utils import gather_object
-
     model.eval()
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
     loader = DataLoader(
@@ -54,30 +68,3 @@ def predict_logits(
     for rows, values in gather_object([(list(mine), own.numpy())]):
         logits[rows] = torch.from_numpy(values)
     return logits
-
-
-def write_predictions(path: Path, table: LabelTable, probs: npt.NDArray[np.float64]) -> None:
-    """A column of image names and one a class."""
-    rows = ([name, *map(repr, row)] for name, row in zip(table.images.tolist(), probs.tolist(), strict=True))
-    _write(path, [IMAGE, *table.classes], rows)
-
-
-def write_labels(path: Path, table: LabelTable) -> None:
-    """The labels as `awb.study.read_labels` reads them, with patients and what subgroups are made of."""
-    assert table.groups is not None
-    others = {name: table.columns[name].tolist() for name in SUBGROUPS if name in table.columns}
-    rows = (
-        [image, patient, *(values[i] for values in others.values()), *("" if v != v else f"{v:g}" for v in labels)]
-        for i, (image, patient, labels) in enumerate(
-            zip(table.images.tolist(), table.groups.tolist(), table.labels.tolist(), strict=True)
-        )
-    )
-    _write(path, [IMAGE, PATIENT, *others, *table.classes], rows)
-
-
-def _write(path: Path, header: list[str], rows: object) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)  # type: ignore[arg-type]
-    write_atomically(path, text.getvalue().encode())

@@ -1,4 +1,4 @@
-"""Pretrained weights, and one sentence that says what to do where they cannot be had."""
+"""Pretrained weights, and one sentence of advice where they are not available."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import torch
 import torchvision
 from torch import nn
 
-from awb.errors import AWBError
+from awb import AWBError
 from examples.efficientnet_lite0 import load_efficientnet_lite0
 
 _WITHOUT = "or train without them: --set model.pretrained=false"
-_OF_A_NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+_NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 
 
 def load_torchvision(name: str) -> nn.Module:
-    """A network of torchvision with its ImageNet weights, which are downloaded if they are not on the disk.
+    """Load a network of torchvision with its ImageNet weights, which are downloaded if they are not on disk.
 
     Raises:
-        AWBError: They cannot be downloaded, or the file on the disk is damaged.
+        AWBError: The weights cannot be downloaded, or the file on disk is damaged.
     """
     weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
     with _explained(name, weights.url):
@@ -32,7 +32,7 @@ def load_torchvision(name: str) -> nn.Module:
 
 
 def load_packaged() -> nn.Module:
-    """EfficientNet-Lite0 with its ImageNet weights, which a package carries.
+    """Load EfficientNet-Lite0 with its ImageNet weights, which come in a package.
 
     Raises:
         AWBError: The package is not installed.
@@ -48,11 +48,15 @@ def _explained(name: str, url: str) -> Iterator[None]:
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     try:
         yield
-    except _OF_A_NETWORK as error:
+    except _NETWORK_ERRORS as error:
         raise AWBError(
             f"the weights of {name} could not be downloaded ({error}): put the file of {url} at {path}, {_WITHOUT}"
         ) from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:  # of torch.hub's check, or of reading the file
+    except (
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:  # from torch.hub's check or from reading
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AWBError(
             f"the weights of {name} at {path} are damaged ({reason}): delete that file, and they are downloaded again; "

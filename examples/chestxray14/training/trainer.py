@@ -1,9 +1,9 @@
-"""Train a recipe. Killed at any moment and run again, it goes on and ends with the weights of an unbroken run.
+"""Trainer of a recipe. A run that is killed at any moment resumes, and ends with the weights of an unbroken run.
 
-Whatever is random is a function of (seed, stage, epoch, step, process), so that there is no random state to lose: the
-order of images (`batches.py`), augmentation (`dataset.py`), and dropout, for which torch is seeded at each step. The
-rest is in the checkpoint: weights, their average, the optimiser, its schedule, the best weights, and where the
-schedule stands, learning rates that were found included.
+All randomness is a function of (seed, stage, epoch, step, process), so that there is no random state to lose: the order
+of images and their augmentation (`dataset.py`), and dropout, for which torch is seeded at each step. The rest is in the
+checkpoint: weights, their average, the optimiser, its schedule, the best weights, and the position in the stages, with
+the learning rates that were found.
 """
 
 from __future__ import annotations
@@ -24,34 +24,31 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from awb.errors import AWBError
+import awb
+from awb import AWBError
 from awb.study import Epoch, LabelTable, MultiLabelLoss, ScheduleState, TrainingStage, auroc, freeze_parts, macro
-from examples.chestxray14.data.batches import EpochBatches, count_steps, epoch_loader
-from examples.chestxray14.data.dataset import XrayDataset
-from examples.chestxray14.data.random_keys import key
+from examples.chestxray14.data.dataset import EpochBatches, XrayDataset, count_steps, epoch_loader, random_key
 from examples.chestxray14.data.study import Study
-from examples.chestxray14.data.supported_findings import supported
 from examples.chestxray14.files.names import file_name
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.runs.checkpoint import load_checkpoint, load_state, save_checkpoint, weights_file
 from examples.chestxray14.runs.folder import RunFolder, identity
-from examples.chestxray14.training.alive import require_alive
 from examples.chestxray14.training.log import TrainingLog
 from examples.chestxray14.training.lr_finder import find_lr
-from examples.chestxray14.training.networks import build_model, parts
+from examples.chestxray14.training.networks import build_model, freezable_parts
 from examples.chestxray14.training.predict import predict_logits
 
 _CONTENT = {"model", "ema", "best", "optimizer", "scheduler", "schedule", "position", "loss_sum", "steps", "epochs"}
-_LOGS = "logs"  # their checksums, which checkpoints of earlier versions lack
+_LOGS = "logs"  # checksums of the logs; checkpoints of earlier versions have none
 
 
 @dataclass(frozen=True)
 class TrainerOptions:
-    """What changes how a training runs, and not what it gives.
+    """Options that change how a run is carried out, but not its result.
 
     Attributes:
-        workers: Processes that load images, for each training process.
-        checkpoint_every: Optimiser steps; also at the end of each epoch.
+        workers: Processes that load images, per training process.
+        checkpoint_every: Optimiser steps between checkpoints; there is also one after each epoch.
         tensorboard: Also log for TensorBoard.
     """
 
@@ -61,17 +58,17 @@ class TrainerOptions:
 
 
 class Trainer:
-    """One training of a recipe in a folder.
+    """One run of a recipe.
 
     Args:
-        recipe: What is trained, and how.
-        study: On what.
-        folder: Where everything goes; if it has a checkpoint of the same training, that goes on.
-        options: See there.
+        recipe: Network, data settings and stages of training.
+        study: Labels, images and split to train on.
+        folder: Folder for all output; a run that was begun there is resumed.
+        options: Options that do not change the result.
 
     Raises:
-        AWBError: Sets overlap that the recipe does not allow to, the folder is of another run, or a step's images
-            cannot be shared evenly by the processes.
+        AWBError: Sets overlap without the recipe's permission, the folder belongs to another run, or the images of a
+            step cannot be shared evenly by the processes.
     """
 
     def __init__(self, recipe: Recipe, study: Study, folder: RunFolder, options: TrainerOptions | None = None) -> None:
@@ -81,7 +78,7 @@ class Trainer:
         self.state = ScheduleState(recipe.schedule())
         self.identity = identity(recipe, study) | {"processes": str(self.accelerator.num_processes)}
         classes, size = len(study.table.classes), recipe.data.image_size
-        begun = False if folder.checkpoint.exists() else None  # whose weights are loaded, so that none are downloaded
+        begun = False if folder.checkpoint.exists() else None  # the checkpoint has all weights: download none
         self.model = build_model(recipe.model, classes, size, recipe.training.seed, pretrained=begun)
         decay = recipe.training.ema
         self.ema = None if decay is None else ModelEmaV3(self.model, decay, device=self.accelerator.device)
@@ -89,9 +86,9 @@ class Trainer:
         self.optimizer: Any = None
         self.scheduler: Any = None
         self.best: dict[str, Tensor] | None = None
-        self.position, self.loss_sum = 0, 0.0  # steps done in the epoch that is due, and the sum of their losses
-        self.steps = self.epochs = 0  # done in all
-        self.logs: dict[str, str] | None = None  # checksums of their rows up to the checkpoint
+        self.position, self.loss_sum = 0, 0.0  # finished steps of the next epoch, and the sum of their losses
+        self.steps = self.epochs = 0  # finished in total
+        self.logs: dict[str, str] | None = None  # checksums of the logs up to the checkpoint
 
     def run(self) -> nn.Module:
         """Train to the end, from the beginning or from the checkpoint.
@@ -100,8 +97,8 @@ class Trainer:
             The model with its final weights, which are also in the folder.
 
         Raises:
-            AWBError: The network is dead, the loss is not finite, the checkpoint is not of this training, or it, the
-                logs or the store's pixels are not what was written.
+            AWBError: The network is dead, the loss is not finite, the checkpoint belongs to another run, or the
+                checkpoint, the logs or the image store are damaged.
         """
         main = self.accelerator.is_main_process
         self.study.store.verify()
@@ -126,7 +123,7 @@ class Trainer:
         return self.model
 
     def _begin_stage(self, epoch: Epoch, log: TrainingLog) -> None:
-        """Before the stage's first step: refuse a dead network, find a learning rate, make the optimiser."""
+        """Prepare a stage: refuse a dead network, find a learning rate, create the optimiser."""
         if self.optimizer is not None:
             return
         stage = epoch.stage
@@ -134,7 +131,7 @@ class Trainer:
         sampler, dataset = self._sampler(epoch), self._dataset(self.study.train(stage), training=True)
         dataset.set_epoch(stage.name, epoch.index)
         images, _ = _collate(dataset, next(iter(sampler)), self.accelerator.device)
-        measured = require_alive(self.model, images)
+        measured = str(awb.diagnose(self.model, images, raise_if_dead=True))
         if self.accelerator.is_main_process:
             (self.folder.path / f"alive-{file_name(stage.name)}.txt").write_text(measured + "\n", encoding="utf-8")
         if epoch.lr is None:
@@ -144,13 +141,13 @@ class Trainer:
         self._make_optimizer(stage)
 
     def _make_optimizer(self, stage: TrainingStage) -> None:
-        due = self.state.epoch
-        assert due is not None
+        epoch = self.state.epoch
+        assert epoch is not None
         steps = stage.epochs * count_steps(len(self.study.train(stage)), self.recipe.data.batch_size)
-        self.optimizer, self.scheduler = stage.optimizer.build(self.model.parameters(), steps, due.lr)
+        self.optimizer, self.scheduler = stage.optimizer.build(self.model.parameters(), steps, epoch.lr)
 
     def _train(self, epoch: Epoch, log: TrainingLog) -> None:
-        """The steps of an epoch that are left."""
+        """Train the remaining steps of an epoch."""
         stage, sampler = epoch.stage, self._sampler(epoch)
         dataset = self._dataset(self.study.train(stage), training=True)
         dataset.set_epoch(stage.name, epoch.index)
@@ -165,7 +162,7 @@ class Trainer:
         )  # fmt: skip
         for step in bar:
             torch.manual_seed(
-                key(self.recipe.training.seed, stage.name, epoch.index, step, self.accelerator.process_index)
+                random_key(self.recipe.training.seed, stage.name, epoch.index, step, self.accelerator.process_index)
             )
             rate = self.optimizer.param_groups[0]["lr"]
             loss = self._step(itertools.islice(batches, accumulation), stage.loss)
@@ -176,7 +173,7 @@ class Trainer:
                 self._save(log)
 
     def _step(self, batches: Iterator[Any], loss: Any) -> float:
-        """One optimiser step: gradients of the mean loss over the known labels of all its images, wherever they are."""
+        """Optimiser step on the mean loss over the known labels of all its images, of all processes."""
         self.optimizer.zero_grad()
         mean = self._backward(batches, loss)
         if not mean < float("inf"):
@@ -197,7 +194,7 @@ class Trainer:
             sums += torch.stack([total.detach().double(), known.double()])
         sums = self.accelerator.reduce(sums, "sum")
         count = sums[1].clamp(min=1)
-        # DistributedDataParallel has averaged what was to be added up over processes
+        # DistributedDataParallel averages over processes where the sum is needed
         scale = (self.accelerator.num_processes / count).float()
         for parameter in self.model.parameters():
             if parameter.grad is not None:
@@ -205,9 +202,9 @@ class Trainer:
         return float(sums[0] / count)
 
     def _end_epoch(self, epoch: Epoch, log: TrainingLog, started: float) -> None:
-        """Validate, keep the best, end the stage if it is due, and save."""
+        """Validate, keep the best weights, end the stage if this was its last epoch, and save."""
         stage, ending = epoch.stage, self.ema.module if self.ema is not None else self.model
-        validation, area = self._validate(ending, stage)
+        validation, macro_auroc = self._validate(ending, stage)
         if self.state.finish_epoch(validation) and stage.keep_best:
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in ending.state_dict().items()}
         if self.state.stage_ended:
@@ -218,13 +215,13 @@ class Trainer:
             self.best = self.optimizer = self.scheduler = None
         seconds, loss, rate = round(time.monotonic() - started, 1), self.loss_sum / self.position, self._lr(epoch)
         self.position, self.loss_sum, self.epochs = 0, 0.0, self.epochs + 1
-        log.epoch(self.steps, stage.name, epoch.index, loss, validation, area, rate, seconds)
+        log.epoch(self.steps, stage.name, epoch.index, loss, validation, macro_auroc, rate, seconds)
         self._save(log)
 
     def _validate(self, model: nn.Module, stage: TrainingStage) -> tuple[float, float]:
-        """The stage's loss on its validation images, and the macro AUROC of the classes with both labels, or NaN."""
+        """Validation loss of a stage, and the macro AUROC over classes with both labels (NaN if there is none)."""
         if self.accelerator.num_processes > 1:
-            for buffer in model.buffers():  # each process has counted its own batches; a checkpoint has the first's
+            for buffer in model.buffers():  # batch statistics differ by process; a checkpoint has the first's
                 torch.distributed.broadcast(buffer, 0)
         table = self.study.validation(stage)
         dataset = self._dataset(table, training=False)
@@ -232,15 +229,15 @@ class Trainer:
             self.accelerator, model, dataset, self.recipe.data.batch_size, self.options.workers
         ).double()
         total, known = stage.loss.total(logits, torch.from_numpy(table.labels))  # type: ignore[attr-defined]
-        both = supported(table, 1)
-        area = float(macro(auroc(table.labels[:, both], logits.numpy()[:, both]))) if both.any() else float("nan")
-        return float(total / known), area
+        both = table.supported(1)
+        mean = float(macro(auroc(table.labels[:, both], logits.numpy()[:, both]))) if both.any() else float("nan")
+        return float(total / known), mean
 
     def _find_lr(self, stage: TrainingStage, dataset: XrayDataset, micro: Iterable[list[int]]) -> float:
-        """Each process does the same, on the first micro-batch of each step; the first one's result counts."""
+        """Find a learning rate on the first micro-batch of each step; every process does, the first decides."""
         settings = self.recipe.training.lr_finder
         assert settings is not None
-        torch.manual_seed(key(self.recipe.training.seed, stage.name, "lr finder"))
+        torch.manual_seed(random_key(self.recipe.training.seed, stage.name, "lr finder"))
         steps = (partial(self._finder_step, stage.loss, dataset, rows) for rows in _for_ever(micro))
         found = [find_lr(self.model, stage.optimizer, settings, steps)]
         if self.accelerator.num_processes > 1:
@@ -257,20 +254,20 @@ class Trainer:
         return float(mean.detach())
 
     def _lr(self, epoch: Epoch) -> float:
-        """The stage's learning rate, also if it was found after the epoch had been asked for."""
+        """Learning rate of an epoch's stage, even if it was found after the epoch began."""
         lr = epoch.lr if epoch.lr is not None else self.state.state_dict()["found_lr"][epoch.stage.name]
         return float(lr)
 
     def _set_mode(self, epoch: Epoch) -> None:
         self.model.train()
-        freeze_parts(self.model, parts(), epoch.frozen)
+        freeze_parts(self.model, freezable_parts(), epoch.frozen)
 
     def _parts(self) -> int:
         return self.accelerator.num_processes * self.recipe.training.accumulation
 
     def _sampler(self, epoch: Epoch) -> EpochBatches:
         stage, n_images = epoch.stage, len(self.study.train(epoch.stage))
-        order = key(self.recipe.training.seed, stage.name, epoch.index, "order")
+        order = random_key(self.recipe.training.seed, stage.name, epoch.index, "order")
         return EpochBatches(n_images, self.recipe.data.batch_size, self._parts(), order)
 
     def _dataset(self, table: LabelTable, training: bool) -> XrayDataset:
@@ -310,16 +307,16 @@ class Trainer:
 
 
 def make_accelerator(recipe: Recipe) -> Accelerator:
-    """Devices and processes as `accelerate launch` or `torchrun` set them; one process without.
+    """Accelerator for the devices and processes of `accelerate launch` or `torchrun`; without them one process.
 
     Raises:
-        AWBError: The launcher started several processes, and they did not find each other.
+        AWBError: The launcher started several processes, but they did not connect.
     """
     frozen = any(epochs for stage in recipe.stages for epochs in stage.frozen.values())
     accelerator = Accelerator(
-        cpu=not torch.accelerator.is_available(),  # several processes without a GPU stay strangers otherwise
+        cpu=not torch.accelerator.is_available(),  # several processes without a GPU do not connect otherwise
         mixed_precision="bf16" if recipe.training.precision == "bf16" else "no",
-        rng_types=[],  # nothing is drawn from states that would need to be made equal
+        rng_types=[],  # no random state needs to be made equal
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=frozen)],
     )
     wanted = int(os.environ.get("WORLD_SIZE", "1"))

@@ -181,7 +181,7 @@ def test_damaged_weights_are_refused(
     for name in ("recipe.yaml", "run.json", "split.csv.gz"):
         (copy / name).write_bytes((run / name).read_bytes())
     assert evaluate(phantoms, copy) == 2
-    assert "the training has not finished" in capsys.readouterr().err
+    assert "the run has not finished" in capsys.readouterr().err
     with safetensors.safe_open(run / "weights.safetensors", "pt") as file:
         metadata = file.metadata()
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -246,7 +246,7 @@ def test_data_that_are_not_there_are_said_before_any_cell(
     words = ["reproduce", str(tmp_path / "out"), "--cells", "tiny", "--data", str(phantoms / "data")]
     assert main([*words, "--store", str(tmp_path / "nowhere")]) == 2
     said = capsys.readouterr()
-    assert "is no finished store" in said.err
+    assert "is not a finished image store" in said.err
     assert "begins" not in said.out
     assert not (tmp_path / "out").exists()
 
@@ -291,6 +291,7 @@ def test_a_validation_set_of_one_label_does_not_end_a_training(phantoms: Path, t
     assert ",nan," in (tmp_path / "run" / "epochs.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_had_enough_is_no_error() -> None:
     command = [sys.executable, "-m", "examples.chestxray14", "audit"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

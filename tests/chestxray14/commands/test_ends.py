@@ -83,6 +83,7 @@ def test_ctrl_c_in_a_training_is_one_line(phantoms: Path, tmp_path: Path) -> Non
         press_ctrl_c(process)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_processes_of_a_study(phantoms: Path, tmp_path: Path) -> None:
     cells = ["--cells", *two_cells(tmp_path), "--set", "stages.*.epochs=500", "--jobs", "2"]
     with started("reproduce", str(tmp_path / "out"), *data(phantoms), *SMALL, *cells) as process:
@@ -92,7 +93,7 @@ def test_ctrl_c_ends_all_processes_of_a_study(phantoms: Path, tmp_path: Path) ->
     assert not (tmp_path / "out" / "failed").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_one_killed_process_is_named_with_its_cell_which_the_other_takes_over(phantoms: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     cells = ["--cells", *two_cells(tmp_path), "--set", "stages.*.epochs=20", "--jobs", "2", "--replicates", "40"]
@@ -125,6 +126,7 @@ def limit_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(phantoms: Path, tmp_path: Path) -> None:
     words = ["train", "tiny", str(tmp_path / "run"), *data(phantoms), *SMALL, "--set", "stages.*.epochs=1"]
     words += ["--set", "stages.0.frozen.backbone=1"]
@@ -136,7 +138,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(phantoms: Path, tm
     assert main(words) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_a_terminal_of_ascii_shows_a_study(phantoms: Path, tmp_path: Path) -> None:
     """And files are in UTF-8 all the same."""
     environment = {"env": ENVIRONMENT | {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}}

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -22,6 +24,7 @@ ATTRIBUTES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_module_is_imported_and_locks_hold_without_unix_s_modules() -> None:
     code = f"""
 import sys

@@ -17,8 +17,9 @@ from examples.chestxray14.data.boxes import Box, read_boxes
 from examples.chestxray14.data.build_store import build_store
 from examples.chestxray14.data.images import find_images
 from examples.chestxray14.data.nih import read_data_entry
+from examples.chestxray14.data.splits import held_out
 from examples.chestxray14.data.study import load_study
-from examples.chestxray14.explanation.models import held_out, load_runs
+from examples.chestxray14.explanation.models import load_runs
 from examples.chestxray14.explanation.overlay import overlay
 from examples.chestxray14.phantoms import draw_phantoms
 from examples.chestxray14.phantoms.write import BOXES, DATA_ENTRY, write_phantoms
@@ -142,7 +143,7 @@ def test_any_image_and_finding_is_drawn_without_boxes(folder: Path, tmp_path: Pa
         (PLAIN, "nothing to explain"),
         ([*PLAIN, "--boxes", "b.csv"], "--boxes needs --labels or --table"),
         (["--image", "a", "--finding", "Mass"], "no model to explain"),
-        (["--run", "a=runs/none", "--image", "a", "--finding", "Mass"], "runs/none is no folder of a run"),
+        (["--run", "a=runs/none", "--image", "a", "--finding", "Mass"], "runs/none is not a run's folder"),
         ([*PLAIN, "--run", "plain=runs/a", "--image", "a", "--finding", "Mass"], "two models are named 'plain'"),
         (["--model", "some_models:load", "--image", "a", "--finding", "Mass"], "expected NAME=FOLDER or NAME=MODULE"),
         ([*PLAIN, *PLAIN, "--image", "a", "--finding", "Mass"], "two models are named 'plain'"),
@@ -150,7 +151,7 @@ def test_any_image_and_finding_is_drawn_without_boxes(folder: Path, tmp_path: Pa
         (["--model", "a=no_such_file:load", "--image", "a", "--finding", "Mass"], "No module named 'no_such_file'"),
         (["--model", "a=some_models:no_model", "--image", "a", "--finding", "Mass"], "returned a int"),
         (["--model", "a=some_models:wrong_logits", "--image", "a", "--finding", "Mass"], "5 logits for 14 classes"),
-        ([*PLAIN, "--image", "a", "--finding", "Mass"], "1 of 1 images are not in the store"),
+        ([*PLAIN, "--image", "a", "--finding", "Mass"], "1 of 1 images are not in the image store"),
         ([*PLAIN, "--image", "synthetic_000001_000.png", "--finding", "Mas"], "knows no 'Mas'; did you mean 'Mass'"),
     ],
 )

@@ -25,7 +25,7 @@ def test_phantoms_are_drawn_and_stored_and_the_command_may_be_repeated(
     assert capsys.readouterr().out == first
     assert main(["prepare", data, store, "--size", "32", "--workers", "1"]) == 0  # NIH's label file is found
     assert main(["prepare", data, store, "--size", "33", "--workers", "1"]) == 2
-    assert "a store of 32 pixels, not 33" in capsys.readouterr().err
+    assert "an image store of 32 pixels, not 33" in capsys.readouterr().err
 
 
 def test_a_plain_table_of_ones_own_is_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from awb import AWBError
 from awb.study import LabelTable, read_labels, read_predictions
 from examples.chestxray14.data.boxes import read_boxes
-from examples.chestxray14.data.images import read_table
+from examples.chestxray14.data.labels import read_table
 from examples.chestxray14.data.nih import read_data_entry, read_list
 from examples.chestxray14.data.study import load_study
 from examples.chestxray14.recipes.schema import SplitSettings

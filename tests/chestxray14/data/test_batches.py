@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import awb
-from examples.chestxray14.data.batches import EpochBatches
-from examples.chestxray14.data.random_keys import key
+from examples.chestxray14.data.dataset import EpochBatches, random_key
 
 
 @given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**40))
@@ -33,6 +32,6 @@ def test_a_step_that_cannot_be_shared_is_refused() -> None:
 
 
 def test_epochs_differ_and_keys_are_the_same_everywhere() -> None:
-    one, two = (list(EpochBatches(20, 5, 1, key(0, "all", epoch))) for epoch in (0, 1))
+    one, two = (list(EpochBatches(20, 5, 1, random_key(0, "all", epoch))) for epoch in (0, 1))
     assert one != two
-    assert key(0, "all", 0) == 6311713087637637
+    assert random_key(0, "all", 0) == 6311713087637637

@@ -50,8 +50,8 @@ def test_what_is_written_is_read_back_the_same(tmp_path: Path) -> None:
     [
         ("a.png,Efusion,1,1,1,1\n", "line 2: unknown finding 'Efusion'; did you mean 'Effusion'"),
         ("a.png,Mass,1,1,0,1\n", "width 0"),
-        ("a.png,Mass,1000,1,100,1\n", "is no box in 1024 pixels"),
-        ("a.png,Mass,nan,1,1,1\n", "is no box"),
+        ("a.png,Mass,1000,1,100,1\n", "is not a box in 1024 pixels"),
+        ("a.png,Mass,nan,1,1,1\n", "is not a box"),
         ("a.png,Mass,1,1,1\n", "expected four numbers"),
     ],
 )

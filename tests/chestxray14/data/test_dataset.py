@@ -108,5 +108,5 @@ def test_workers_that_outlive_an_epoch_see_the_next(dataset: XrayDataset) -> Non
 
 def test_a_store_without_the_tables_images_is_refused(store: ImageStore, tmp_path: Path) -> None:
     table = LabelTable(np.array(["00.png", "x.png"]), ("a",), np.zeros((2, 1)))
-    with pytest.raises(AWBError, match="1 of 2 images are not in the store"):
+    with pytest.raises(AWBError, match="1 of 2 images are not in the image store"):
         XrayDataset(store, table, Transform(32))

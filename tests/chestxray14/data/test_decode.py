@@ -66,8 +66,8 @@ def test_a_jpeg_that_is_decoded_at_a_fraction_is_nearly_the_png(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("sixteen bits", "16 bits a channel.*more bits must be windowed"), ("transparent", "partly transparent"),
-        ("cmyk.tif", "mode CMYK"), ("cmyk.jpg", "mode CMYK"), ("float", "32 bits a channel"), ("one bit", "mode 1;"),
+        ("sixteen bits", "16 bits per channel.*Window the image to 8 bits"), ("transparent", "partly transparent"),
+        ("cmyk.tif", "mode CMYK"), ("cmyk.jpg", "mode CMYK"), ("float", "32 bits per channel"), ("one bit", "mode 1;"),
         ("one transparent colour", "partly transparent"), ("a transparent colour of a palette", "partly transparent"),
     ],
 )  # fmt: skip
@@ -133,7 +133,7 @@ def test_sixteen_bits_are_refused_with_and_without_colour_and_alpha(
     if bits == 8:
         np.testing.assert_array_equal(decode(path, 64), levels.astype(np.uint8))
     else:
-        with pytest.raises(AWBError, match="16 bits a channel"):
+        with pytest.raises(AWBError, match="16 bits per channel"):
             decode(path, 64)
 
 

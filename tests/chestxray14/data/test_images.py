@@ -9,7 +9,8 @@ from PIL import Image
 
 from awb import AWBError
 from examples.chestxray14.__main__ import main
-from examples.chestxray14.data.images import find_images, find_nih_file, read_table
+from examples.chestxray14.data.images import find_images
+from examples.chestxray14.data.labels import find_nih_file, read_table
 
 
 def touch(*paths: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from awb import AWBError
 from awb.study import LabelTable
-from examples.chestxray14.data.nih import FINDINGS, packaged_data_entry, read_data_entry, subgroup_of
+from examples.chestxray14.data.labels import subgroup_of
+from examples.chestxray14.data.nih import FINDINGS, packaged_data_entry, read_data_entry
 
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -81,6 +82,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         read(tmp_path, "a,1", header="image,label")
 
 
+@pytest.mark.slow
 def test_the_packaged_file_is_found_without_importing_the_package() -> None:
     code = (
         "import sys; from examples.chestxray14.data.nih import packaged_data_entry as find; find(); "

@@ -14,7 +14,7 @@ from examples.chestxray14.recipes.schema import SplitSettings
 
 
 @pytest.mark.parametrize(
-    ("images", "labels_are_nih_s", "expected"),
+    ("images", "labels_from_nih", "expected"),
     [
         (["00000001_000.png", "00030805_000.png"], True, "NIH"),
         (["00000001_000.png"], False, "own"),  # somebody's own labels of NIH's images
@@ -24,8 +24,8 @@ from examples.chestxray14.recipes.schema import SplitSettings
         (["synthetic_000001_000.png"], False, "phantoms"),
     ],
 )
-def test_an_origin(images: list[str], labels_are_nih_s: bool, expected: Origin) -> None:
-    assert origin_of(images, labels_are_nih_s) == expected
+def test_an_origin(images: list[str], labels_from_nih: bool, expected: Origin) -> None:
+    assert origin_of(images, labels_from_nih) == expected
     assert expected in LABEL_NOISE
 
 

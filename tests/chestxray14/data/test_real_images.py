@@ -14,7 +14,8 @@ from examples.chestxray14.data.boxes import read_boxes
 from examples.chestxray14.data.build_store import build_store
 from examples.chestxray14.data.dataset import XrayDataset
 from examples.chestxray14.data.decode import decode
-from examples.chestxray14.data.images import find_images, read_table
+from examples.chestxray14.data.images import find_images
+from examples.chestxray14.data.labels import read_table
 from examples.chestxray14.data.nih import read_data_entry
 from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.recipes.transforms import Augmentation, Transform

@@ -12,7 +12,7 @@ from awb.study import LabelTable, Split, audit_leakage, require_disjoint
 from examples.chestxray14.__main__ import main
 from examples.chestxray14.data import splits
 from examples.chestxray14.data.nih import read_list
-from examples.chestxray14.data.split_tables import report_leak
+from examples.chestxray14.data.splits import report_leak
 from tests.chestxray14.real import NIH, needs_nih
 
 
@@ -109,6 +109,7 @@ def test_the_official_split_has_nihs_counts_and_shares_nothing(nih: LabelTable) 
 
 
 @needs_nih
+@pytest.mark.slow
 def test_any_lists_of_names_make_a_split(nih: LabelTable) -> None:
     folder = NIH / "chexnet_lists"
     split = splits.lists(nih, *(read_list(folder / f"{name}_list.txt.gz") for name in ("train", "val", "test")))
@@ -126,6 +127,7 @@ def test_lists_may_come_from_anywhere(nih: LabelTable, tmp_path: Path) -> None:
     assert read_list(path) == names
 
 
+@pytest.mark.slow
 def test_a_split_of_the_whole_file_is_read_as_it_was_written(report: Split, tmp_path: Path) -> None:
     report.save(tmp_path / "report.csv.gz")
     assert Split.load(tmp_path / "report.csv.gz").checksum == report.checksum

@@ -239,6 +239,7 @@ def test_the_same_input_gives_the_same_bytes_and_the_title_as_it_is(
             assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
 
 
+@pytest.mark.slow
 def test_figures_leave_pyplot_alone() -> None:
     code = "import sys; import examples.chestxray14.evaluation.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

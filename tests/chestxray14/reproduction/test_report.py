@@ -17,10 +17,9 @@ from examples.chestxray14.__main__ import main
 from examples.chestxray14.data.build_store import build_store
 from examples.chestxray14.data.images import find_images
 from examples.chestxray14.data.study import StudySource
-from examples.chestxray14.data.supported_findings import FEWEST
 from examples.chestxray14.evaluation.compare import compare_runs
 from examples.chestxray14.evaluation.evaluate import evaluation_tables
-from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun, read_evaluated
+from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, EvaluatedRun, read_evaluated
 from examples.chestxray14.files.checksums import read_sums, write_sums
 from examples.chestxray14.reproduction.cells import find_cells
 from examples.chestxray14.reproduction.contrasts import contrasts
@@ -31,7 +30,7 @@ from examples.chestxray14.reproduction.published import TABLE_4
 from examples.chestxray14.reproduction.report import write_report
 from examples.chestxray14.reproduction.tables import cells_table, time_table
 from examples.chestxray14.reproduction.work import Output
-from examples.chestxray14.training.trained_network import load_run
+from examples.chestxray14.training.predict import load_run
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,7 @@ def macro(run: EvaluatedRun) -> float:
     assert labels.groups is not None
     areas = []
     for y, p in zip(labels.labels.T, probs.T, strict=True):
-        if min(len(set(labels.groups[y == value].tolist())) for value in (0, 1)) >= FEWEST:
+        if min(len(set(labels.groups[y == value].tolist())) for value in (0, 1)) >= MIN_PATIENTS:
             areas.append(roc_auc_score(y, p))
     assert areas
     return float(np.mean(areas))
@@ -242,7 +241,7 @@ def test_subgroups_have_scikit_learn_s_figures_of_the_findings_that_their_patien
             inside = run.test.columns[column] == row["subgroup"]
             patients, areas = run.patients[inside], []
             for y, p in zip(run.test.labels[inside].T, run.probs[inside].T, strict=True):
-                if min(len(set(patients[y == value].tolist())) for value in (0, 1)) >= FEWEST:
+                if min(len(set(patients[y == value].tolist())) for value in (0, 1)) >= MIN_PATIENTS:
                     areas.append(roc_auc_score(y, p))
             assert row["AUROC"] == pytest.approx(np.mean(areas))
             assert (row["images"], row["patients"]) == (inside.sum(), len(set(patients.tolist())))
@@ -340,7 +339,7 @@ def test_weights_of_other_labels_are_refused(done: Output, source: StudySource, 
     info = json.loads((run / "run.json").read_text())
     info["identity"]["labels"] = "0" * 64
     (run / "run.json").write_text(json.dumps(info))
-    with pytest.raises(awb.AWBError, match=r"run\.json changed since the training"):
+    with pytest.raises(awb.AWBError, match=r"run\.json changed since the run finished"):
         load_run(run)
     (run / "SHA256SUMS").unlink()
     with pytest.raises(awb.AWBError, match=r"run\.json is damaged"):

@@ -19,7 +19,7 @@ from examples.chestxray14.data.study import load_study
 from examples.chestxray14.evaluation.evaluated_run import read_evaluated
 from examples.chestxray14.runs.checkpoint import load_checkpoint
 from examples.chestxray14.runs.folder import RunFolder, identity
-from examples.chestxray14.training.trained_network import load_run
+from examples.chestxray14.training.predict import load_run
 from tests.chestxray14.runs.test_old_runs import ARCHIVE
 from tests.chestxray14.small_runs import tiny_recipe, train, train_until_killed
 
@@ -171,7 +171,7 @@ def test_weights_that_changed_are_not_certified_anew(
     content[len(content) // 2] ^= 64
     path.write_bytes(content)
     assert main(["evaluate", str(run), *data(phantoms)]) == 2
-    assert "weights.safetensors changed since the training" in (said := capsys.readouterr().err)
+    assert "weights.safetensors changed since the run finished" in (said := capsys.readouterr().err)
     assert "train again" in said
     assert (run / "SHA256SUMS").read_bytes() == sums
     explain = ["explain", str(phantoms / "store"), str(tmp_path / "maps"), "--run", f"a={run}"]

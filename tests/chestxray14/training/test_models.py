@@ -8,9 +8,9 @@ import awb
 from awb.study import freeze_parts
 from examples.chestxray14.recipes.schema import ModelSettings, load_recipe
 from examples.chestxray14.reproduction.published import TABLE_4
-from examples.chestxray14.training.alive import require_alive
-from examples.chestxray14.training.networks import DenseNetWithoutFinalReLU, build_model, parts
+from examples.chestxray14.training.networks import DenseNetWithoutFinalReLU, build_model, freezable_parts
 from tests.chestxray14.small_runs import RECIPES
+from tests.levels import slow_but
 
 
 def settings(name: str, **changes: object) -> ModelSettings:
@@ -19,8 +19,11 @@ def settings(name: str, **changes: object) -> ModelSettings:
 
 @pytest.mark.parametrize(
     ("name", "row"),
-    [("densenet121-all", 0), ("densenet121-last", 1), ("densenet121-after", 2), ("vgg16_bn-all", 3),
-     ("vgg16_bn-last", 4), ("vgg16_bn-after", 5)],
+    slow_but(
+        [("densenet121-last", 1)],
+        [("densenet121-all", 0), ("densenet121-last", 1), ("densenet121-after", 2), ("vgg16_bn-all", 3),
+         ("vgg16_bn-last", 4), ("vgg16_bn-after", 5)],
+    ),
 )  # fmt: skip
 def test_the_placements_are_those_of_the_report(name: str, row: int) -> None:
     model = build_model(settings(f"{name}-lka-bce_focal", pretrained=False), 14, 224, 0)
@@ -39,10 +42,12 @@ def test_without_the_final_relu_features_may_be_negative_and_all_else_is_densene
     assert (seen[0] < 0).any()
 
 
-@pytest.mark.parametrize("name", ["tiny", "densenet121-last-cbam-bce_focal", "demo", "vgg16_bn-plain-bce"])
+@pytest.mark.parametrize(
+    "name", slow_but(["tiny"], ["tiny", "densenet121-last-cbam-bce_focal", "demo", "vgg16_bn-plain-bce"])
+)
 def test_the_backbone_is_all_but_blocks_and_classifier(name: str) -> None:
     model = build_model(settings(name, pretrained=False), 14, 64, 0)
-    freeze_parts(model, parts(), {"backbone"})
+    freeze_parts(model, freezable_parts(), {"backbone"})
     trained = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
     new = {id(p) for p in (*awb.awb_parameters(model), *model.get_submodule("classifier").parameters())}
     assert trained == {key for key, parameter in model.named_parameters() if id(parameter) in new}
@@ -63,11 +68,11 @@ def test_a_dead_network_is_refused(plain: bool) -> None:
     changes = {"placement": "plain", "attention": None, "init": None} if plain else {}
     model = build_model(settings("tiny", **changes), 3, 32, 0)
     images = torch.randn(4, 3, 32, 32)
-    assert require_alive(model, images)
+    assert awb.diagnose(model, images, raise_if_dead=True).rows
     last = model.get_submodule("layers.2.1")
     assert isinstance(last, nn.GroupNorm)
     nn.init.constant_(last.bias, -100.0)
     before = [module.training for module in model.modules()]
     with pytest.raises(awb.DeadNetworkError, match="the network is dead"):
-        require_alive(model, images)
+        awb.diagnose(model, images, raise_if_dead=True)
     assert before == [module.training for module in model.modules()]

@@ -15,6 +15,7 @@ from examples.chestxray14.runs.folder import RunFolder
 from examples.chestxray14.training.pretrained import load_packaged, load_torchvision
 from examples.chestxray14.training.trainer import Trainer
 from tests.chestxray14.small_runs import RECIPES
+from tests.levels import slow_but
 
 FILES = {"densenet121": "densenet121-a639ec97.pth", "vgg16_bn": "vgg16_bn-6c64b313.pth"}
 
@@ -55,7 +56,7 @@ def of_another_network(path: Path) -> None:
     torch.save({"weight": torch.zeros(1)}, path)
 
 
-@pytest.mark.parametrize("write", [empty, cut_short, of_another_network])
+@pytest.mark.parametrize("write", slow_but([cut_short], [empty, cut_short, of_another_network]))
 def test_a_damaged_file_in_the_cache_is_named(write: Callable[[Path], None], cache: Path) -> None:
     cache.mkdir(parents=True)
     write(cache / FILES["vgg16_bn"])

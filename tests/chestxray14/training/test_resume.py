@@ -10,7 +10,7 @@ import pytest
 import awb
 from examples.chestxray14.files.checksums import changed_files
 from examples.chestxray14.recipes.schema import Recipe
-from examples.chestxray14.training.trained_network import load_run
+from examples.chestxray14.training.predict import load_run
 from tests.chestxray14.small_runs import equal, start, tiny_recipe, train_until_killed, weights
 
 # dropout, augmentation, a learning rate that is found, the average of the weights, and two backwards a step
@@ -53,7 +53,14 @@ def test_a_training_has_all_its_steps(unbroken: Path) -> None:
     assert len(rows(unbroken / "steps.csv", "step")) == STEPS
 
 
-@pytest.mark.parametrize("step", [5, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 3, 6, 7, 13, 20))])
+@pytest.mark.parametrize(
+    "step",
+    [
+        5,
+        *(pytest.param(step, marks=pytest.mark.slow) for step in (6, 20)),
+        *(pytest.param(step, marks=pytest.mark.rest) for step in (1, 3, 7, 13)),
+    ],
+)
 def test_killed_after_a_step_it_goes_on(
     step: int, recipe: Recipe, phantoms: Path, unbroken: Path, tmp_path: Path
 ) -> None:
@@ -69,7 +76,8 @@ def test_killed_after_a_step_it_goes_on(
     ("killer", "write"),
     [
         ("kill_during_write", 4),
-        *(pytest.param("kill_during_write", write, marks=pytest.mark.slow) for write in (1, 2, 6)),
+        pytest.param("kill_during_write", 1, marks=pytest.mark.slow),
+        *(pytest.param("kill_during_write", write, marks=pytest.mark.rest) for write in (2, 6)),
         pytest.param("kill_before_rename", 2, marks=pytest.mark.slow),
     ],
 )
