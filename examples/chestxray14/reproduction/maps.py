@@ -12,19 +12,13 @@ from awb import Table
 from examples.chestxray14.data.boxes import Boxes
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
-from examples.chestxray14.explanation.localisation import Case, find_cases
+from examples.chestxray14.explanation.baselines import BASELINES
+from examples.chestxray14.explanation.cases import Case, find_cases
+from examples.chestxray14.explanation.localisation import measure_models
 from examples.chestxray14.explanation.localisation_tables import by_method, compare_methods
-from examples.chestxray14.explanation.maps import Inputs
-from examples.chestxray14.explanation.methods import (
-    BASELINES,
-    Explained,
-    captions,
-    map_makers,
-    measure_models,
-    overlays,
-)
+from examples.chestxray14.explanation.maps import Inputs, MapMaker, map_makers
 from examples.chestxray14.explanation.models import load_runs
-from examples.chestxray14.explanation.overlay import save_picture, sheet
+from examples.chestxray14.explanation.pictures import captions, overlays, save_picture, sheet
 from examples.chestxray14.reproduction.factors import PLAIN, Factors, factors_of
 
 COLUMNS = 8  # of maps in one picture: two networks, three placements and none
@@ -143,7 +137,7 @@ def _one_a_finding(study: Study, held_out: frozenset[str], boxed: Sequence[Case]
     return [first[name] for name in test.classes if name in first][:ROWS]
 
 
-def _draw(path: Path, makers: Sequence[Explained], inputs: Inputs, cases: Sequence[Case]) -> None:
+def _draw(path: Path, makers: Sequence[MapMaker], inputs: Inputs, cases: Sequence[Case]) -> None:
     pictures = overlays(makers, inputs, cases)
     rows = [(case.finding, row) for case, row in zip(cases, pictures, strict=True)]
     save_picture(sheet(rows, captions(makers)), path)

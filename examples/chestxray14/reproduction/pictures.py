@@ -14,8 +14,7 @@ from examples.chestxray14.evaluation.figures import (
     roc_curves,
     save,
 )
-from examples.chestxray14.explanation.example_boxes import example_boxes
-from examples.chestxray14.explanation.overlay import save_picture
+from examples.chestxray14.explanation.pictures import example_boxes, save_picture
 
 
 def draw_curves(folder: Path, cell: str, run: EvaluatedRun) -> dict[str, Path]:

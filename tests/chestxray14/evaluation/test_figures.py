@@ -28,8 +28,7 @@ from examples.chestxray14.evaluation.figures import (
     roc_curves,
     save,
 )
-from examples.chestxray14.explanation.example_boxes import example_boxes, first_boxed
-from examples.chestxray14.explanation.overlay import MARGIN, overlay
+from examples.chestxray14.explanation.pictures import MARGIN, example_boxes, first_boxed, overlay
 
 CLASSES = ("Mass", "Nodule", "Edema", "Hernia")
 N, SIDE = 200, 256

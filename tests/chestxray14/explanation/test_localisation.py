@@ -11,7 +11,8 @@ from hypothesis.extra.numpy import arrays
 from awb import AWBError
 from awb.study import LabelTable
 from examples.chestxray14.data.boxes import Box, Boxes
-from examples.chestxray14.explanation.localisation import Rules, box_mask, find_cases, localise, measure
+from examples.chestxray14.explanation.cases import box_mask, find_cases
+from examples.chestxray14.explanation.localisation import Rules, localise, measure
 
 SIZE = 8
 MASK = box_mask([Box("a", "Mass", 2, 1, 4, 3)], SIZE)  # columns 2–5, rows 1–3: 12 of 64 pixels
