@@ -176,5 +176,5 @@ def test_many_maps_are_measured_each_against_its_own_box() -> None:
     with pytest.raises(AWBError, match="b, Mass: the map goes down to -1"):
         localise(cases, [saliency, -saliency], SIZE)
     for wrong in ([saliency], [saliency] * 3):
-        with pytest.raises(AWBError, match="for 2 cases; expected one a case"):
+        with pytest.raises(AWBError, match="for 2 cases; expected one per case"):
             localise(cases, wrong, SIZE)
