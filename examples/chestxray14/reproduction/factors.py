@@ -62,7 +62,7 @@ def factors_of(recipe: Recipe) -> Factors:
 
 
 def split_names(runs: Mapping[str, EvaluatedRun]) -> dict[str, str]:
-    """Name of each split by its checksum; with the start of the checksum if two splits, of other seeds, share a name."""
+    """Name of each split by its checksum; with the checksum's start if two splits, of other seeds, share a name."""
     splits = {run.split.checksum: run.split.name for run in runs.values()}
     counts = Counter(splits.values())
     return {key: name if counts[name] == 1 else f"{name} {key[:8]}" for key, name in splits.items()}

@@ -181,8 +181,8 @@ def _leak(runs: Mapping[str, EvaluatedRun]) -> Iterable[str]:
 def _comparisons(runs: Mapping[str, EvaluatedRun], n_replicates: int) -> Iterable[str | Table]:
     yield "## Contrasts"
     yield (
-        "The cells of a pair differ in what the question asks about, and in nothing else: blocks are placement, kind and "
-        "start together, a schedule is everything that the recipe says about its stages (losses, images, epochs, "
+        "The cells of a pair differ in what the question asks about, and in nothing else: blocks are placement, kind "
+        "and start together, a schedule is everything that the recipe says about its stages (losses, images, epochs, "
         "frozen parts, optimisers). Test patients are the same. A difference whose interval contains 0 has not been "
         "shown by this study. `compare` prints a pair's differences per finding."
     )

@@ -51,7 +51,7 @@ def cells_table(runs: Mapping[str, EvaluatedRun], n_replicates: int = 2000) -> T
     notes += [
         "images seen: trained on, or weights chosen on; of seen patients: test images whose patient has any such image",
         f"intervals: percentile bootstrap of patients, 95 %, {n_replicates:,} replicates, that of the macro AUPRC "
-        "moved by twice their bias (none where that is large); one run per cell, so they do not include the seed's share",
+        "moved by twice their bias (none where that is large); one run per cell, so the seed's share is not included",
         "the 2025 report's AUROC: shown beside the same training only; it is of the report's own split, whose first "
         "stage had trained on images of the test set",
     ]
