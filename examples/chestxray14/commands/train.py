@@ -7,12 +7,12 @@ from pathlib import Path
 
 from examples.chestxray14.commands.arguments import add_workers_argument, at_least
 from examples.chestxray14.commands.study_arguments import add_study_arguments, study_of
-from examples.chestxray14.recipes.find import find_recipe, read_overrides
-from examples.chestxray14.recipes.schema import load_recipe
+from examples.chestxray14.recipes.find import find_recipe
+from examples.chestxray14.recipes.overrides import read_overrides
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", help="a YAML file, or the name of one of the example's recipes")
+    parser.add_argument("recipe", help="a name that `recipes` lists, FILE.yaml, or STUDY.yaml:CELL")
     parser.add_argument("run", type=Path, help="the folder of the run; if it was begun there, it goes on")
     add_study_arguments(parser)
     add_training_arguments(parser)
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from examples.chestxray14.runs.folder import RunFolder
     from examples.chestxray14.training.trainer import Trainer, TrainerOptions
 
-    recipe = load_recipe(find_recipe(args.recipe), read_overrides(args.set))
+    recipe = find_recipe(args.recipe, read_overrides(args.set))
     study, folder = study_of(args, recipe), RunFolder(args.run)
     trainer = Trainer(recipe, study, folder, TrainerOptions(args.workers, args.checkpoint_every, args.tensorboard))
     if trainer.accelerator.is_main_process:
