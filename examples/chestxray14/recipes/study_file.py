@@ -141,7 +141,7 @@ def require_different_runs(recipes: Mapping[str, Recipe], where: str = "") -> No
     Raises:
         AWBError: Names both.
     """
-    first: dict[str, str] = Field(default_factory=dict)
+    first: dict[str, str] = {}
     for name, recipe in recipes.items():
         other = first.setdefault(recipe.model_copy(update={"name": ""}).checksum, name)
         if other != name:
