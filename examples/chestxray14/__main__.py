@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from examples.chestxray14.commands import audit, prepare
+from examples.chestxray14.commands import audit, init, prepare, recipes
 from examples.chestxray14.commands import compare as compare_command
 from examples.chestxray14.commands import evaluate as evaluate_command
 from examples.chestxray14.commands import explain as explain_command
@@ -17,6 +17,8 @@ from examples.chestxray14.commands.program import run_main
 COMMANDS = {
     "prepare": prepare,
     "audit": audit,
+    "recipes": recipes,
+    "init": init,
     "train": train_command,
     "evaluate": evaluate_command,
     "compare": compare_command,

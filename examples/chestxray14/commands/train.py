@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from examples.chestxray14.commands.arguments import add_workers_argument, at_least
+from examples.chestxray14.commands.arguments import add_set_argument, add_workers_argument, at_least
 from examples.chestxray14.commands.study_arguments import add_study_arguments, study_of
 from examples.chestxray14.recipes.find import find_recipe
 from examples.chestxray14.recipes.overrides import read_overrides
@@ -21,10 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of every command that trains."""
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE",
-        help="in place of the recipe's value: data.image_size=128, stages.*.epochs=2, stages.0.optimizer.lr=1e-3",
-    )  # fmt: skip
+    add_set_argument(parser)
     add_workers_argument(parser)
     parser.add_argument(
         "--checkpoint-every", type=at_least(1), default=500, metavar="STEPS",
