@@ -1,7 +1,7 @@
 """Write a study file for a table of your own.
 
-TABLE is a CSV with the columns `path` and `patient`, and one column per finding (0, 1 or empty); or NIH's Data_Entry. What
-each column is taken for is said. OUT.yaml is a small, commented study to begin with; it is never written over.
+TABLE is a CSV with the columns `path` and `patient`, and one column per finding (0, 1 or empty); or NIH's Data_Entry.
+What each column is taken for is said. OUT.yaml is a small, commented study to begin with; it is never written over.
 """
 
 from __future__ import annotations

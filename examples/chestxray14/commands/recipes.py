@@ -1,7 +1,7 @@
 """List recipes, or print one whole.
 
-Without a name, all recipes of the example are listed. NAME is one of them, and may be a pattern as in a shell; FILE is a
-study file or a whole recipe, STUDY.yaml:CELL one cell. A single recipe is printed as YAML, as each run's folder keeps it.
+Without a name, all recipes of the example are listed. NAME is one of them, and may be a pattern as in a shell; FILE is
+a study file or a whole recipe; STUDY.yaml:CELL is one cell. A single recipe is printed as YAML, as runs keep it.
 """
 
 from __future__ import annotations
