@@ -1,4 +1,4 @@
-"""`train`: train a recipe in a folder, or go on where it was killed."""
+"""Train a recipe in a run folder, or resume it there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from examples.chestxray14.recipes.overrides import read_overrides
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="a name that `recipes` lists, FILE.yaml, or STUDY.yaml:CELL")
-    parser.add_argument("run", type=Path, help="the folder of the run; if it was begun there, it goes on")
+    parser.add_argument("run", type=Path, help="the run's folder; a run that was begun there goes on")
     add_study_arguments(parser)
     add_training_arguments(parser)
     parser.add_argument("--tensorboard", action="store_true", help="log for TensorBoard too")

@@ -1,4 +1,4 @@
-"""Recipes: everything that decides what a training gives, in one YAML file. Unknown keys are refused."""
+"""Recipes: everything that decides the result of a run, as one mapping. Unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ModelSettings(Section):
 
 
 class AugmentationSettings(Section):
-    """Of training images; see `transforms.Augmentation`."""
+    """Random changes of training images; see `transforms.Augmentation`."""
 
     flip: float
     rotation: float
@@ -55,7 +55,7 @@ class AugmentationSettings(Section):
 
 
 class SplitSettings(Section):
-    """Which of `splits.py`; overlapping sets are refused unless they are named here."""
+    """A split of `data/splits.py`; overlapping sets are refused unless they are named here."""
 
     name: Literal["nested", "official", "lists", "report"]
     seed: int
@@ -63,14 +63,14 @@ class SplitSettings(Section):
 
 
 class DataSettings(Section):
-    """Images and batches."""
+    """Split, images and batches."""
 
     split: SplitSettings
     image_size: Annotated[int, Field(ge=1)]
     mean: Triple
     std: Triple
     augmentation: AugmentationSettings | None
-    batch_size: Annotated[int, Field(ge=1)]  # images of one optimiser step, of all processes together
+    batch_size: Annotated[int, Field(ge=1)]  # images per optimiser step, all processes together
 
     def transform(self, training: bool) -> Transform:
         augmentation = None
@@ -98,7 +98,7 @@ class FocalSettings(Section):
 
 
 class OptimizerSection(Section):
-    """See `awb.study.OptimizerSettings`; an lr of null is found before the stage begins."""
+    """Optimiser of a stage; see `awb.study.OptimizerSettings`. An lr of null is found before the stage begins."""
 
     name: Literal["adamw", "adam", "sgd"]
     lr: float | None
@@ -107,7 +107,7 @@ class OptimizerSection(Section):
 
 
 class StageSettings(Section):
-    """See `awb.study.TrainingStage`."""
+    """One stage; see `awb.study.TrainingStage`."""
 
     name: str
     samples: Literal["all", "abnormal"]
@@ -132,7 +132,7 @@ class StageSettings(Section):
 
 
 class LRFinderSettings(Section):
-    """See `lr_finder.py`."""
+    """Range test of the learning rate; see `training/lr_finder.py`."""
 
     lowest: Annotated[float, Field(gt=0)]
     highest: Annotated[float, Field(gt=0)]
@@ -143,12 +143,12 @@ class TrainingSettings(Section):
     seed: int
     accumulation: Annotated[int, Field(ge=1)]
     precision: Literal["fp32", "bf16"]
-    ema: Annotated[float, Field(gt=0, lt=1)] | None  # decay a step; the average is validated and kept
+    ema: Annotated[float, Field(gt=0, lt=1)] | None  # decay per step; the average is validated and kept
     lr_finder: LRFinderSettings | None
 
 
 class Recipe(Section):
-    """All of a training."""
+    """All settings of a run."""
 
     name: str
     model: ModelSettings
@@ -165,14 +165,14 @@ class Recipe(Section):
             raise ValueError("training.lr_finder is given if a stage's lr is null, and only then")
         if self.data.batch_size % self.training.accumulation:
             raise ValueError(
-                f"data.batch_size {self.data.batch_size} is no multiple of training.accumulation "
+                f"data.batch_size {self.data.batch_size} is not a multiple of training.accumulation "
                 f"{self.training.accumulation}"
             )
         return self
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of its content, name included."""
+        """SHA-256 of the content, name included."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
     def schedule(self) -> Schedule:

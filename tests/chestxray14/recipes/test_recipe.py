@@ -72,7 +72,7 @@ def test_a_key_given_twice_is_refused() -> None:
         ("model.attention", None, "attention and init are null with placement plain, and only then"),
         ("model.final_relu", False, None),
         ("training.lr_finder", None, "lr_finder is given if a stage's lr is null, and only then"),
-        ("training.accumulation", 3, "batch_size 64 is no multiple of training.accumulation 3"),
+        ("training.accumulation", 3, "batch_size 64 is not a multiple of training.accumulation 3"),
         ("stages.0.frozen.backbone", 99, "frozen for 99 epochs"),
         ("stages.1.name", "abnormal", "a name of its own"),
         ("data.augmentation.flip", 2.0, "expected probabilities"),
