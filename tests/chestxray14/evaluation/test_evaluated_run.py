@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from examples.chestxray14.training.predict import load_run
 
 import awb
 from examples.chestxray14.__main__ import main
 from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun, read_evaluated
+from examples.chestxray14.training.predict import load_run
 from tests.chestxray14.evaluation.runs import macro_auroc
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_auc_score
 
-from awb.errors import AWBError
+from awb import AWBError
 from awb.study import LabelTable, open_text
 from examples.chestxray14.data.boxes import Box, Boxes
 from examples.chestxray14.data.nih import packaged_data_entry
