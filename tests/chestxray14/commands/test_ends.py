@@ -18,7 +18,7 @@ from examples.chestxray14.__main__ import main
 from examples.chestxray14.recipes.schema import load_recipe
 from examples.chestxray14.reproduction.cells import find_cells
 from examples.chestxray14.reproduction.claims import claimed_by
-from examples.chestxray14.reproduction.work import Output
+from examples.chestxray14.reproduction.output import Output
 from tests.chestxray14.small_runs import RECIPES
 
 ROOT = Path(__file__).parents[3]

@@ -30,7 +30,7 @@ from examples.chestxray14.reproduction.maps import against_baselines
 from examples.chestxray14.reproduction.published import TABLE_4
 from examples.chestxray14.reproduction.report import write_report
 from examples.chestxray14.reproduction.tables import cells_table, time_table
-from examples.chestxray14.reproduction.work import Output
+from examples.chestxray14.reproduction.output import Output
 from examples.chestxray14.training.trained_network import load_run
 
 
