@@ -64,9 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from examples.chestxray14.reproduction.cells import estimate, find_cells
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise AWBError(
-            "reproduce is not for a launcher: start it once, and give --jobs the number of GPUs"
-        )
+        raise AWBError("reproduce is not for a launcher: start it once, and give --jobs the number of GPUs")
     if args.address is not None and args.engine != "ray":
         raise AWBError(f"--address {args.address} is the address of a Ray cluster: give --engine ray with it")
     cells, source = find_cells(args.cells, read_overrides(args.set)), source_of(args)

@@ -27,10 +27,10 @@ from examples.chestxray14.reproduction.contrasts import contrasts
 from examples.chestxray14.reproduction.costs import cost_table
 from examples.chestxray14.reproduction.factors import split_names
 from examples.chestxray14.reproduction.maps import against_baselines
+from examples.chestxray14.reproduction.output import Output
 from examples.chestxray14.reproduction.published import TABLE_4
 from examples.chestxray14.reproduction.report import write_report
 from examples.chestxray14.reproduction.tables import cells_table, time_table
-from examples.chestxray14.reproduction.output import Output
 from examples.chestxray14.training.trained_network import load_run
 
 

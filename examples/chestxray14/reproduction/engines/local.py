@@ -69,8 +69,8 @@ class LocalEngine:
         if outcome is not None:
             return outcome
         if not was_killed(exit_code) or restarts == RESTARTS:
-            times = f" {restarts + 1} times, now it" if restarts else ""
-            return Outcome(task.name, failure=f"its process ended early{times} {describe_end(exit_code)}")
+            how = describe_end(exit_code) + (f", after {restarts} restarts" if restarts else "")
+            return Outcome(task.name, failure=f"its process {how}")
         self._say(f"{task.name}: its process {describe_end(exit_code)}; it goes on ({restarts + 1} of {RESTARTS})")
         self._waiting.appendleft(_Attempt(task, restarts + 1))
         return None
