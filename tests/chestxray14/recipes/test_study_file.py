@@ -14,6 +14,7 @@ from examples.chestxray14.recipes.find import find_recipe, find_recipes
 from examples.chestxray14.recipes.overrides import override
 from examples.chestxray14.recipes.schema import Recipe, parse_recipe
 from examples.chestxray14.recipes.study_file import StudyFile
+from examples.chestxray14.reproduction.cells import find_cells
 
 BCE = {"kind": "bce", "alpha": None}
 FOCAL = {"kind": "focal", "gamma": 2.0, "alpha": None, "variant": "two_sided"}
@@ -217,3 +218,9 @@ def test_anchors_are_refused_in_study_files_too(tmp_path: Path) -> None:
     path.write_text("base: &a {}\ncells: {x: {set: *a}}\n")
     with pytest.raises(awb.AWBError, match=r"line 1: anchors \(&\) and aliases \(\*\) are not for recipes"):
         StudyFile.load(path)
+
+
+def test_cells_that_overrides_make_the_same_run_are_refused(path: Path) -> None:
+    assert list(find_cells([str(path)])) == list(StudyFile.load(path).contents)
+    with pytest.raises(awb.AWBError, match="bce-s32 and bce-s64 are the same run under two names"):
+        find_cells([str(path)], {"data.image_size": 64})
