@@ -13,9 +13,10 @@ from pathlib import Path
 from benchmarks.environment import environment
 from examples.chestxray14.data.boxes import read_boxes
 from examples.chestxray14.data.nih import read_data_entry
-from examples.chestxray14.explanation.localisation import find_cases
+from examples.chestxray14.explanation.baselines import BASELINES
+from examples.chestxray14.explanation.cases import find_cases
+from examples.chestxray14.explanation.localisation import measure_baselines
 from examples.chestxray14.explanation.localisation_tables import by_finding, by_method
-from examples.chestxray14.explanation.methods import BASELINES, measure_baselines
 
 SIZE, GRID = 224, 7  # as DenseNet121 and the report have them
 

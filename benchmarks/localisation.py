@@ -29,11 +29,12 @@ from examples.chestxray14.data.dataset import XrayDataset
 from examples.chestxray14.data.images import find_images
 from examples.chestxray14.data.nih import FINDINGS
 from examples.chestxray14.data.store import ImageStore
-from examples.chestxray14.explanation.localisation import Localisation, find_cases
+from examples.chestxray14.explanation.baselines import BASELINES
+from examples.chestxray14.explanation.cases import find_cases
+from examples.chestxray14.explanation.localisation import Localisation, measure_models
 from examples.chestxray14.explanation.localisation_tables import DEFAULT_MEASURES, by_method, compare_methods
-from examples.chestxray14.explanation.maps import Inputs
-from examples.chestxray14.explanation.methods import BASELINES, map_makers, measure_models, overlays
-from examples.chestxray14.explanation.overlay import sheet
+from examples.chestxray14.explanation.maps import Inputs, map_makers
+from examples.chestxray14.explanation.pictures import overlays, sheet
 from examples.chestxray14.phantoms import draw_phantoms
 from examples.chestxray14.phantoms.write import write_phantoms
 from examples.chestxray14.recipes.transforms import Augmentation, Transform

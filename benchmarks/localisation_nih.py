@@ -27,11 +27,11 @@ from examples.chestxray14.data.boxes import read_boxes
 from examples.chestxray14.data.build_store import build_store
 from examples.chestxray14.data.images import find_images
 from examples.chestxray14.data.nih import FINDINGS, read_data_entry
-from examples.chestxray14.explanation.localisation import find_cases
+from examples.chestxray14.explanation.cases import find_cases
+from examples.chestxray14.explanation.localisation import measure_models
 from examples.chestxray14.explanation.localisation_tables import by_finding, by_method
-from examples.chestxray14.explanation.maps import Inputs
-from examples.chestxray14.explanation.methods import map_makers, measure_models, overlays
-from examples.chestxray14.explanation.overlay import sheet
+from examples.chestxray14.explanation.maps import Inputs, map_makers
+from examples.chestxray14.explanation.pictures import overlays, sheet
 from examples.chestxray14.recipes.transforms import Transform
 from examples.efficientnet_lite0 import load_efficientnet_lite0
 

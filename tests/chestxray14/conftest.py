@@ -1,5 +1,6 @@
-"""NIH's label file, read once; a few phantoms, drawn once."""
+"""NIH's label file, read once; a few phantoms, drawn once; a stored run, unpacked once."""
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -20,4 +21,14 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("phantoms")
     prepare_phantoms(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`data/`, `store/` and the evaluated run `finished/` of 0f903c4, to be read and not changed."""
+    folder = tmp_path_factory.mktemp("stored")
+    archive = Path(__file__).parents[1] / "fixtures" / "run_0f903c4" / "files.tar.xz"
+    with tarfile.open(archive) as files:
+        files.extractall(folder, filter="data")
     return folder

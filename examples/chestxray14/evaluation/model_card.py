@@ -19,7 +19,7 @@ _DATA: Mapping[Origin, str] = {
     "program paints. No figure here has a medical meaning.",
     "NIH": "Chest X-rays of one hospital, the NIH Clinical Center, 1992 to 2015 (Wang et al., CVPR 2017). Patients\n"
     "there are sicker than elsewhere, and many have several images.",
-    "own": "A table of images and labels that whoever trained this model has brought.",
+    "own": "A table of images and labels, brought by the person who trained this model.",
 }
 LABEL_NOISE: Mapping[Origin, str] = {
     "phantoms": "There is none, since the program knows what it drew.",
@@ -27,7 +27,7 @@ LABEL_NOISE: Mapping[Origin, str] = {
     "the images (its authors expect more than 90 % to be right; no radiologist has read them all). An absent label\n"
     "does not mean that a finding is absent. Several findings overlap by definition (Infiltration, Consolidation,\n"
     "Pneumonia). Figures on such a test set measure agreement with the labels, not with the patients' state.",
-    "own": "Not known to this program. Whoever shows its figures should say how the labels came about, and how often\n"
+    "own": "Not known to this program. Results should be shown together with how the labels were made, and how often\n"
     "they are wrong.",
 }
 
@@ -71,9 +71,9 @@ def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table |
         "Figures": f"{in_markdown(study.headline())}.\n\n"
         + ("Not evaluated yet: run `evaluate`." if figures is None else figures.to_markdown()),
         "Subgroups": (
-            f"`evaluate` gives figures by {', '.join(subgroups)}, in `evaluation/evaluation.md`. A difference may come "
+            f"`evaluate` gives results by {', '.join(subgroups)}, in `evaluation/evaluation.md`. A difference may come "
             "from another mix of cases as well as from the model"
-            + (": AP views are taken at the bedside, of the sicker." if "view" in subgroups else ".")
+            + (": AP views are taken at the bedside, of sicker patients." if "view" in subgroups else ".")
             if subgroups
             else "The table names none; differences between groups of patients are not known."
         ),

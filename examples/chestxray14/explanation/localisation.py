@@ -1,12 +1,13 @@
-"""Does a map lie in the box that a radiologist drew? The measures of one map, and of many.
+"""Does a map lie in the box that a radiologist drew? Measures of one map, and of many.
 
-A map is of one image and one finding, and is measured only where that image has boxes of that finding. It is
-float (H, W), not negative, on the pixels of the image that the boxes were scaled to; the box of several is their union.
+A map belongs to one image and one finding, and is measured only where that image has boxes of that finding. It is
+float (H, W), not negative, on the pixels of the image that the boxes were scaled to. Several boxes count as one
+region, their union.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -14,22 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from awb import AWBError
-from awb.errors import shortlist
-from awb.study import LabelTable
-from examples.chestxray14.data.boxes import Box, Boxes
-
-Map = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
+from examples.chestxray14.explanation.baselines import baseline_maps
+from examples.chestxray14.explanation.cases import Case, Map, Mask, box_mask
+from examples.chestxray14.explanation.maps import Inputs, MapMaker, case_maps
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What is fixed before any map is looked at.
+    """Rules of measuring, fixed before any map is looked at.
 
     Attributes:
-        tolerance: Of the pointing game: how far from the box a maximum may lie, as a share of the image's side. Zhang
-            et al. (2016) allow 15 pixels, of photographs; 0 allows nothing.
-        cuts: The map's region is where it is at least this share of its maximum, for each of them.
+        tolerance: Largest distance of a hit from the box in the pointing game, as a share of the image's side. Zhang
+            et al. (2016) allow 15 pixels, on photographs; 0 allows nothing.
+        cuts: Shares of the map's maximum; at each, the map's region is where it is at least that share.
     """
 
     tolerance: float = 0.0
@@ -43,29 +41,19 @@ class Rules:
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """Their names, in the order of `measure`."""
+        """Names of the measures, in the order of `measure`."""
         by_cut = (f"{name}@{cut:g}" for name in ("IoU", "IoBB", "area") for cut in self.cuts)
         return ("pointing", "energy", *by_cut, "empty")
 
 
-@dataclass(frozen=True)
-class Case:
-    """A finding of an image, with its boxes."""
-
-    image: str
-    finding: str
-    patient: str
-    boxes: tuple[Box, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class Localisation:
-    """The measures of one way of making maps.
+    """Measures of the maps that one method and network made.
 
     Attributes:
-        cases: What was measured.
-        measures: M names.
-        values: (cases, M).
+        cases: The cases that were measured.
+        measures: Names of the M measures.
+        values: Measures of each case, (cases, M).
     """
 
     cases: tuple[Case, ...]
@@ -73,52 +61,8 @@ class Localisation:
     values: npt.NDArray[np.float64]
 
 
-def find_cases(boxes: Boxes, table: LabelTable) -> tuple[Case, ...]:
-    """The boxed findings of the images in a table, in the order of the boxes. Other images' boxes are left out.
-
-    Raises:
-        AWBError: The table has no patients, none of its images has a box, or it does not know a finding.
-    """
-    if table.groups is None:
-        raise AWBError("the table has no patients (groups), which the intervals draw")
-    unknown = sorted({box.finding for box in boxes} - set(table.classes))
-    if unknown:
-        raise AWBError(f"boxes of {shortlist(unknown)}, which the table does not have: {shortlist(table.classes, 20)}")
-    patients = dict(zip(table.images.tolist(), table.groups.tolist(), strict=True))
-    together: dict[tuple[str, str], list[Box]] = {}
-    for box in boxes.of(patients):
-        together.setdefault((box.image, box.finding), []).append(box)
-    if not together:
-        raise AWBError(f"none of the {len(boxes):,} boxes is on any of the table's {len(table):,} images")
-    return tuple(Case(image, finding, str(patients[image]), tuple(of)) for (image, finding), of in together.items())
-
-
-def box_mask(boxes: Iterable[Box], size: int) -> Mask:
-    """The pixels whose centres lie in any of the boxes, bool (size, size).
-
-    Args:
-        boxes: In pixels of the same image.
-        size: Its side.
-
-    Raises:
-        AWBError: A box holds no pixel's centre: the image is too small for it.
-    """
-    centres = np.arange(size) + 0.5
-    mask = np.zeros((size, size), dtype=bool)
-    for box in boxes:
-        across = (centres >= box.x) & (centres < box.x + box.width)
-        down = (centres >= box.y) & (centres < box.y + box.height)
-        if not (across.any() and down.any()):
-            raise AWBError(
-                f"{box.image}: the box of {box.finding}, {box.width:.2g}×{box.height:.2g} pixels, holds none of the "
-                f"{size}×{size} pixels; measure on larger images"
-            )
-        mask |= down[:, None] & across
-    return mask
-
-
 def measure(saliency: Map, mask: Mask, rules: Rules | None = None) -> npt.NDArray[np.float64]:
-    """The measures of a map against a box, in the order of `Rules.measures`.
+    """Measure a map against a box, in the order of `Rules.measures`.
 
     - pointing: whether the maximum lies in the box (Zhang et al. 2016, "Top-down neural attention by excitation
       backprop"); if several pixels share the maximum, the share of them that does, which is the chance of a hit.
@@ -129,12 +73,12 @@ def measure(saliency: Map, mask: Mask, rules: Rules | None = None) -> npt.NDArra
     - empty: whether the map is 0 everywhere. It then misses: area is 1, and all else 0.
 
     Args:
-        saliency: (H, W), finite, not negative; its scale does not matter.
+        saliency: Map (H, W), finite, not negative; its scale does not matter.
         mask: Pixels in the box, bool (H, W).
-        rules: Of what counts; by default `Rules()`.
+        rules: Rules of measuring; by default `Rules()`.
 
     Raises:
-        AWBError: A map that is negative or not finite, another shape than the mask's, or an empty mask.
+        AWBError: A map that is negative or not finite, or has another shape than the mask; or an empty mask.
     """
     rules = rules or Rules()
     saliency = np.asarray(saliency, dtype=np.float64)
@@ -157,19 +101,21 @@ def localise(cases: Iterable[Case], maps: Iterable[Map], size: int, rules: Rules
     """Measure the maps of some cases.
 
     Args:
-        cases: With boxes in pixels of images of `size`.
-        maps: One a case, in their order, (size, size).
+        cases: Cases with boxes in pixels of images of `size`.
+        maps: One map per case, in their order, (size, size).
         size: Side of the images in pixels.
-        rules: Of what counts; by default `Rules()`.
+        rules: Rules of measuring; by default `Rules()`.
 
     Raises:
-        AWBError: Not one map a case, or what `box_mask` and `measure` refuse, with the case named.
+        AWBError: Not one map per case, or what `box_mask` and `measure` refuse, with the case named.
     """
     rules, cases = rules or Rules(), tuple(cases)
     rows: list[npt.NDArray[np.float64]] = []
     for case, saliency in zip_longest(cases, maps):
         if case is None or saliency is None:
-            raise AWBError(f"{'more' if case is None else len(rows)} maps for {len(cases)} cases; expected one a case")
+            raise AWBError(
+                f"{'more' if case is None else len(rows)} maps for {len(cases)} cases; expected one per case"
+            )
         try:
             rows.append(measure(saliency, box_mask(case.boxes, size), rules))
         except AWBError as error:
@@ -177,8 +123,41 @@ def localise(cases: Iterable[Case], maps: Iterable[Map], size: int, rules: Rules
     return Localisation(cases, rules.measures, np.array(rows))
 
 
+def measure_models(
+    makers: Sequence[MapMaker], inputs: Inputs, cases: Sequence[Case], rules: Rules | None = None, seed: int = 0
+) -> dict[str, Localisation]:
+    """Measure each network's maps and the three baselines on the same cases.
+
+    Args:
+        makers: Maps to measure (`map_makers`); the random map has the first one's grid.
+        inputs: Inputs of all networks.
+        cases: Cases with boxes in pixels of the networks' input.
+        rules: Rules of measuring; by default `Rules()`.
+        seed: Seed of the random map.
+    """
+    size = inputs.transform.size
+    results = {one.name: localise(cases, case_maps(cases, inputs, one.method), size, rules) for one in makers}
+    return results | measure_baselines(cases, size, makers[0].grid, rules, seed)
+
+
+def measure_baselines(
+    cases: Sequence[Case], size: int, grid: int, rules: Rules | None = None, seed: int = 0
+) -> dict[str, Localisation]:
+    """Measure the three baselines, which need boxes and no images.
+
+    Args:
+        cases: Cases with boxes in pixels of images of `size`.
+        size: Side of the images in pixels.
+        grid: Side of the random map's grid.
+        rules: Rules of measuring; by default `Rules()`.
+        seed: Seed of the random map.
+    """
+    maps = baseline_maps(cases, size, grid, seed)
+    return {name: localise(cases, some, size, rules) for name, some in maps.items()}
+
+
 def _dilated(mask: Mask, distance: float) -> Mask:
-    """The mask and the pixels no farther from it than a distance between centres."""
+    """The mask with all pixels up to a distance from it, between centres."""
     if distance == 0:
         return mask
     from scipy.ndimage import distance_transform_edt

@@ -1,9 +1,8 @@
-"""Tables of localisation: by finding, by method, and the paired difference of two methods; patients are drawn."""
+"""Tables of localisation: per finding, per method, and paired differences of methods; the bootstrap draws patients."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,24 +10,12 @@ import numpy.typing as npt
 
 from awb import AWBError, Table
 from awb.errors import did_you_mean
-from awb.study import Replicates, bootstrap_p, draw_replicates, percentile_interval
+from awb.study import Estimates, Replicates, draw_replicates, or_none
 from examples.chestxray14.explanation.localisation import Localisation
 
 Over = Literal["findings", "cases"]
 DEFAULT_MEASURES = ("pointing", "energy", "IoU@0.5", "IoBB@0.5", "area@0.5")
-
-
-@dataclass(frozen=True, eq=False)
-class Means:
-    """Means of a measure over the cases of each finding.
-
-    Attributes:
-        values: (F,).
-        sampled: The same on each replicate, (R, F); NaN where no case of the finding was drawn.
-    """
-
-    values: npt.NDArray[np.float64]
-    sampled: npt.NDArray[np.float64]
+_ALL = "all cases"
 
 
 def by_finding(
@@ -38,13 +25,13 @@ def by_finding(
     n_replicates: int = 2000,
     seed: int = 0,
 ) -> Table:
-    """The means of each finding, of the findings (macro) and of all cases, each with a 95 % interval.
+    """Means per finding, their macro mean, and the mean over all cases, each with a 95 % interval.
 
     Args:
-        result: Of one way of making maps.
-        measures: Which of its measures.
-        n_replicates: Of the patient-clustered bootstrap.
-        seed: Of the same.
+        result: Measures of one method's maps.
+        measures: Names of the measures to tabulate.
+        n_replicates: Replicates of the patient-clustered bootstrap.
+        seed: Bootstrap seed.
 
     Raises:
         AWBError: No such measure, or boxes of one patient only.
@@ -54,16 +41,14 @@ def by_finding(
     cases = [sum(case.finding == name for case in result.cases) for name in findings]
     patients = [len({case.patient for case in result.cases if case.finding == name}) for name in findings]
     columns: dict[str, list[Any]] = {
-        "finding": [*findings, f"macro ({len(findings)})", "all cases"],
+        "finding": [*findings, f"macro ({len(findings)})", _ALL],
         "cases": [*cases, len(result.cases), len(result.cases)],
         "patients": [*patients, replicates.n_groups, replicates.n_groups],
     }
     for name in measures:
-        means, pooled = (_means(result, name, replicates, over) for over in (findings, None))
-        columns[name] = [*map(float, means.values), float(means.values.mean()), float(pooled.values[0])]
-        sampled = np.column_stack([means.sampled, means.sampled.mean(axis=1), pooled.sampled])
-        columns[f"{name} 95 %"] = [percentile_interval(column) for column in sampled.T]
-    return _table(columns, _note(replicates))
+        each, pooled = (_means(result, name, replicates, over) for over in ("findings", "cases"))
+        _add(columns, name, [each, each.macro(), pooled])
+    return _table(columns, _interval_note(replicates))
 
 
 def by_method(
@@ -74,28 +59,26 @@ def by_method(
     n_replicates: int = 2000,
     seed: int = 0,
 ) -> Table:
-    """A row a method (placement or baseline): its means with 95 % intervals, and the share of empty maps.
+    """One row per method (network, placement or baseline): means with 95 % intervals, and the share of empty maps.
 
     Args:
-        results: By name, of the same cases.
-        measures: Which of their measures.
-        over: `findings`: the mean over the findings of their means, so that a rare one counts as much as a frequent
-            one; `cases`: the mean over all cases.
-        n_replicates: Of the patient-clustered bootstrap.
-        seed: Of the same.
+        results: Measures of each method, by name, on the same cases.
+        measures: Names of the measures to tabulate.
+        over: `findings`: the mean over the findings of their means, so that a rare finding counts as much as a
+            frequent one; `cases`: the mean over all cases.
+        n_replicates: Replicates of the patient-clustered bootstrap.
+        seed: Bootstrap seed.
 
     Raises:
-        AWBError: Results of different cases, no such measure, or boxes of one patient only.
+        AWBError: Results on different cases, no such measure, or boxes of one patient only.
     """
     first = _same_cases(list(results.values()))
     replicates = _draw(first, n_replicates, seed)
     columns: dict[str, list[Any]] = {"maps": list(results)}
     for name in measures:
-        means = [_means(result, name, replicates, _groups(first, over)) for result in results.values()]
-        columns[name] = [float(m.values.mean()) for m in means]
-        columns[f"{name} 95 %"] = [percentile_interval(m.sampled.mean(axis=1)) for m in means]
+        _add(columns, name, [_means(result, name, replicates, over).macro() for result in results.values()])
     columns["empty"] = [float(result.values[:, result.measures.index("empty")].mean()) for result in results.values()]
-    return _table(columns, f"{_what(first, over)}; {_note(replicates)}")
+    return _table(columns, f"{_mean_note(first, over)}; {_interval_note(replicates)}")
 
 
 def compare_methods(
@@ -107,62 +90,63 @@ def compare_methods(
     n_replicates: int = 2000,
     seed: int = 0,
 ) -> Table:
-    """Each method less one of them, on the same replicates: differences with 95 % intervals and p.
+    """Differences of the methods from one of them on the same replicates, with 95 % intervals and p.
 
     Args:
-        results: By name, of the same cases.
-        reference: The name of the one that is subtracted.
-        measures: Which of their measures. A negative difference of area is a sharper map.
+        results: Measures of each method, by name, on the same cases.
+        reference: Name of the method that is subtracted from the others.
+        measures: Names of the measures to tabulate. A negative difference of area is a sharper map.
         over: As in `by_method`.
-        n_replicates: Of the patient-clustered bootstrap.
-        seed: Of the same.
+        n_replicates: Replicates of the patient-clustered bootstrap.
+        seed: Bootstrap seed.
 
     Returns:
-        A row a method and measure; p is two-sided and not corrected for their number.
+        One row per method and measure; p is two-sided and not corrected for the number of rows.
 
     Raises:
-        AWBError: As `by_method` does, or no result of the reference's name.
+        AWBError: As `by_method` does, or no result named `reference`.
     """
     if reference not in results:
         raise AWBError(f"no result {reference!r}{did_you_mean(reference, results)}; there are {', '.join(results)}")
     first = _same_cases(list(results.values()))
     replicates = _draw(first, n_replicates, seed)
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for name in measures:
-        base = _means(results[reference], name, replicates, _groups(first, over))
+        base = _means(results[reference], name, replicates, over)
         for method, result in results.items():
             if method == reference:
                 continue
-            means = _means(result, name, replicates, _groups(first, over))
-            sampled = (means.sampled - base.sampled).mean(axis=1)
-            interval = percentile_interval(sampled)
-            p = None if interval is None else bootstrap_p(sampled)
-            rows.append((name, method, float(means.values.mean() - base.values.mean()), interval, p))
+            difference = _means(result, name, replicates, over).minus(base).macro()
+            ((value,), (interval,), (p,)) = difference.values, difference.intervals(), or_none(difference.p_values())
+            rows.append((name, method, float(value), interval, p))
     headers = ("measure", "maps", f"difference from {reference}", "95 %", "p")
     notes = (
-        f"{_what(first, over)}; {_note(replicates)}",
+        f"{_mean_note(first, over)}; {_interval_note(replicates)}",
         "p: two-sided, of each row alone, not corrected for their number",
     )
     return Table(headers, tuple(rows), notes)
 
 
-def _means(result: Localisation, name: str, replicates: Replicates, findings: Sequence[str] | None) -> Means:
-    """The mean of a measure for each finding, or, without findings, for all cases together."""
+def _means(result: Localisation, name: str, replicates: Replicates, over: Over) -> Estimates:
+    """Mean of a measure per finding, or over all cases; NaN on replicates without a case of the finding."""
     if name not in result.measures:
         raise AWBError(f"no measure {name!r}{did_you_mean(name, result.measures)}; there are {result.measures}")
+    if over not in ("findings", "cases"):
+        raise AWBError(f"over={over!r}; expected 'findings' or 'cases'")
     values = result.values[:, result.measures.index(name)]
-    of = np.array([case.finding for case in result.cases])
-    members = np.ones((len(of), 1)) if findings is None else (of[:, None] == np.array(findings)).astype(np.float64)
+    classes = _findings(result) if over == "findings" else [_ALL]
+    found = np.array([case.finding if over == "findings" else _ALL for case in result.cases])
+    members = (found[:, None] == np.array(classes)).astype(np.float64)
     sums, counts = (_by_patient(replicates, columns) for columns in (members * values[:, None], members))
-    sampled = np.full((len(replicates), members.shape[1]), np.nan)
+    sampled = np.full((len(replicates), len(classes)), np.nan)
     for block, drawn in replicates.blocks():
         number = drawn.T @ counts
         np.divide(drawn.T @ sums, number, out=sampled[block], where=number > 0)
-    return Means(sums.sum(axis=0) / counts.sum(axis=0), sampled)
+    return Estimates(tuple(classes), sums.sum(axis=0) / counts.sum(axis=0), sampled)
 
 
 def _by_patient(replicates: Replicates, columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Sums of each patient's cases, (patients, F)."""
+    """Sums over each patient's cases, (patients, F)."""
     sums = np.zeros((replicates.n_groups, columns.shape[1]))
     np.add.at(sums, replicates.groups, columns)
     return sums
@@ -176,12 +160,6 @@ def _findings(result: Localisation) -> list[str]:
     return sorted({case.finding for case in result.cases})
 
 
-def _groups(result: Localisation, over: Over) -> list[str] | None:
-    if over not in ("findings", "cases"):
-        raise AWBError(f"over={over!r}; expected 'findings' or 'cases'")
-    return _findings(result) if over == "findings" else None
-
-
 def _same_cases(results: list[Localisation]) -> Localisation:
     if not results:
         raise AWBError("no results to tabulate")
@@ -190,17 +168,24 @@ def _same_cases(results: list[Localisation]) -> Localisation:
     return results[0]
 
 
-def _what(result: Localisation, over: Over) -> str:
+def _mean_note(result: Localisation, over: Over) -> str:
     findings = len(_findings(result))
     mean = f"mean over {findings} findings" if over == "findings" else "mean over cases"
     return f"{mean}; {len(result.cases):,} cases (image and finding) with a box"
 
 
-def _note(replicates: Replicates) -> str:
+def _interval_note(replicates: Replicates) -> str:
     return (
         f"intervals: percentile bootstrap, {len(replicates):,} replicates of {replicates.n_groups:,} patients drawn "
         f"with replacement, seed {replicates.seed}; none where over 5 % of the replicates lack a finding"
     )
+
+
+def _add(columns: dict[str, list[Any]], name: str, estimates: Iterable[Estimates]) -> None:
+    """Add a column of values and one of their intervals."""
+    listed = list(estimates)
+    columns[name] = [float(value) for one in listed for value in one.values]
+    columns[f"{name} 95 %"] = [interval for one in listed for interval in one.intervals()]
 
 
 def _table(columns: dict[str, list[Any]], note: str) -> Table:

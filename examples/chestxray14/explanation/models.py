@@ -1,4 +1,4 @@
-"""The models that `explain` is given: finished runs, and what functions of your own return."""
+"""Networks to explain: those of finished runs, and those that functions of your own return."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from torch import nn
 
 from awb import AWBError
 from examples.chestxray14.data.splits import held_out
+from examples.chestxray14.data.store import ImageStore
+from examples.chestxray14.explanation.maps import Inputs
 from examples.chestxray14.recipes.transforms import Transform
 from examples.chestxray14.runs.folder import RunFolder
 from examples.chestxray14.training.predict import load_run
@@ -18,13 +20,13 @@ from examples.chestxray14.training.predict import load_run
 
 @dataclass(frozen=True)
 class Runs:
-    """Networks of finished runs, which share their inputs.
+    """Networks of finished runs with the same inputs.
 
     Attributes:
-        models: By name, in eval mode.
-        transform: What makes their input of an image.
-        classes: Their logits.
-        held_out: Images that all of them are tested on, and none has trained or chosen its weights on.
+        models: Networks in eval mode, by name.
+        transform: Transform from an image to their input.
+        classes: Names of their logits.
+        held_out: Images in the test set of every run that no run was trained or selected on.
     """
 
     models: dict[str, nn.Module]
@@ -33,14 +35,56 @@ class Runs:
     held_out: frozenset[str]
 
 
-def load_runs(folders: Mapping[str, Path]) -> Runs:
-    """The networks that some runs have trained.
+@dataclass(frozen=True)
+class Subjects:
+    """Networks to explain on the same inputs.
+
+    Attributes:
+        models: Networks in eval mode, by name.
+        inputs: Inputs of all networks.
+        held_out: Images that no run has seen, as in `Runs`; None if there is no run among the networks.
+    """
+
+    models: dict[str, nn.Module]
+    inputs: Inputs
+    held_out: frozenset[str] | None
+
+
+def load_subjects(
+    store: ImageStore, runs: Sequence[str], functions: Sequence[str], *, size: int | None, classes: tuple[str, ...]
+) -> Subjects:
+    """Load networks of runs and of functions of your own, to be explained together.
 
     Args:
-        folders: Of the runs, by name; at least one.
+        store: Image store.
+        runs: Finished runs, each `NAME=FOLDER`.
+        functions: Functions that return a network, each `NAME=MODULE:FUNCTION[:ARGUMENT]`.
+        size: Side of the networks' input in pixels; by default the runs', or without runs the store's.
+        classes: Names of the logits, without runs; runs bring their own.
 
     Raises:
-        AWBError: A folder is no finished run, or the runs differ in classes, image size or normalisation.
+        AWBError: No networks, a name twice, another size than the runs', or as `load_runs` and `load_models`.
+    """
+    named([*runs, *functions], "NAME=FOLDER or NAME=MODULE:FUNCTION")
+    if not runs and not functions:
+        raise AWBError("no model to explain: give --run NAME=FOLDER or --model NAME=MODULE:FUNCTION")
+    if not runs:
+        return Subjects(load_models(functions), Inputs(store, Transform(size or store.size), classes), None)
+    loaded = load_runs({name: Path(path) for name, path in named(runs, "NAME=FOLDER").items()})
+    if size not in (None, loaded.transform.size):
+        raise AWBError(f"--size {size}: the runs were trained at {loaded.transform.size} pixels")
+    inputs = Inputs(store, loaded.transform, loaded.classes)
+    return Subjects(loaded.models | load_models(functions), inputs, loaded.held_out)
+
+
+def load_runs(folders: Mapping[str, Path]) -> Runs:
+    """Load the networks of finished runs.
+
+    Args:
+        folders: Folders of the runs, by name; at least one.
+
+    Raises:
+        AWBError: A folder is not a finished run, or the runs differ in classes, image size or normalisation.
     """
     models, inputs, tested = {}, {}, []
     for name, path in folders.items():
@@ -59,10 +103,10 @@ def load_runs(folders: Mapping[str, Path]) -> Runs:
 
 
 def load_models(given: Sequence[str]) -> dict[str, nn.Module]:
-    """The models that `NAME=MODULE:FUNCTION[:ARGUMENT]` name, in eval mode.
+    """Load networks, each given as `NAME=MODULE:FUNCTION[:ARGUMENT]`, in eval mode.
 
     Raises:
-        AWBError: Not of that form, a name twice, no such function, or what it returns is no module.
+        AWBError: Another form, a name given twice, no such function, or one that does not return a module.
     """
     models: dict[str, nn.Module] = {}
     for name, source in named(given, "NAME=MODULE:FUNCTION or NAME=MODULE:FUNCTION:ARGUMENT").items():
@@ -82,10 +126,14 @@ def load_models(given: Sequence[str]) -> dict[str, nn.Module]:
 
 
 def named(given: Iterable[str], expected: str) -> dict[str, str]:
-    """What follows each `NAME=`.
+    """Split each `NAME=VALUE`, and return the values by name.
+
+    Args:
+        given: Texts to split.
+        expected: Their form, for the error.
 
     Raises:
-        AWBError: There is no name, or one comes twice.
+        AWBError: A text without a name, or a name given twice.
     """
     found: dict[str, str] = {}
     for text in given:

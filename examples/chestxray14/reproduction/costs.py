@@ -1,4 +1,4 @@
-"""Parameters and multiply–accumulates: the report's Table 4 beside ours, and of the cells."""
+"""Parameters and multiply–accumulates of the cells, and the report's Table 4 beside our counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from examples.chestxray14.reproduction.published import TABLE_4, TYPO, Cost
 
 
 def measure(costs: Iterable[Cost]) -> tuple[list[Cost], list[str]]:
-    """The same lines with our figures, and the notes on what fvcore did not count."""
+    """Count parameters and MACs of some lines of Table 4 ourselves.
+
+    Returns:
+        The same lines with our counts, and notes on what fvcore did not count.
+    """
     measured, notes = [], list[str]()
     for cost in costs:
         table = awb.profile_placements(partial(_network, cost.backbone), [cost.stages], 224)
@@ -28,12 +32,12 @@ def measure(costs: Iterable[Cost]) -> tuple[list[Cost], list[str]]:
 
 
 def cost_table(recipes: Iterable[Recipe]) -> Table:
-    """The report's six networks, its figures beside ours, and those of the cells.
+    """One row per network: the report's six with its counts beside ours, then those of the cells.
 
-    All with 14 findings; one image in eval mode, counted by fvcore.
+    All have 14 findings; fvcore counts one image in eval mode.
 
     Args:
-        recipes: Of the cells.
+        recipes: Recipes of the cells.
     """
     headers = ("network", "blocks", "image", "params", "the 2025 report's", "GMACs", "the 2025 report's ")
     ours, found = _table_4()

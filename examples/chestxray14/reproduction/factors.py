@@ -1,4 +1,4 @@
-"""What tells one cell from another, in words."""
+"""Factors of the study: what tells one cell from another, in words."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
 from examples.chestxray14.recipes.schema import BCESettings, FocalSettings, Recipe
 
 PLAIN = "none"
-_USUAL = {"gamma": 2.0, "alpha": None, "variant": "two_sided"}  # of losses, in the study
+_USUAL = {"gamma": 2.0, "alpha": None, "variant": "two_sided"}  # settings of the study's losses
 
 
 @dataclass(frozen=True)
 class Factors:
-    """The factors of the study.
+    """Values of the study's factors.
 
     Attributes:
-        network: The backbone.
-        placement: Of the blocks, `none` if there are none.
-        attention: Their kind, `none` as well.
-        init: How they begin, `none` as well.
-        losses: Of the stages, such as `bce → focal`; settings that are not the study's are named.
-        samples: Of the stages, such as `abnormal → all`.
-        stages: All else of the stages: epochs, frozen parts, optimisers.
-        split: Its name.
-        rest: All else of the recipe but its name, so that two cells that agree in all of these are one.
+        network: Backbone.
+        placement: Placement of the blocks; `none` without blocks.
+        attention: Kind of the blocks; `none` without blocks.
+        init: Initialisation of the blocks; `none` without blocks.
+        losses: Losses of the stages, such as `bce → focal`; settings other than the study's are named.
+        samples: Images of the stages, such as `abnormal → all`.
+        stages: All other settings of the stages: epochs, frozen parts, optimisers.
+        split: Name of the split.
+        rest: All other settings of the recipe but its name: two cells that agree in every factor are one.
     """
 
     network: str
@@ -41,7 +41,7 @@ class Factors:
 
 
 def factors_of(recipe: Recipe) -> Factors:
-    """A recipe's factors. Image size, augmentation, seed and the like are in `rest`."""
+    """The factors of a recipe. Image size, augmentation, seed and the like are in `rest`."""
     model, data = recipe.model, recipe.data
     kept = {
         "model": model.model_dump(include={"pretrained", "dropout"}),
@@ -62,10 +62,10 @@ def factors_of(recipe: Recipe) -> Factors:
 
 
 def split_names(runs: Mapping[str, EvaluatedRun]) -> dict[str, str]:
-    """The name of each split by its checksum; with the beginning of that where two, of other seeds, have one name."""
+    """Name of each split by its checksum; with the checksum's start if two splits, of other seeds, share a name."""
     splits = {run.split.checksum: run.split.name for run in runs.values()}
-    number = Counter(splits.values())
-    return {key: name if number[name] == 1 else f"{name} {key[:8]}" for key, name in splits.items()}
+    counts = Counter(splits.values())
+    return {key: name if counts[name] == 1 else f"{name} {key[:8]}" for key, name in splits.items()}
 
 
 def _describe(loss: BCESettings | FocalSettings) -> str:

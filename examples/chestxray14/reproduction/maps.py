@@ -1,4 +1,4 @@
-"""Where the networks look: Grad-CAM of the same test images across cells, as a picture and measured against boxes."""
+"""Where the networks look: Grad-CAM of the same test images across cells, drawn and measured against boxes."""
 
 from __future__ import annotations
 
@@ -12,33 +12,27 @@ from awb import Table
 from examples.chestxray14.data.boxes import Boxes
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
-from examples.chestxray14.explanation.localisation import Case, find_cases
+from examples.chestxray14.explanation.baselines import BASELINES
+from examples.chestxray14.explanation.cases import Case, find_cases
+from examples.chestxray14.explanation.localisation import measure_models
 from examples.chestxray14.explanation.localisation_tables import by_method, compare_methods
-from examples.chestxray14.explanation.maps import Inputs
-from examples.chestxray14.explanation.methods import (
-    BASELINES,
-    Explained,
-    captions,
-    map_makers,
-    measure_models,
-    overlays,
-)
+from examples.chestxray14.explanation.maps import Inputs, MapMaker, map_makers
 from examples.chestxray14.explanation.models import load_runs
-from examples.chestxray14.explanation.overlay import save_picture, sheet
+from examples.chestxray14.explanation.pictures import captions, overlays, save_picture, sheet
 from examples.chestxray14.reproduction.factors import PLAIN, Factors, factors_of
 
-COLUMNS = 8  # of maps in one picture: two networks, three placements and none
-ROWS = 14  # images in it, a finding each
+COLUMNS = 8  # maps in one picture: two networks, three placements and none
+ROWS = 14  # images in one picture, one per finding
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Of one group of cells.
+    """Maps of a group of cells.
 
     Attributes:
-        title: Which cells.
-        picture: The file.
-        tables: Localisation by cell, with baselines, and differences from the first cell, by their titles; none
+        title: The cells, in words.
+        picture: File of the picture.
+        tables: Localisation per cell beside the baselines, and differences from the first cell, by title; none
             without boxes of two patients.
     """
 
@@ -55,20 +49,20 @@ def make_maps(
     boxes: Boxes | None,
     n_replicates: int = 2000,
 ) -> Iterator[Maps]:
-    """Of each group of cells of a study: those that differ in network and placement alone, without blocks first.
+    """Draw and measure the maps of each group of cells that differ in network and placement alone.
 
     Args:
-        folder: Of the pictures.
-        runs: By cell; those on other splits are left out.
-        study: Of the images.
-        split: Its name in the report, where no other has it.
-        boxes: Around findings, if there are any.
-        n_replicates: Of the bootstrap.
+        folder: Folder of the pictures.
+        runs: Evaluated runs by cell; those on other splits are left out.
+        study: Study on the split.
+        split: Name of the split in the report.
+        boxes: Boxes around findings, if there are any.
+        n_replicates: Bootstrap replicates.
 
     Raises:
-        AWBError: Pixels of the store are not those that were decoded.
+        AWBError: The image store is damaged.
     """
-    study.store.verify()  # trainings may have taken days since
+    study.store.verify()  # it was last verified before the training, perhaps days ago
     for title, names in group_cells(
         {n: r for n, r in runs.items() if r.split.checksum == study.split.checksum}
     ).items():
@@ -88,7 +82,7 @@ def make_maps(
                 results, shown[0], n_replicates=n_replicates
             )
         picture = folder / f"maps-{re.sub(r'[^a-z0-9.]+', '-', f'{title} {split}'.lower())}.png"
-        _draw(picture, makers, inputs, _one_a_finding(study, loaded.held_out, boxed))
+        _draw(picture, makers, inputs, _one_per_finding(study, loaded.held_out, boxed))
         left_out = f"; left out for want of room: {', '.join(names[COLUMNS:])}" if names[COLUMNS:] else ""
         yield Maps(
             f"Grad-CAM of the same images, split {split}, {title}: {', '.join(shown)}{left_out}", picture, tables
@@ -96,7 +90,11 @@ def make_maps(
 
 
 def group_cells(runs: Mapping[str, EvaluatedRun]) -> dict[str, list[str]]:
-    """Cells to be seen side by side, two or more, by kind of block and losses: all else of their recipes is one."""
+    """Groups of two or more cells to show side by side, those without blocks first: only network and placement differ.
+
+    Returns:
+        Names of the cells by title, which names the kind of block and the losses.
+    """
     factors = {name: factors_of(run.recipe) for name, run in runs.items()}
     groups: dict[tuple[str, str, Factors], list[str]] = {}
     for kind, init in dict.fromkeys((one.attention, one.init) for one in factors.values() if one.attention != PLAIN):
@@ -109,13 +107,13 @@ def group_cells(runs: Mapping[str, EvaluatedRun]) -> dict[str, list[str]]:
     for (kind, init, others), names in groups.items():
         if len(names) > 1:
             title = f"{kind}, {init}, {others.losses}"
-            again = sum(one.partition(" #")[0] == title for one in found)  # of other settings
+            again = sum(one.partition(" #")[0] == title for one in found)  # with other settings
             found[f"{title} #{again + 1}" if again else title] = names
     return found
 
 
 def against_baselines(measured: Table) -> Iterator[str]:
-    """How many cells' maps point into the box more often than each baseline does, of a table of `by_method`."""
+    """Notes on how many cells' maps point into the box more often than each baseline, from a table of `by_method`."""
     pointing = {row["maps"]: row["pointing"] for row in measured}
     cells = [name for name in pointing if name not in BASELINES]
     for baseline in BASELINES:
@@ -132,8 +130,8 @@ def _boxed(study: Study, held_out: frozenset[str], boxes: Boxes | None, size: in
     return find_cases(on_test, test) if on_test else ()
 
 
-def _one_a_finding(study: Study, held_out: frozenset[str], boxed: Sequence[Case]) -> list[Case]:
-    """The first image of each finding in the test set's order, a boxed one where there is one."""
+def _one_per_finding(study: Study, held_out: frozenset[str], boxed: Sequence[Case]) -> list[Case]:
+    """The first image of each finding in the order of the test set, preferably one with a box."""
     first = {case.finding: case for case in reversed(boxed)}
     test = study.test
     for finding, labels in zip(test.classes, test.labels.T, strict=True):
@@ -143,7 +141,7 @@ def _one_a_finding(study: Study, held_out: frozenset[str], boxed: Sequence[Case]
     return [first[name] for name in test.classes if name in first][:ROWS]
 
 
-def _draw(path: Path, makers: Sequence[Explained], inputs: Inputs, cases: Sequence[Case]) -> None:
+def _draw(path: Path, makers: Sequence[MapMaker], inputs: Inputs, cases: Sequence[Case]) -> None:
     pictures = overlays(makers, inputs, cases)
     rows = [(case.finding, row) for case, row in zip(cases, pictures, strict=True)]
     save_picture(sheet(rows, captions(makers)), path)

@@ -1,4 +1,4 @@
-"""The report's pictures of a cell's curves, and of the data: labels and boxes."""
+"""Pictures of the report: curves of each cell, and labels and boxes of the data."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from examples.chestxray14.evaluation.figures import (
     roc_curves,
     save,
 )
-from examples.chestxray14.explanation.example_boxes import example_boxes
-from examples.chestxray14.explanation.overlay import save_picture
+from examples.chestxray14.explanation.pictures import example_boxes, save_picture
 
 
 def draw_curves(folder: Path, cell: str, run: EvaluatedRun) -> dict[str, Path]:
-    """ROC and reliability of a cell's test set, by their captions."""
+    """Draw ROC and reliability curves of a cell's test set. Returns their files by caption."""
     title = f"{'SYNTHETIC phantoms: ' if run.synthetic else ''}{cell}, split {run.split.name}"
     kinds = {"ROC curves": (roc_curves, "roc"), "Reliability curves": (reliability_curves, "reliability")}
     drawn = {}
@@ -30,7 +29,7 @@ def draw_curves(folder: Path, cell: str, run: EvaluatedRun) -> dict[str, Path]:
 
 
 def draw_data(folder: Path, study: Study, boxes: Boxes | None) -> dict[str, Path]:
-    """Frequencies and co-occurrence of the labels, and boxes, by their captions."""
+    """Draw frequencies and co-occurrence of the labels, and example boxes. Returns their files by caption."""
     kind = "SYNTHETIC phantoms: " if study.synthetic else ""
     drawn = {}
     kinds = {"Label frequencies": (label_frequencies, "frequencies"), "Co-occurrence": (co_occurrence, "co-occurrence")}

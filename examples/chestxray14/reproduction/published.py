@@ -1,8 +1,8 @@
-"""What the 2025 report printed and this repository knows: its Table 4, and its two headline figures.
+"""Published results of the 2025 report, as far as they are known here: its Table 4 and its two headline AUROCs.
 
 "Strategic Attention-Wise Blocks Integration in Imbalanced Multi-Label Chest X-Ray Diagnosis" (2025). Its code and the
 names of its weights (`vgg_lka_3_block_8768`, `vgg_lka_3_block_8818`) say that both headlines are of VGG16-BN with LKA
-behind its last three blocks. Figures that are not known here are left out, not guessed.
+behind its last three blocks. Results that are not known here are left out, not guessed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ class Cost(NamedTuple):
 
     Attributes:
         backbone: Name in `torchvision.models`.
-        placement: The report's word for it.
-        stages: `attach_awb`'s.
-        params: All parameters.
-        gmacs: Multiply–accumulates of one 224×224 image, in 10⁹, to two decimals; the report calls them FLOPs.
+        placement: The report's word for the placement.
+        stages: The same placement as `attach_awb` takes it.
+        params: Number of all parameters.
+        gmacs: Multiply–accumulates of one 224×224 image in 10⁹, to two decimals; the report calls them FLOPs.
     """
 
     backbone: str
@@ -44,13 +44,13 @@ TYPO = "the 2025 report prints 8,096,530 for 8,095,630 in one place"
 
 # mean AUROC of the 14 findings on its test set of 22,356 images, of which its first stage had trained or validated on
 # 8,016 of the 10,296 with a finding (`audit`); its published test notebook scores seven eighths of them, augmented
-MEAN_AUROC = {"report-ours1": 0.8768, "report-ours2": 0.8818}  # by our recipe of each
+MEAN_AUROC = {"report-ours1": 0.8768, "report-ours2": 0.8818}  # by the name of our recipe
 
 
 def published_auroc(recipe: Recipe) -> float | None:
-    """The report's mean AUROC of the very training that a recipe is, if it is known.
+    """The report's mean AUROC of the training that a recipe describes, or None if it is not known.
 
-    Another split, seed or precision, and what is frozen first, leave it the same training; anything else does not.
+    Split, seed, precision and what is frozen may differ from the report's; everything else must be the same.
     """
     return _headlines().get(_training(recipe))
 

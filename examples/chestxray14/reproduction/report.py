@@ -1,4 +1,4 @@
-"""One report of all cells, as report.md and report.html."""
+"""Report of all cells, as report.md and report.html."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import datetime
 import importlib.metadata
 import os
 import platform
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +27,7 @@ from examples.chestxray14.reproduction.contrasts import contrasts
 from examples.chestxray14.reproduction.costs import cost_table
 from examples.chestxray14.reproduction.factors import split_names
 from examples.chestxray14.reproduction.maps import make_maps
+from examples.chestxray14.reproduction.page import to_html, without_links
 from examples.chestxray14.reproduction.pictures import draw_curves, draw_data
 from examples.chestxray14.reproduction.tables import cells_table, split_tables, time_table
 from examples.chestxray14.reproduction.work import Output, State
@@ -39,21 +39,15 @@ _TITLES: Mapping[Origin, str] = {
     "NIH": "Chest X-rays: the study, reproduced",
     "own": "Chest X-rays: cells of the study on a table of one's own",
 }
-_STYLE = """body { font: 15px/1.5 system-ui, sans-serif; max-width: 1400px; margin: 2em auto; padding: 0 1em }
-table { border-collapse: collapse; display: block; overflow-x: auto; font-size: 13px; margin: 1em 0 }
-td, th { border: 1px solid #ccc; padding: 3px 8px; white-space: nowrap }
-th { background: #f3f3f3; white-space: normal } img { max-width: 100% }
-h2 { margin-top: 2em } summary { cursor: pointer }
-details { margin: .5em 0 } .warning { background: #fff3cd; border: 1px solid #e0c36a; padding: .5em 1em }"""
 
 
 class Report(NamedTuple):
-    """What was written.
+    """A report that was written.
 
     Attributes:
-        page: report.html.
-        cells: The table of the cells.
-        states: Of all cells that were asked for.
+        page: Path of report.html.
+        cells: Table of the cells.
+        states: State of every cell that was asked for.
     """
 
     page: Path
@@ -62,12 +56,12 @@ class Report(NamedTuple):
 
 
 class Material(NamedTuple):
-    """What a report is made of.
+    """Runs and data that a report is made from.
 
     Attributes:
-        runs: By cell, those that are done.
-        studies: Of their splits, by checksum.
-        states: Of all cells that were asked for, and what there is to say of them.
+        runs: Evaluated runs of the cells that are done, by cell.
+        studies: Studies on their splits, by the split's checksum.
+        states: State of every cell that was asked for, with a reason or an empty text.
     """
 
     runs: dict[str, EvaluatedRun]
@@ -79,46 +73,29 @@ def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySourc
     """Write the report of the cells that are done, and name the others.
 
     Args:
-        output: The shared folder.
+        output: Output folder.
         cells: Recipes by name.
-        source: Of the studies.
-        n_replicates: Of the bootstraps.
+        source: Labels and images that the studies are read from.
+        n_replicates: Bootstrap replicates.
 
     Raises:
-        AWBError: No cell is done. A report that is there is left as it was.
+        AWBError: No cell is done. An earlier report stays as it was.
     """
-    runs, studies, states = read_material(output, cells, source)
+    material = read_material(output, cells, source)
+    runs, states = material.runs, material.states
     if not runs:
         reasons = [f"{name} {state}{f' ({why})' if why else ''}" for name, (state, why) in states.items()]
         raise AWBError(f"none of {len(cells)} cells is done, so no report is written: {shortlist(reasons, 6)}")
-    boxes = find_boxes(source.folder)
-    figures = output.path / "figures"
-    figures.mkdir(exist_ok=True)
-    first, table, splits = next(iter(studies.values())), cells_table(runs, n_replicates), split_names(runs)
+    table = cells_table(runs, n_replicates)
+    (output.path / "figures").mkdir(exist_ok=True)
     parts = [
-        *_head(output, first, runs, states),
+        *_head(output, material),
         "## Cells", table,
         *_leak(runs),
-        "## Contrasts",
-        "The cells of a pair differ in what its question asks of, and in nothing else: blocks are placement, kind and "
-        "start together, a schedule is all that the recipe says of its stages (losses, images, epochs, frozen parts, "
-        "optimisers). Test patients are the same. A difference whose interval holds 0 is none that this study has "
-        "shown. `compare` prints the findings of a pair.",
-        *_titled(contrasts(runs, n_replicates)),
-        "## Parameters and multiply–accumulates", cost_table(run.recipe for run in runs.values()),
-        "## Time", time_table(runs),
-        "## Data", *_pictures(output, draw_data(figures, first, boxes)),
-        *(part for key, study in studies.items() for part in _titled(split_tables(study, splits[key]))),
-        "## Where the networks look",
-        *(
-            part
-            for key, study in studies.items()
-            for maps in make_maps(figures, runs, study, splits[key], boxes, n_replicates)
-            for part in (*_pictures(output, {maps.title: maps.picture}), *_titled(maps.tables))
-        ),
-        "Green: the box around the finding, where there is one.",
+        *_comparisons(runs, n_replicates),
+        *_data_and_maps(output, material, find_boxes(source.folder), n_replicates),
         "## Each cell",
-        *(part for name, run in runs.items() for part in _cell(output, figures, name, run)),
+        *(part for name, run in runs.items() for part in _cell(output, name, run)),
     ]  # fmt: skip
     text = "\n\n".join(part.to_markdown() if isinstance(part, Table) else part for part in parts) + "\n"
     write_atomically(output.path / "report.md", text.encode(), shared=True)
@@ -128,7 +105,7 @@ def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySourc
 
 
 def read_material(output: Output, cells: Mapping[str, Recipe], source: StudySource) -> Material:
-    """Read the cells that are done; one that cannot be read, or is of other data, is said to be so."""
+    """Read the cells that are done. A cell that cannot be read, or was made from other data, is named unreadable."""
     material = Material({}, {}, {})
     for cell, recipe in cells.items():
         state, why = output.state(cell, recipe)
@@ -147,7 +124,7 @@ def read_material(output: Output, cells: Mapping[str, Recipe], source: StudySour
 
 
 def _require_same_subgroups(run: EvaluatedRun, study: Study) -> None:
-    """Refuse figures by a view, sex or age that was corrected since; a training does not depend on them."""
+    """Refuse results by view, sex or age if these were corrected since; training does not depend on them."""
     changed = [
         name
         for name in SUBGROUPS
@@ -160,27 +137,14 @@ def _require_same_subgroups(run: EvaluatedRun, study: Study) -> None:
         )
 
 
-def to_html(text: str) -> str:
-    """A page of its own of Markdown."""
-    from markdown import markdown
-
-    body = markdown(text, extensions=["tables", "md_in_html", "sane_lists"])
-    title = in_html(text.splitlines()[0].lstrip("# "))
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>\n'
-        f"<style>{_STYLE}</style></head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
-
-
 def find_boxes(folder: Path) -> Boxes | None:
-    """NIH's box list beside its labels, if it is there."""
+    """Read NIH's box list beside its labels, or None if there is no such file."""
     found = sorted(folder.glob("BBox_List_2017.csv*"))
     return read_boxes(found[0]) if found else None
 
 
-def _head(
-    output: Output, study: Study, runs: Mapping[str, EvaluatedRun], states: Mapping[str, tuple[State, str]]
-) -> Iterable[str | Table]:
+def _head(output: Output, material: Material) -> Iterable[str | Table]:
+    study, runs, states = next(iter(material.studies.values())), material.runs, material.states
     yield f"# {_TITLES[study.origin]}"
     if study.synthetic:
         yield (
@@ -214,19 +178,43 @@ def _leak(runs: Mapping[str, EvaluatedRun]) -> Iterable[str]:
         )
 
 
-def _cell(output: Output, figures: Path, name: str, run: EvaluatedRun) -> Iterable[str]:
+def _comparisons(runs: Mapping[str, EvaluatedRun], n_replicates: int) -> Iterable[str | Table]:
+    yield "## Contrasts"
+    yield (
+        "The cells of a pair differ in what the question asks about, and in nothing else: blocks are placement, kind "
+        "and start together, a schedule is everything that the recipe says about its stages (losses, images, epochs, "
+        "frozen parts, optimisers). Test patients are the same. A difference whose interval contains 0 has not been "
+        "shown by this study. `compare` prints a pair's differences per finding."
+    )
+    yield from _titled(contrasts(runs, n_replicates))
+    yield "## Parameters and multiply–accumulates"
+    yield cost_table(run.recipe for run in runs.values())
+    yield "## Time"
+    yield time_table(runs)
+
+
+def _data_and_maps(output: Output, material: Material, boxes: Boxes | None, n_replicates: int) -> Iterable[str | Table]:
+    runs, studies, figures = material.runs, material.studies, output.path / "figures"
+    splits = split_names(runs)
+    yield "## Data"
+    yield from _pictures(output, draw_data(figures, next(iter(studies.values())), boxes))
+    for key, study in studies.items():
+        yield from _titled(split_tables(study, splits[key]))
+    yield "## Where the networks look"
+    for key, study in studies.items():
+        for maps in make_maps(figures, runs, study, splits[key], boxes, n_replicates):
+            yield from _pictures(output, {maps.title: maps.picture})
+            yield from _titled(maps.tables)
+    yield "Green: the box around the finding, where there is one."
+
+
+def _cell(output: Output, name: str, run: EvaluatedRun) -> Iterable[str]:
     yield f'<details markdown="1"><summary>{in_html(name)}</summary>'
     evaluation = (output.run(name).evaluation / "evaluation.md").read_text(encoding="utf-8")
-    yield _without_links(evaluation.strip().replace("\n## ", "\n#### "))
-    yield from _pictures(output, draw_curves(figures, name, run))
+    yield without_links(evaluation.strip().replace("\n## ", "\n#### "))
+    yield from _pictures(output, draw_curves(output.path / "figures", name, run))
     yield f"[Model card](runs/{name}/MODEL_CARD.md), [recipe](runs/{name}/recipe.yaml)"
     yield "</details>"
-
-
-def _without_links(evaluation: str) -> str:
-    """Tables in which no link or tag is meant; earlier versions wrote names into them as they were."""
-    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", evaluation)
-    return re.sub(r"(?<!\\)((?:\\\\)*)\[", r"\1\\[", text)
 
 
 def _pictures(output: Output, drawn: Mapping[str, Path]) -> Iterable[str]:

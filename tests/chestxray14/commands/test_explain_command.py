@@ -20,7 +20,7 @@ from examples.chestxray14.data.nih import read_data_entry
 from examples.chestxray14.data.splits import held_out
 from examples.chestxray14.data.study import load_study
 from examples.chestxray14.explanation.models import load_runs
-from examples.chestxray14.explanation.overlay import overlay
+from examples.chestxray14.explanation.pictures import overlay
 from examples.chestxray14.phantoms import draw_phantoms
 from examples.chestxray14.phantoms.write import BOXES, DATA_ENTRY, write_phantoms
 from tests.chestxray14.real import NIH, needs_nih

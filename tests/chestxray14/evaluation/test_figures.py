@@ -16,8 +16,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_auc_score
 
 from awb.errors import AWBError
-from awb.study import LabelTable
-from awb.study.labels import open_text
+from awb.study import LabelTable, open_text
 from examples.chestxray14.data.boxes import Box, Boxes
 from examples.chestxray14.data.nih import packaged_data_entry
 from examples.chestxray14.data.store import ImageStore
@@ -28,8 +27,7 @@ from examples.chestxray14.evaluation.figures import (
     roc_curves,
     save,
 )
-from examples.chestxray14.explanation.example_boxes import example_boxes, first_boxed
-from examples.chestxray14.explanation.overlay import MARGIN, overlay
+from examples.chestxray14.explanation.pictures import MARGIN, example_boxes, first_boxed, overlay
 
 CLASSES = ("Mass", "Nodule", "Edema", "Hernia")
 N, SIDE = 200, 256
@@ -175,6 +173,7 @@ def test_bars_are_counts_sorted_and_images_that_may_have_a_finding_are_not_said_
     assert note(figure) == ""
 
 
+@pytest.mark.slow
 def test_nihs_bars_are_the_counts_of_its_file(nih: LabelTable) -> None:
     axes = label_frequencies(nih, "T").axes[0]
     texts = {tick.get_text(): text.get_text() for tick, text in zip(axes.get_yticklabels(), axes.texts, strict=True)}
@@ -217,6 +216,7 @@ def test_a_table_without_images_is_refused(table: LabelTable) -> None:
             draw(table.take([]), "T")
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes_and_the_title_as_it_is(
     table: LabelTable, probs: np.ndarray, tmp_path: Path
 ) -> None:

@@ -20,8 +20,12 @@ from examples.chestxray14.data.build_store import build_store
 from examples.chestxray14.data.images import find_images
 from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.explanation.baselines import box_prior_maps, centre_maps, random_maps
-from examples.chestxray14.explanation.localisation import find_cases, localise
-from examples.chestxray14.explanation.maps import Inputs, attention_change, case_maps, enlarge, find_layer, grad_cam
+from examples.chestxray14.explanation.cases import find_cases
+from examples.chestxray14.explanation.layers import find_layer
+from examples.chestxray14.explanation.localisation import localise
+from examples.chestxray14.explanation.maps import Inputs, case_maps, enlarge
+from examples.chestxray14.explanation.methods.attention import attention_change
+from examples.chestxray14.explanation.methods.grad_cam import grad_cam
 from examples.chestxray14.phantoms import draw_phantoms
 from examples.chestxray14.phantoms.write import write_phantoms
 from examples.chestxray14.recipes.transforms import Augmentation, Transform

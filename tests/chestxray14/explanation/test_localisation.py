@@ -11,7 +11,8 @@ from hypothesis.extra.numpy import arrays
 from awb import AWBError
 from awb.study import LabelTable
 from examples.chestxray14.data.boxes import Box, Boxes
-from examples.chestxray14.explanation.localisation import Rules, box_mask, find_cases, localise, measure
+from examples.chestxray14.explanation.cases import box_mask, find_cases
+from examples.chestxray14.explanation.localisation import Rules, localise, measure
 
 SIZE = 8
 MASK = box_mask([Box("a", "Mass", 2, 1, 4, 3)], SIZE)  # columns 2–5, rows 1–3: 12 of 64 pixels
@@ -175,5 +176,5 @@ def test_many_maps_are_measured_each_against_its_own_box() -> None:
     with pytest.raises(AWBError, match="b, Mass: the map goes down to -1"):
         localise(cases, [saliency, -saliency], SIZE)
     for wrong in ([saliency], [saliency] * 3):
-        with pytest.raises(AWBError, match="for 2 cases; expected one a case"):
+        with pytest.raises(AWBError, match="for 2 cases; expected one per case"):
             localise(cases, wrong, SIZE)

@@ -9,7 +9,8 @@ from awb import AWBError
 from awb.study import draw_replicates
 from examples.chestxray14.data.boxes import Box
 from examples.chestxray14.explanation.baselines import box_prior_maps, centre_maps, random_maps
-from examples.chestxray14.explanation.localisation import Case, Localisation, box_mask, localise
+from examples.chestxray14.explanation.cases import Case, box_mask
+from examples.chestxray14.explanation.localisation import Localisation, localise
 from examples.chestxray14.explanation.localisation_tables import by_finding, by_method, compare_methods
 
 SIZE = 16

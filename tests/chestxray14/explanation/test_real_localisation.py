@@ -9,7 +9,8 @@ from awb.study import LabelTable
 from examples.chestxray14.data.boxes import read_boxes
 from examples.chestxray14.data.nih import read_data_entry
 from examples.chestxray14.explanation.baselines import box_prior_maps, centre_maps, random_maps
-from examples.chestxray14.explanation.localisation import Localisation, box_mask, find_cases, localise
+from examples.chestxray14.explanation.cases import box_mask, find_cases
+from examples.chestxray14.explanation.localisation import Localisation, localise
 from tests.chestxray14.real import NIH, needs_nih
 
 pytestmark = needs_nih
