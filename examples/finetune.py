@@ -1,8 +1,8 @@
 """Fine-tune a real pretrained network with attention blocks: `make finetune`, or `python -m examples.finetune`.
 
-EfficientNet-Lite0 with its ImageNet weights learns scikit-learn's handwritten digits in three ways: the classifier alone
-on the frozen backbone; with LKA blocks, the backbone still frozen; then everything. Along the way the blocks are saved,
-loaded into a new backbone and detached, and each step's promise is checked.
+EfficientNet-Lite0 with its ImageNet weights learns scikit-learn's handwritten digits in three ways: the classifier
+alone on the frozen backbone; with LKA blocks, the backbone still frozen; then everything. Along the way the blocks are
+saved, loaded into a new backbone and detached, and each step's promise is checked.
 """
 
 from __future__ import annotations
