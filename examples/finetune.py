@@ -1,8 +1,8 @@
 """Fine-tune a real pretrained network with attention blocks: `make finetune`, or `python -m examples.finetune`.
 
-EfficientNet-Lite0 with its ImageNet weights learns the handwritten digits that scikit-learn carries, three ways:
-the classifier alone on the frozen backbone; with LKA blocks, the backbone still frozen; then everything. On the way
-the blocks are saved, loaded into a fresh backbone and detached, and each step's promise is checked.
+EfficientNet-Lite0 with its ImageNet weights learns scikit-learn's handwritten digits in three ways: the classifier
+alone on the frozen backbone; with LKA blocks, the backbone still frozen; then everything. Along the way the blocks are
+saved, loaded into a new backbone and detached, and each step's promise is checked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SEED = 0
 SIZE = 96  # pixels; the blocks' maps are then 6×6 and 3×3
 STAGES = [4, 5]
 BATCH = 32
-# each the best of three or four on the last quarter of the training images, one seed
+# each is the best of three or four on the last quarter of the training images, with one seed
 PROBE_LR = 3e-3
 BLOCK_LR = 1e-3
 UNFROZEN_LR = 1e-3
@@ -46,7 +46,7 @@ class Digits:
 
 @dataclass(frozen=True)
 class Result:
-    """What one way of training gave on the held-out images."""
+    """Result of one way of training on the held-out images."""
 
     arm: str
     trained: int
@@ -61,7 +61,7 @@ class Result:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job; the exit status is 1 if a check fails."""
+    """Run all three ways; the exit status is 1 if a check fails."""
     args = parse_arguments(argv)
     started = time.monotonic()
     train_set, test_set = load_data(args.images)
@@ -83,9 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(awb.diagnose(model, train_set.images[:BATCH], raise_if_dead=True))
     results.append(train(model, "LKA and classifier, frozen", train_set, test_set, args.epochs_frozen, BLOCK_LR))
 
-    # Saved now, while the backbone is still the pretrained one: the file holds the blocks and the classifier, and
-    # these with any copy of that backbone are the whole model. After unfreezing they no longer are: the backbone has
-    # then changed too, and it takes torch.save(model.state_dict()).
+    # Saved now, while the backbone is still the pretrained one: the file has the blocks and the classifier, which
+    # together with any copy of that backbone are the whole model. After unfreezing they no longer are: the backbone
+    # changes too, and saving the model takes torch.save(model.state_dict()).
     args.out.parent.mkdir(parents=True, exist_ok=True)
     awb.save_awb(model, args.out, modules_to_save=["classifier"])
     print(f"\nSaved {args.out}: {args.out.stat().st_size:,} bytes; the whole model has {size_in_bytes(model):,}")
@@ -111,10 +111,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def load_data(count: int) -> tuple[Digits, Digits]:
-    """UCI's handwritten digits, 8×8 and grey, resized; the last 28 % are held out.
+    """Load UCI's handwritten digits, 8×8 and grey, resized; the last 28 % are held out.
 
-    The set comes from 13 writers whom it does not name, and appears to be in their order. So it is cut in its own
-    order, not shuffled: most held-out digits are then by writers that were not trained on, which is harder.
+    The digits come from 13 unnamed writers and appear to be in their order. So the set is split in its own order, not
+    shuffled: most held-out digits are then by writers that were not trained on, which is harder.
     """
     digits = load_digits()
     # evenly spaced, so that fewer images keep the order
@@ -128,14 +128,14 @@ def load_data(count: int) -> tuple[Digits, Digits]:
 
 
 def pretrained() -> nn.Module:
-    """The pretrained backbone with a new classifier, the same at each call."""
+    """Load the pretrained backbone with a new classifier, the same at each call."""
     model = load_efficientnet_lite0()
     torch.manual_seed(SEED)
     return awb.replace_head(model, num_classes=10)
 
 
 def train(model: nn.Module, arm: str, train_set: Digits, test_set: Digits, epochs: int, lr: float) -> Result:
-    """Train what is not frozen, with AdamW and a cosine schedule, and score the last epoch."""
+    """Train all parameters that are not frozen, with AdamW and a cosine schedule, and evaluate the last epoch."""
     started = time.monotonic()
     order = torch.Generator().manual_seed(SEED)
     optimizer = torch.optim.AdamW(awb.param_groups(model, lr, backbone_lr=lr, weight_decay=WEIGHT_DECAY))
@@ -167,7 +167,7 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def check_blocks(model: nn.Module, path: Path, images: Tensor) -> dict[str, bool]:
-    """Blocks trained on a frozen backbone can be turned off, loaded onto a fresh backbone, and taken off again."""
+    """Check that the trained blocks can be disabled, loaded into a new backbone, and detached."""
     trained = predict(model, images)
     with awb.awb_disabled(model):
         without_blocks = predict(model, images)
@@ -192,7 +192,7 @@ def check_blocks(model: nn.Module, path: Path, images: Tensor) -> dict[str, bool
 
 
 def results_table(results: Sequence[Result]) -> awb.Table:
-    """A row an arm; the last arm starts from the one before it."""
+    """Table with one row per arm; the last arm starts from the one before it."""
     headers = ("arm", "trained parameters", "seconds", "errors", "accuracy", "95 % interval")
     notes = (
         f"{results[0].images} held-out images, last epoch, one seed; Wilson intervals over images.",
@@ -218,7 +218,7 @@ def size_in_bytes(model: nn.Module) -> int:
 
 
 if __name__ == "__main__":
-    # The figures are then the same on any number of cores; and on busy ones, several threads wait for each other at
+    # The results are then the same on any number of cores; and on busy cores, several threads wait for each other at
     # every layer, which takes several times as long.
     torch.set_num_threads(1)
     raise SystemExit(main())

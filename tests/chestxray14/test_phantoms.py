@@ -209,7 +209,7 @@ def test_a_folder_is_finished_and_never_mixed(tmp_path: Path) -> None:
     ],
 )
 def test_a_folder_of_another_painter_is_refused(tmp_path: Path, painter: dict[str, object], refused: bool) -> None:
-    phantoms, folder = draw_phantoms(2, seed=2), tmp_path / "data"
+    phantoms, folder = draw_phantoms(4, seed=2), tmp_path / "data"
     write_phantoms(phantoms, folder, 32, workers=1, progress=False)
     (folder / "SYNTHETIC.json").write_text(json.dumps({"synthetic": True, "seed": 2, "size": 32} | painter))
     if not refused:

@@ -69,7 +69,7 @@ def test_weights_of_other_labels_are_refused(copied: Path) -> None:
     info = json.loads((copied / "run.json").read_text())
     info["identity"]["labels"] = "0" * 64
     (copied / "run.json").write_text(json.dumps(info))
-    with pytest.raises(awb.AWBError, match=r"run\.json changed since the training"):
+    with pytest.raises(awb.AWBError, match=r"run\.json changed since the run finished"):
         load_run(copied)
     (copied / "SHA256SUMS").unlink()
     with pytest.raises(awb.AWBError, match=r"run\.json is damaged|weights\.safetensors is of another run"):
