@@ -1,39 +1,32 @@
-"""Run a function over jobs in worker processes that do not outlive their parent, and do not end with each other."""
+"""Run a function over many small jobs in worker processes that do not end with each other."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar
 
 from awb import AWBError
+from examples.chestxray14.child_processes import describe_end, start_child, stop_children, wait_for_end
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-_PATIENCE = 20.0  # seconds that a process has to end by itself
-_SPAWN = multiprocessing.get_context("spawn")
 
 
 class Killed(NamedTuple):
-    """A worker process that ended within a job, which is therefore not done.
+    """A job whose worker process ended within it, so that it is not done.
 
     Attributes:
-        job: What it was at.
-        pid: Of the process.
-        how: Such as `was killed by SIGKILL, perhaps for want of memory`.
+        job: The job.
+        how: How the process ended, such as `was killed by SIGKILL, perhaps for want of memory`.
     """
 
     job: Any
-    pid: int
     how: str
 
 
@@ -41,7 +34,7 @@ class WorkersKilledError(AWBError):
     """Worker processes were killed; the jobs of all others are done.
 
     Attributes:
-        killed: Which, and how.
+        killed: The jobs that are not done.
     """
 
     def __init__(self, killed: list[Killed]) -> None:
@@ -54,22 +47,17 @@ class WorkersKilledError(AWBError):
 
 
 def run_all(
-    function: Callable[[Job], Result],
-    jobs: Iterable[Job],
-    workers: int | None = None,
-    begin: Callable[[int], None] | None = None,
-) -> Iterator[Result]:
+    function: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None = None
+) -> Iterator[Result]:  # fmt: skip
     """Results as they come, in any order.
 
-    Processes are spawned, not forked, since torch's threads do not survive a fork: a script needs the usual
-    `if __name__ == "__main__":`. In place of one that is killed another goes on with the jobs that are left. Workers do
-    not hear Ctrl-C: they are ended by their parent, which does.
+    Processes are started as `start_child` does. In place of one that is killed another goes on with the jobs that are
+    left.
 
     Args:
         function: A function of a module, so that it can be sent.
         jobs: Its arguments.
-        workers: Processes, as many as there are cores by default; 1 is this process.
-        begin: Called first in each worker with its slot, 0 to workers − 1, and not in this process.
+        workers: Number of processes, as many as there are cores by default; 1 is this process.
 
     Raises:
         WorkersKilledError: Processes were killed; after the last result.
@@ -84,8 +72,8 @@ def run_all(
     busy: dict[Any, _Worker] = {}
     started: list[_Worker] = []
     try:
-        for slot in range(workers):
-            started.append(_start(function, slot, begin))
+        for _ in range(workers):
+            started.append(_start(function))
         for worker in started:  # while the others start
             _give(worker, left, busy)
         while busy:
@@ -93,12 +81,10 @@ def run_all(
                 worker = busy.pop(connection)
                 try:
                     answer = worker.connection.recv()
-                except (EOFError, ConnectionError):
-                    worker.process.join()
-                    how = describe_end(worker.process.exitcode or 0)
-                    killed.append(Killed(worker.job, worker.process.pid or 0, how))
+                except (EOFError, OSError):
+                    killed.append(Killed(worker.job, describe_end(wait_for_end(worker.process))))
                     if left:
-                        started.append(_start(function, worker.slot, begin))
+                        started.append(_start(function))
                         _give(started[-1], left, busy)
                     continue
                 _give(worker, left, busy)
@@ -106,24 +92,15 @@ def run_all(
                     raise answer.error from _InWorkerError(answer.trace)
                 yield answer
     finally:
-        _stop([worker.process for worker in started])
+        stop_children([worker.process for worker in started])
     if killed:
         raise WorkersKilledError(killed)
 
 
-def describe_end(exit_code: int) -> str:
-    """How a process ended, in words."""
-    if exit_code >= 0:
-        return f"ended with exit code {exit_code}"
-    name = next((one.name for one in signal.Signals if one == -exit_code), f"signal {-exit_code}")
-    return f"was killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
-
-
 @dataclass
 class _Worker:
-    """A process, and what it is at."""
+    """A process, and the job that it is at."""
 
-    slot: int
     process: BaseProcess
     connection: Connection
     job: Any = None
@@ -143,13 +120,8 @@ class _InWorkerError(Exception):
         return f"\n{self.args[0]}"
 
 
-def _start(function: Callable[[Any], Any], slot: int, begin: Callable[[int], None] | None) -> _Worker:
-    ours, theirs = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=_serve, args=(theirs, function, slot, begin))
-    with _no_interrupts():
-        process.start()
-    theirs.close()  # so that the worker's end is the end of the connection
-    return _Worker(slot, process, ours)
+def _start(function: Callable[[Any], Any]) -> _Worker:
+    return _Worker(*start_child(_serve, function))
 
 
 def _give(worker: _Worker, left: list[Any], busy: dict[Any, _Worker]) -> None:
@@ -164,24 +136,7 @@ def _give(worker: _Worker, left: list[Any], busy: dict[Any, _Worker]) -> None:
         worker.connection.send(worker.job)
 
 
-def _stop(processes: Sequence[BaseProcess]) -> None:
-    """End processes, or see that they have ended: by themselves, so that they give up what they hold, or by force."""
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join(_PATIENCE)
-        process.kill()
-        process.join()
-
-
-def _serve(
-    connection: Connection, function: Callable[[Any], Any], slot: int, begin: Callable[[int], None] | None
-) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    _end_with_parent()
-    if begin is not None:
-        begin(slot)
+def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
     while True:
         try:
             job = connection.recv()
@@ -192,28 +147,3 @@ def _serve(
         except Exception as error:
             answer = _Failure(error, traceback.format_exc())
         connection.send(answer)
-
-
-@contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """A process that is started within does not hear Ctrl-C, from its very beginning."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _end_with_parent() -> None:
-    """If the parent is killed, a worker ends too instead of waiting for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

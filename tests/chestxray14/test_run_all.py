@@ -1,4 +1,4 @@
-"""Jobs in worker processes: what one that is killed leaves to the others, and which GPU each has."""
+"""Jobs in worker processes: one that is killed leaves its other jobs to the others."""
 
 import multiprocessing
 import os
@@ -8,8 +8,8 @@ import time
 import pytest
 
 import awb
-from examples.chestxray14.reproduction.devices import device_of_slot, use_device_of_slot, visible_devices
-from examples.chestxray14.workers import WorkersKilledError, describe_end, run_all
+from examples.chestxray14.child_processes import describe_end
+from examples.chestxray14.workers import WorkersKilledError, run_all
 
 
 def end_in_some_way(job: str | int) -> str | int:
@@ -27,11 +27,6 @@ def fail_at_three(number: int) -> int:
     if number > 3:
         time.sleep(300)
     return number
-
-
-def device(number: int) -> str | None:
-    time.sleep(0.5)  # so that no process does all
-    return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 def test_killed_processes_leave_all_other_jobs_to_the_others() -> None:
@@ -70,31 +65,5 @@ def test_no_jobs_are_no_processes() -> None:
 def test_an_end_is_said_in_words() -> None:
     assert describe_end(-signal.SIGTERM) == "was killed by SIGTERM"
     assert describe_end(-200) == "was killed by signal 200"
+    assert describe_end(128 + signal.SIGTERM) == "was killed by SIGTERM"
     assert describe_end(1) == "ended with exit code 1"
-
-
-def test_each_slot_has_a_device_and_each_device_as_many_slots_as_any_other() -> None:
-    assert [device_of_slot(slot, ["0", "1", "2"]) for slot in range(5)] == ["0", "1", "2", "0", "1"]
-    assert device_of_slot(3, ["GPU-8f"]) == "GPU-8f"
-
-
-def test_workers_share_the_visible_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8f, 5")
-    assert set(run_all(device, range(6), 2, use_device_of_slot)) == {"GPU-8f", "5"}
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-8f, 5"
-
-
-@pytest.mark.parametrize(
-    ("named", "slot", "used"), [("4", 1, "4"), ("", 1, ""), ("0,1,2", 4, "1"), ("MIG-1,MIG-2", 1, "MIG-2")]
-)
-def test_what_is_hidden_stays_hidden(named: str, slot: int, used: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-    use_device_of_slot(slot)
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == used
-
-
-def test_without_a_list_the_machine_s_gpus_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert visible_devices() == [str(i) for i in range(torch.cuda.device_count())]

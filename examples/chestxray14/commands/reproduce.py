@@ -1,15 +1,16 @@
 """Train and evaluate all cells of the study, and write one report of them.
 
-Killed at any moment, the same command goes on. Any number of processes, on any number of machines, may share the
-output folder: no cell is done twice. With several GPUs, give `--jobs` their number: each process has one of its own.
+Killed at any moment, the same command goes on. One command does all cells of an output folder: on this machine, as many
+at once as `--jobs` says, each with a GPU of its own; on many machines with `--engine ray`. Or give each of several
+commands, such as those of a SLURM array, its own `--shard K/N`.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +21,15 @@ from examples.chestxray14.commands.train import add_training_arguments
 from examples.chestxray14.data.study import StudySource
 from examples.chestxray14.recipes.find import read_overrides
 from examples.chestxray14.recipes.schema import Recipe
+from examples.chestxray14.reproduction.shards import Shard, held
 
 if TYPE_CHECKING:
-    from examples.chestxray14.reproduction.work import Output
-    from examples.chestxray14.workers import WorkersKilledError
+    from examples.chestxray14.reproduction.engines.task import Engine
+    from examples.chestxray14.reproduction.output import Output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", type=Path, help="the folder of all runs and the report; it may be shared")
+    parser.add_argument("out", type=Path, help="the folder of all runs and the report")
     add_study_arguments(parser)
     parser.add_argument(
         "--cells", nargs="+", default=[], metavar="RECIPE",
@@ -35,8 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_training_arguments(parser)
     parser.add_argument(
-        "--jobs", type=at_least(1), default=1, help="processes here, which part cores and GPUs (default: 1)"
+        "--engine", choices=("local", "ray"), default="local",
+        help="local: processes of this machine; ray: a Ray cluster (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--jobs", type=at_least(1), metavar="N",
+        help="cells at once on a machine, which split its cores and GPUs (default: 1; with ray one per GPU)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--address", help="of a Ray cluster, `auto` for the one that runs here; by default one is started for this run"
     )
+    parser.add_argument(
+        "--shard", type=read_shard, default=Shard(), metavar="K/N",
+        help="every N-th cell, from the K-th on; other commands may do the other shards at the same time",
+    )  # fmt: skip
     add_replicates_argument(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the cells with what each would cost, and end")
     parser.add_argument(
@@ -50,53 +64,86 @@ def run(args: argparse.Namespace) -> int:
     from examples.chestxray14.reproduction.cells import estimate, find_cells
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise AWBError("reproduce is not for a launcher: start one process for each GPU, without it; they share cells")
+        raise AWBError("reproduce is not for a launcher: start it once, and give --jobs the number of GPUs")
+    if args.address is not None and args.engine != "ray":
+        raise AWBError(f"--address {args.address} is the address of a Ray cluster: give --engine ray with it")
     cells, source = find_cells(args.cells, read_overrides(args.set)), source_of(args)
     if args.dry_run:
         print(estimate(cells, map(source.study, cells.values()), args.tflops))
         return 0
     source.require()
-    return _reproduce(args, cells, source)
+    with held(args.out / "locks", args.shard, cells):
+        return _reproduce(args, cells, source)
+
+
+def read_shard(text: str) -> Shard:
+    """A type of argparse: `K/N`, K from 1 to N."""
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text}: expected K/N with K from 1 to N, such as 2/8")
+    return Shard(int(index), int(count))
 
 
 def _reproduce(args: argparse.Namespace, cells: Mapping[str, Recipe], source: StudySource) -> int:
-    from examples.chestxray14.reproduction.devices import use_device_of_slot
-    from examples.chestxray14.reproduction.report import write_report
-    from examples.chestxray14.reproduction.work import Job, Output, work
+    from examples.chestxray14.reproduction.driver import do_cells
+    from examples.chestxray14.reproduction.output import Output
+    from examples.chestxray14.reproduction.work import Job
     from examples.chestxray14.training.trainer import TrainerOptions
-    from examples.chestxray14.workers import WorkersKilledError, run_all
 
-    output = Output(args.out)
-    output.path.mkdir(parents=True, exist_ok=True)
-    threads = max(1, (os.cpu_count() or 1) // args.jobs) if args.jobs > 1 else 0
-    job = Job(
-        output, cells, source, TrainerOptions(args.workers, args.checkpoint_every), args.replicates, threads
+    output, mine = Output(args.out), args.shard.of(cells)
+    there, studies = Output(args.out.absolute()), _absolute(source)  # as another process finds them
+    options, threads = TrainerOptions(args.workers, args.checkpoint_every), _threads(args)
+    jobs = [
+        Job(there, cell, cells[cell], studies, options, args.replicates, threads)
+        for cell in mine
+        if output.state(cell, cells[cell])[0] not in ("done", "of another recipe", "unreadable")
+    ]
+    done = do_cells(output, jobs, partial(_open_engine, args))
+    states = {cell: output.state(cell, recipe)[0] for cell, recipe in cells.items()}
+    counts = ", ".join(f"{list(states.values()).count(state)} {state}" for state in dict.fromkeys(states.values()))
+    print(f"{done} cells done here; of {len(cells)} in all, {counts}")
+    if args.shard.count > 1 and set(states.values()) != {"done"}:
+        print(
+            f"{args.shard} ends without a report: the shard that ends when all cells are done writes it, or the same "
+            "command without --shard, of what is done"
+        )
+        return _status(states[cell] for cell in mine)
+    return _report(output, cells, source, args.replicates)
+
+
+def _absolute(source: StudySource) -> StudySource:
+    """The same files, for processes that start in another folder."""
+    return StudySource(
+        source.folder.absolute(), source.store.absolute(), source.table and source.table.absolute(),
+        source.lists and tuple(path.absolute() for path in source.lists),
     )  # fmt: skip
-    done, killed = 0, False
-    try:
-        for number in run_all(work, [job] * args.jobs, args.jobs, use_device_of_slot):
-            done += number
-    except WorkersKilledError as error:
-        killed = True
-        _say_who_was_killed(error, output)
-    states = [output.state(cell, recipe)[0] for cell, recipe in cells.items()]
-    print(f"{done} cells done here; of {len(cells)} in all, " + ", ".join(
-        f"{states.count(state)} {state}" for state in dict.fromkeys(states)
-    ))  # fmt: skip
-    report = write_report(output, cells, source, args.replicates)
+
+
+def _report(output: Output, cells: Mapping[str, Recipe], source: StudySource, n_replicates: int) -> int:
+    from examples.chestxray14.files.locks import wait_for_lock
+    from examples.chestxray14.reproduction.report import write_report
+
+    with wait_for_lock(output.locks / "report.lock"):  # two shards may end at the same moment
+        report = write_report(output, cells, source, n_replicates)
     print(f"\n{report.cells}\n\nreport: {report.page}")
-    wrong = {"failed", "of another recipe", "unreadable", *(["begun", "not begun"] if killed else [])}
-    return 1 if wrong & set(report.states.values()) else 0
+    return _status(report.states.values())
 
 
-def _say_who_was_killed(error: WorkersKilledError, output: Output) -> None:
-    """Each process with the cell that it was at: another may have done that since."""
-    from examples.chestxray14.reproduction.claims import claimed_by
+def _status(states: Iterable[str]) -> int:
+    return 1 if {"failed", "of another recipe", "unreadable"} & set(states) else 0
 
-    for one in error.killed:
-        cell = claimed_by(output.claims, one.pid)
-        print(f"a process {one.how}" + (f" in cell {cell}" if cell else ""), file=sys.stderr)
-    print(
-        "the others went on; if cells are left, run the same command again, and it goes on; with fewer --jobs if "
-        "memory was short", file=sys.stderr
-    )  # fmt: skip
+
+def _open_engine(args: argparse.Namespace) -> Engine:
+    if args.engine == "ray":
+        from examples.chestxray14.reproduction.engines.ray_tasks import RayEngine
+
+        return RayEngine(args.jobs, args.address)
+    from examples.chestxray14.reproduction.engines.local import LocalEngine
+
+    return LocalEngine(args.jobs or 1, partial(print, flush=True))
+
+
+def _threads(args: argparse.Namespace) -> int:
+    """Torch's threads in each process; 0 leaves them, and Ray sets them itself."""
+    several = args.engine == "local" and (args.jobs or 1) > 1
+    return max(1, (os.cpu_count() or 1) // args.jobs) if several else 0

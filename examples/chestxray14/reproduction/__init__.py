@@ -1,8 +1,11 @@
-"""`reproduce`: all cells of the study, shared by any number of processes and machines, and one report of them.
+"""`reproduce`: all cells of the study on one machine or many, and one report of them.
 
 cells      which cells there are, and what each would cost
-claims     who works on which cell
-work       train and evaluate the cells that nobody has done
+output     the output folder, and where each cell stands
+shards     which cells are one command's
+driver     give cells to an engine, and write down those that fail
+engines/   where cells run
+work       train and evaluate one cell
 published  the figures that the report printed
 tables     figures of the cells with their intervals, times, splits
 costs      parameters and multiply–accumulates, the report's Table 4 beside ours
@@ -10,5 +13,5 @@ contrasts  cells that differ in what is asked and in nothing else, compared on t
 factors    what tells one cell from another
 pictures   curves, labels and boxes
 maps       where the networks look, as pictures and against boxes
-write      one report.md and report.html
+report     one report.md and report.html
 """

@@ -27,10 +27,10 @@ from examples.chestxray14.reproduction.contrasts import contrasts
 from examples.chestxray14.reproduction.costs import cost_table
 from examples.chestxray14.reproduction.factors import split_names
 from examples.chestxray14.reproduction.maps import make_maps
+from examples.chestxray14.reproduction.output import Output, State
 from examples.chestxray14.reproduction.page import to_html, without_links
 from examples.chestxray14.reproduction.pictures import draw_curves, draw_data
 from examples.chestxray14.reproduction.tables import cells_table, split_tables, time_table
-from examples.chestxray14.reproduction.work import Output, State
 from examples.chestxray14.runs.folder import identity
 
 _PACKAGES = ("awb", "torch", "torchvision", "timm", "scikit-learn", "captum")

@@ -1,7 +1,7 @@
 """However a command ends, it says so in a line, leaves no process, and goes on when it is given again."""
 
-import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -17,8 +17,7 @@ import pytest
 from examples.chestxray14.__main__ import main
 from examples.chestxray14.recipes.schema import load_recipe
 from examples.chestxray14.reproduction.cells import find_cells
-from examples.chestxray14.reproduction.claims import claimed_by
-from examples.chestxray14.reproduction.work import Output
+from examples.chestxray14.reproduction.output import Output
 from tests.chestxray14.small_runs import RECIPES
 
 ROOT = Path(__file__).parents[3]
@@ -61,8 +60,13 @@ def press_ctrl_c(process: "subprocess.Popen[str]") -> None:
     assert process.returncode == 130
     assert "Traceback" not in said
     assert said.splitlines()[-1] == "stopped by Ctrl-C: the same command goes on from what is saved"
-    for _ in range(600):  # until nobody of them is left; Python's own tracker of semaphores is the last
-        if not is_there(process.pid):
+    wait_until_nobody_is_left(process.pid)
+
+
+def wait_until_nobody_is_left(group: int) -> None:
+    """Python's own tracker of semaphores is the last."""
+    for _ in range(600):
+        if not is_there(group):
             return
         time.sleep(0.05)
     pytest.fail("processes are left")
@@ -93,23 +97,40 @@ def test_ctrl_c_ends_all_processes_of_a_study(phantoms: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_one_killed_process_is_named_with_its_cell_which_the_other_takes_over(phantoms: Path, tmp_path: Path) -> None:
+def test_sigterm_ends_all_processes_of_a_study(phantoms: Path, tmp_path: Path) -> None:
+    cells = ["--cells", *two_cells(tmp_path), "--set", "stages.*.epochs=500", "--jobs", "2"]
+    with started("reproduce", str(tmp_path / "out"), *data(phantoms), *SMALL, *cells) as process:
+        for name in ("one", "two"):
+            wait_for(tmp_path / "out" / "runs" / name / "checkpoint.pt", process)
+        process.terminate()
+        process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM
+        wait_until_nobody_is_left(process.pid)
+    assert not (tmp_path / "out" / "failed").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_named_with_its_cell_and_goes_on(phantoms: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     cells = ["--cells", *two_cells(tmp_path), "--set", "stages.*.epochs=20", "--jobs", "2", "--replicates", "40"]
     with started("reproduce", str(out), *data(phantoms), *SMALL, *cells) as process:
         for name in ("one", "two"):
             wait_for(out / "runs" / name / "checkpoint.pt", process)
-        holder = json.loads((out / "claims" / "two.1").read_text())["pid"]
-        assert claimed_by(out / "claims", holder) == "two"
-        os.kill(holder, signal.SIGKILL)
+        (victim,) = attempts(out / "logs" / "two.log")
+        os.kill(victim, signal.SIGKILL)
         said, complained = process.communicate(timeout=300)
     assert process.returncode == 0, complained
-    assert "a process was killed by SIGKILL, perhaps for want of memory in cell two" in complained
-    assert "run the same command again, and it goes on; with fewer --jobs" in complained
+    assert "two: its process was killed by SIGKILL, perhaps for want of memory; it goes on (1 of 3)" in said
     output = Output(out)
     recipes = find_cells(two_cells(tmp_path), {"data.image_size": 32, "data.batch_size": 8, "stages.*.epochs": 20})
     assert [output.state(name, recipe)[0] for name, recipe in recipes.items()] == ["done", "done"]
-    assert said.count("two: begins") == 2
+    assert said.count("two: begins") == said.count("two: done") == 1
+    assert [len(attempts(out / "logs" / f"{name}.log")) for name in ("one", "two")] == [1, 2]
+
+
+def attempts(log: Path) -> list[int]:
+    """The process of each attempt at a cell, as its log says."""
+    return [int(found) for found in re.findall(r"^--- .*, process (\d+) on ", log.read_text(), re.MULTILINE)]
 
 
 def two_cells(folder: Path) -> list[str]:

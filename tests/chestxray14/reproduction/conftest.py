@@ -8,7 +8,8 @@ import yaml
 
 from examples.chestxray14.data.study import StudySource
 from examples.chestxray14.reproduction.cells import find_cells
-from examples.chestxray14.reproduction.work import Job, Output, work
+from examples.chestxray14.reproduction.output import Output
+from examples.chestxray14.reproduction.work import Job, do_cell
 from examples.chestxray14.training.trainer import TrainerOptions
 from tests.chestxray14.small_runs import prepare_phantoms, tiny_recipe
 
@@ -56,5 +57,6 @@ def recipe_files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def done(tmp_path_factory: pytest.TempPathFactory, source: StudySource, recipe_files: list[str]) -> Output:
     """The folder of the three cells."""
     output = Output(tmp_path_factory.mktemp("reproduced"))
-    assert work(Job(output, find_cells(recipe_files), source, TrainerOptions(), 200, 1)) == 3
+    for cell, recipe in find_cells(recipe_files).items():
+        assert do_cell(Job(output, cell, recipe, source, TrainerOptions(), 200, 1))
     return output

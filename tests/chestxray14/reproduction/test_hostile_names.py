@@ -16,9 +16,9 @@ from examples.chestxray14.data.study import StudySource
 from examples.chestxray14.evaluation.evaluated_run import read_evaluated
 from examples.chestxray14.files.checksums import read_sums, write_sums
 from examples.chestxray14.reproduction.cells import find_cells
+from examples.chestxray14.reproduction.output import Output
 from examples.chestxray14.reproduction.page import to_html
 from examples.chestxray14.reproduction.report import write_report
-from examples.chestxray14.reproduction.work import Output
 from tests.chestxray14.small_runs import tiny_recipe
 from tests.test_markup import Page
 

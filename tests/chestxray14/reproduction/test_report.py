@@ -15,10 +15,10 @@ from examples.chestxray14.data.study import StudySource
 from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun, read_evaluated
 from examples.chestxray14.reproduction.cells import find_cells
 from examples.chestxray14.reproduction.contrasts import contrasts
+from examples.chestxray14.reproduction.output import Output
 from examples.chestxray14.reproduction.published import TABLE_4
 from examples.chestxray14.reproduction.report import write_report
 from examples.chestxray14.reproduction.tables import cells_table
-from examples.chestxray14.reproduction.work import Output
 from tests.chestxray14.evaluation.runs import macro_auroc
 
 pytestmark = pytest.mark.slow  # three trainings

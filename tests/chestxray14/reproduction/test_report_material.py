@@ -10,8 +10,8 @@ import awb
 from examples.chestxray14.data.study import StudySource
 from examples.chestxray14.files.checksums import read_sums, write_sums
 from examples.chestxray14.recipes.schema import Recipe, load_recipe
+from examples.chestxray14.reproduction.output import Output
 from examples.chestxray14.reproduction.report import read_material, write_report
-from examples.chestxray14.reproduction.work import Output
 
 
 @pytest.fixture
