@@ -7,6 +7,7 @@ import pytest
 
 from awb.study import LabelTable
 from examples.chestxray14.data.nih import packaged_data_entry, read_data_entry
+from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun, read_evaluated
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,9 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(archive) as files:
         files.extractall(folder, filter="data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def run(stored: Path) -> EvaluatedRun:
+    """The stored run: 50 test images of 20 patients, 2 of whose findings have enough patients."""
+    return read_evaluated(stored / "finished")

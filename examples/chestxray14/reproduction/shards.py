@@ -6,8 +6,8 @@ import hashlib
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from awb.errors import AWBError
 from examples.chestxray14.files.locks import is_locked, try_lock, wait_for_lock
@@ -15,7 +15,8 @@ from examples.chestxray14.files.locks import is_locked, try_lock, wait_for_lock
 _FILE = re.compile(r"shard-(\d+)-of-(\d+)-(\w+)\.lock")
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """Every `count`-th cell, by name.
 
     Attributes:

@@ -257,8 +257,8 @@ def test_the_first_boxed_image_does_not_depend_on_the_order_of_the_boxes() -> No
     assert {finding: set(of) for finding, of in turned.items()} == {f: set(of) for f, of in chosen.items()}
 
 
-def test_the_sheet_shows_each_findings_first_image_with_its_own_boxes(phantoms: Path) -> None:
-    store = ImageStore.open(phantoms / "store")
+def test_the_sheet_shows_each_findings_first_image_with_its_own_boxes(stored: Path) -> None:
+    store = ImageStore.open(stored / "store")
     a, b = sorted(store.names)[:2]
     boxes = Boxes(
         1024,
@@ -277,8 +277,8 @@ def test_the_sheet_shows_each_findings_first_image_with_its_own_boxes(phantoms: 
         assert {tuple(shown[y, x]), tuple(shown[y + height - 1, x + width - 1])} == {GREEN}
 
 
-def test_a_store_without_a_boxed_image_is_refused(phantoms: Path) -> None:
-    store = ImageStore.open(phantoms / "store")
+def test_a_store_without_a_boxed_image_is_refused(stored: Path) -> None:
+    store = ImageStore.open(stored / "store")
     boxes = Boxes(1024, (Box(store.names[0], "Mass", 1, 1, 9, 9),))
     with pytest.raises(AWBError, match="has a box of Nodule, Edema"):
         example_boxes(store, boxes, "T", ("Nodule", "Edema"))

@@ -87,10 +87,13 @@ def resnet() -> nn.Module:
     ("build", "where", "path"),
     [
         pytest.param(Tiny, "features.3", "features.3", id="tiny"),
-        pytest.param(densenet, "last", "features.norm5", id="DenseNet121, whose ReLU works in place on the map"),
+        pytest.param(
+            densenet, "last", "features.norm5", marks=pytest.mark.slow,
+            id="DenseNet121, whose ReLU works in place on the map",
+        ),
         pytest.param(
             lambda: awb.attach_awb(densenet(), "after", input_size=SIZE), "last", "features.norm5",
-            id="DenseNet121, a block at the map",
+            marks=pytest.mark.slow, id="DenseNet121, a block at the map",
         ),
         pytest.param(
             lambda: awb.attach_awb(resnet(), [3, 4], input_size=SIZE), 3, "layer3.0",
@@ -101,7 +104,8 @@ def resnet() -> nn.Module:
             id="ResNet, the last map",
         ),
         pytest.param(
-            lambda: torchvision.models.vgg16_bn(num_classes=14), "last", "features.43", id="VGG16-BN"
+            lambda: torchvision.models.vgg16_bn(num_classes=14), "last", "features.43", marks=pytest.mark.slow,
+            id="VGG16-BN",
         ),
     ],
 )  # fmt: skip

@@ -42,6 +42,7 @@ def test_the_images_at_hand_have_96_boxes_of_81_patients(table: LabelTable) -> N
     assert len({case.image for case in cases}) == len({case.patient for case in cases}) == 81
 
 
+@pytest.mark.slow
 def test_all_of_nihs_boxes_are_found_with_their_patients(nih: LabelTable) -> None:
     cases = find_cases(read_boxes(NIH / "BBox_List_2017.csv.gz"), nih)
     assert sum(len(case.boxes) for case in cases) == 984
@@ -50,6 +51,7 @@ def test_all_of_nihs_boxes_are_found_with_their_patients(nih: LabelTable) -> Non
     assert all(case.patient == number[case.image] for case in cases)
 
 
+@pytest.mark.slow
 def test_random_maps_get_the_boxes_share_of_the_image_and_others_boxes_get_more(nih: LabelTable) -> None:
     results = baselines(nih)
     shares = np.mean([box_mask(case.boxes, SIZE).mean() for case in results["random"].cases])

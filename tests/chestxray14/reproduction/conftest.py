@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from examples.chestxray14.data.study import StudySource
-from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun, read_evaluated
 from examples.chestxray14.reproduction.cells import find_cells
 from examples.chestxray14.reproduction.output import Output
 from examples.chestxray14.reproduction.work import Job, do_cell
@@ -61,9 +60,3 @@ def done(tmp_path_factory: pytest.TempPathFactory, source: StudySource, recipe_f
     for cell, recipe in find_cells(recipe_files).items():
         assert do_cell(Job(output, cell, recipe, source, TrainerOptions(), 200, 1))
     return output
-
-
-@pytest.fixture(scope="session")
-def run(stored: Path) -> EvaluatedRun:
-    """The stored run: 50 test images of 20 patients, 2 of whose findings have enough patients."""
-    return read_evaluated(stored / "finished")

@@ -68,6 +68,7 @@ def require_harmless(page: Page, *names: str) -> None:
         assert " ".join(name.split()) in text
 
 
+@pytest.mark.slow
 def test_the_report_shows_every_name_as_text(hostile: Output) -> None:
     page = Page((hostile.path / "report.html").read_text(encoding="utf-8"))
     require_harmless(page, *FINDINGS, *VIEWS, RARE, STAGE, FOLDER)
@@ -76,6 +77,7 @@ def test_the_report_shows_every_name_as_text(hostile: Output) -> None:
     assert all((hostile.path / source).is_file() for source in sources)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "names"),
     [("MODEL_CARD.md", (*FINDINGS, RECIPE, STAGE)), ("evaluation/evaluation.md", (*FINDINGS, *VIEWS))],
@@ -89,6 +91,7 @@ def test_a_run_s_own_pages_show_every_name_as_text(hostile: Output, file: str, n
         require_harmless(Page(to_html(text)), *names)
 
 
+@pytest.mark.slow
 def test_files_of_numbers_hold_the_names_themselves(hostile: Output) -> None:
     """No reader of theirs takes them for anything else, and `awb study` finds its columns."""
     run = read_evaluated(hostile.run("cell").path)
@@ -96,6 +99,7 @@ def test_files_of_numbers_hold_the_names_themselves(hostile: Output) -> None:
     assert sorted(set(run.test.columns["view"].tolist())) == sorted(VIEWS)
 
 
+@pytest.mark.slow
 def test_so_does_the_report_of_an_evaluation_that_was_written_before_names_were_escaped(
     hostile: Output, source: StudySource, tmp_path: Path
 ) -> None:
@@ -111,6 +115,7 @@ def test_so_does_the_report_of_an_evaluation_that_was_written_before_names_were_
     require_harmless(Page(report.page.read_text(encoding="utf-8")), *FINDINGS, RARE)
 
 
+@pytest.mark.slow
 def test_compare_shows_run_folders_as_text(hostile: Output, tmp_path: Path) -> None:
     folders = [tmp_path / FOLDER, tmp_path / "[y](javascript:alert(7))"]
     for folder in folders:
@@ -121,8 +126,9 @@ def test_compare_shows_run_folders_as_text(hostile: Output, tmp_path: Path) -> N
     require_harmless(Page(to_html(text)), *FINDINGS, *(folder.name for folder in folders))
 
 
+@pytest.mark.slow
 def test_explain_shows_models_as_text_and_writes_files_that_every_system_can_hold(
-    hostile: Output, done: Output, many: Path, tmp_path: Path
+    hostile: Output, stored: Path, many: Path, tmp_path: Path
 ) -> None:
     image = read_evaluated(hostile.run("cell").path).test.images.tolist()[0]
     out = tmp_path / "maps"
@@ -132,10 +138,10 @@ def test_explain_shows_models_as_text_and_writes_files_that_every_system_can_hol
     assert len(names) == len(FINDINGS) + 1
     assert all(re.fullmatch(r"[\w .,+=()-]+\.png", name) for name in names)
 
-    (boxes,), (labels,) = (many / "data").glob("BBox*"), (many / "data").glob("Data_Entry*")
+    (boxes,), (labels,) = (stored / "data").glob("BBox*"), (stored / "data").glob("Data_Entry*")
     words = ["--boxes", str(boxes), "--labels", str(labels), "--overlays", "0", "--replicates", "40"]
-    model = f"--run={RECIPE}={done.run('last').path}"
-    assert main(["explain", str(many / "store"), str(tmp_path / "boxed"), model, *words]) == 0
+    model = f"--run={RECIPE}={stored / 'finished'}"
+    assert main(["explain", str(stored / "store"), str(tmp_path / "boxed"), model, *words]) == 0
     text = (tmp_path / "boxed" / "localisation.md").read_text(encoding="utf-8")
     require_harmless(Page(to_html(text)), RECIPE)
 

@@ -121,6 +121,7 @@ def test_a_second_command_is_refused_before_it_does_anything(
     assert [path.name for path in tmp_path.iterdir()] == ["locks"]
 
 
+@pytest.mark.slow
 def test_the_shard_that_ends_when_all_cells_are_done_writes_the_report(
     done: Output, tmp_path: Path, source: StudySource, recipe_files: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

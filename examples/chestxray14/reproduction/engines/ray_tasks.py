@@ -38,13 +38,13 @@ class RayEngine:
         except ImportError:
             raise AWBError("--engine ray needs the package ray: pip install 'awb[ray]'; or --engine local") from None
         self._ray = ray
-        quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-        here = {"address": "local", "include_dashboard": False, "object_store_memory": _OBJECT_STORE}
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        here: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": _OBJECT_STORE}
         try:
             ray.init(**quiet, **(here if address is None else {"address": address}))
-        except (ConnectionError, ValueError) as error:
+        except (ConnectionError, ValueError, ray.exceptions.RayError) as error:
             raise AWBError(f"no Ray cluster at {address or 'this machine'}: {error}") from None
-        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         self._remote = ray.remote(run_task).options(max_retries=RESTARTS, **share(machines, jobs))
         self._names: dict[Any, str] = {}
 
