@@ -239,6 +239,7 @@ SMALL_SWIN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "options"),
     [

@@ -41,6 +41,7 @@ def clear_hooks(model: nn.Module) -> None:
 # --- ways into a model -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet", "test_vit"])
 def test_blocks_run_when_a_tool_has_cleared_all_hooks(name: str) -> None:
     model, images = attached(name, "all"), torch.randn(1, 3, 160, 160)
@@ -164,6 +165,7 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_wrapping_a_layer_loses_no_block(name: str, images: Tensor) -> None:
     model = attached("test_resnet", [3, 4])
@@ -253,7 +255,7 @@ FX_SITES = [
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("baked", [False, True])
+@pytest.mark.parametrize("baked", slow_but([False], [False, True]))
 @pytest.mark.parametrize(("name", "stages"), slow_but([("resnet18", [3, 4])], FX_SITES))
 def test_fusion_and_quantisation_keep_the_blocks(name: str, stages: Any, baked: bool) -> None:
     """Blocks of NaN, which nobody can overlook: at sites that FX takes for leaves, too."""
