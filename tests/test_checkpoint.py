@@ -144,6 +144,7 @@ def test_files_of_others_are_refused(path: Path) -> None:
     refused(resnet(), Path("/dev/null"), "/dev/null is something else than a file")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("modules", "message"),
     [

@@ -62,7 +62,7 @@ WAYS_IN: dict[str, Callable[[Any, Tensor], Any]] = {
 
 
 @pytest.mark.parametrize("way", WAYS_IN)
-@pytest.mark.parametrize("stages", ["layer4.0.bn2", "bn1"])
+@pytest.mark.parametrize("stages", slow_but(["layer4.0.bn2"], ["layer4.0.bn2", "bn1"]))
 def test_a_lost_block_is_noticed_at_every_way_in(stages: str, way: str, images: Tensor) -> None:
     """`bn1` is a child of the model itself, whose `forward_features` runs none of the model's own hooks."""
     model = awb.attach_awb(timm.create_model("resnet10t", pretrained=False).eval(), stages, input_size=64)

@@ -287,6 +287,7 @@ def test_a_classifier_frozen_by_hand_is_left_trainable_and_restored() -> None:
     assert not model.fc.weight.requires_grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["convnext_tiny", "vit_b_16"])
 def test_scales_tokens_and_embeddings_are_not_decayed(name: str) -> None:
     model = torchvision.models.get_model(name, weights=None)
