@@ -8,11 +8,12 @@ from safetensors.torch import load_file
 
 import awb
 from tests.fixtures.blocks_0f903c4.write import CASES, FOLDER, fill, logits
+from tests.levels import slow_but
 
 LOGITS = load_file(FOLDER / "logits.safetensors")
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", slow_but(["resnet_mixed", "vit_last"], CASES))
 def test_a_file_written_at_0f903c4_loads(name: str) -> None:
     case = CASES[name]
     model = awb.load_awb(fill(case.build()), FOLDER / f"{name}.safetensors", **case.loading)

@@ -248,6 +248,7 @@ def test_nor_does_it_hide_training(name: str, images: Tensor, path: Path) -> Non
         awb.save_awb(model, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("assign", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_pretrained_weights_may_come_after_the_blocks(
@@ -280,6 +281,7 @@ def test_loading_other_keys_forgives_nothing(images: Tensor, path: Path) -> None
         awb.save_awb(model, path)
 
 
+@pytest.mark.slow
 def test_a_loaded_head_is_saved_again(images: Tensor, path: Path) -> None:
     model = awb.freeze_backbone(attached())
     train(model, images)
@@ -305,6 +307,7 @@ def test_the_best_epoch_is_loaded_before_saving(images: Tensor, path: Path) -> N
         awb.save_awb(model, path)
 
 
+@pytest.mark.slow
 def test_blocks_and_head_can_be_taken_out_of_a_whole_checkpoint(images: Tensor, path: Path) -> None:
     trained = awb.freeze_backbone(attached())
     train(trained, images)
@@ -322,6 +325,7 @@ def test_a_trained_backbone_can_be_given_pretrained_weights_again(images: Tensor
     awb.save_awb(model, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [True, False])
 def test_where_no_value_is_known_what_requires_gradients_counts(frozen: bool, path: Path) -> None:
     with torch.device("meta"):
@@ -339,6 +343,7 @@ def test_where_no_value_is_known_what_requires_gradients_counts(frozen: bool, pa
             awb.save_awb(model, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", [False, True])
 def test_a_body_cut_out_of_the_model_is_known_by_its_values(trained: bool, images: Tensor) -> None:
     model = attached()

@@ -53,6 +53,7 @@ def test_round_trip(name: str, kind: str, images: Tensor, path: Path) -> None:
     assert torch.equal(fresh(images), model(images))
 
 
+@pytest.mark.slow
 def test_mixed_kinds_and_options_round_trip(images: Tensor, path: Path) -> None:
     model = awb.attach_awb(resnet(), 1, attention="lka", kernel_size=3, dilation=2)
     awb.attach_awb(model, 4, attention="se", rd_ratio=0.5)
@@ -143,6 +144,7 @@ def test_files_of_others_are_refused(path: Path) -> None:
     refused(resnet(), Path("/dev/null"), "/dev/null is something else than a file")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("modules", "message"),
     [

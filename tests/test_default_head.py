@@ -198,6 +198,7 @@ def test_torchvisions_networks_are_not_asked_about(name: str) -> None:
         assert trained(awb.freeze_backbone(model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["resnet18", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "swin_tiny_patch4_window7_224",

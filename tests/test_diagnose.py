@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import awb
 from tests.helpers import assert_same, calibrate, snapshot, wake_classifier
+from tests.levels import slow_but
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def model(init: str = "identity", name: str = "test_resnet") -> nn.Module:
     return awb.attach_awb(timm.create_model(name, pretrained=False), "last:2", init=init)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])
+@pytest.mark.parametrize("name", slow_but(["test_resnet"], ["test_resnet", "test_vit", "test_efficientnet"]))
 @pytest.mark.parametrize("train", [True, False])
 def test_a_live_network_passes_and_nothing_moves(name: str, train: bool, images: Tensor) -> None:
     net = awb.freeze_backbone(model(name=name)).train(train)

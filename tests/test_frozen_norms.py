@@ -63,7 +63,7 @@ COPIES: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 
 @pytest.mark.parametrize("count", slow_but([counted_by_torch], [counted_by_torch, counted_by_assignment]))
-@pytest.mark.parametrize("kind", COPIES)
+@pytest.mark.parametrize("kind", slow_but([*COPIES][:3], COPIES))
 def test_counting_anew_leaves_frozen_statistics(kind: str, count: Callable[[nn.Module], None]) -> None:
     model = frozen()
     model = COPIES[kind](model)
@@ -77,6 +77,7 @@ def test_counting_anew_leaves_frozen_statistics(kind: str, count: Callable[[nn.M
     assert any(not torch.equal(b, torch.zeros_like(b)) for b in before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [counted_by_torch, counted_by_assignment])
 def test_thawed_statistics_are_counted(count: Callable[[nn.Module], None]) -> None:
     for model in (awb.unfreeze_backbone(frozen()), frozen(freeze_norm_stats=False)):
@@ -97,6 +98,7 @@ def test_the_heads_own_norms_are_counted() -> None:
     assert model.head.running_mean.abs().sum() > 0
 
 
+@pytest.mark.slow
 def test_what_is_loaded_after_freezing_is_kept() -> None:
     other = frozen().state_dict()
     for assign in (False, True):

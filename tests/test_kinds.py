@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import awb
 from tests.helpers import assert_same, perturb, snapshot
+from tests.levels import slow_but
 
 
 def resnet() -> nn.Module:
@@ -35,21 +36,21 @@ def kinds(model: nn.Module) -> dict[str, str]:
 # --- what is spelled how -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("stages", "expected"),
-    [
-        ({3: "cbam", 4: "lka"}, {"layer3.0.awb": "cbam", "layer4.0.awb": "lka"}),
-        ({-1: "se"}, {"layer4.0.awb": "se"}),
-        ({"last:2": "se", 1: "eca"}, {"layer1.0.awb": "eca", "layer3.0.awb": "se", "layer4.0.awb": "se"}),
-        ({(1, 3): "se", "after": "lka"}, {"layer1.0.awb": "se", "layer3.0.awb": "se", "layer4.0.awb": "lka"}),
-        ({"layer[12]": "se", "layer3.*": "van"}, {"layer1.0.awb": "se", "layer2.0.awb": "se", "layer3.0.awb": "van"}),
-        ({4: ["cbam", "lka"]}, {"layer4.0.awb": "cbam", "layer4.0.awb2": "lka"}),
-        ({4: ["lka", "se", "lka"]}, {"layer4.0.awb": "lka", "layer4.0.awb2": "se", "layer4.0.awb3": "lka"}),
-        ({4: ["lka"]}, {"layer4.0.awb": "lka"}),
-        ({4: "se", "layer4": "se", "layer4.0": ["se"]}, {"layer4.0.awb": "se"}),  # the same of the same place
-        (("layer4", 3), {"layer3.0.awb": "lka", "layer4.0.awb": "lka"}),  # no mapping, as ever
-    ],
-)
+PLACES: list[tuple[Any, dict[str, str]]] = [
+    ({3: "cbam", 4: "lka"}, {"layer3.0.awb": "cbam", "layer4.0.awb": "lka"}),
+    ({-1: "se"}, {"layer4.0.awb": "se"}),
+    ({"last:2": "se", 1: "eca"}, {"layer1.0.awb": "eca", "layer3.0.awb": "se", "layer4.0.awb": "se"}),
+    ({(1, 3): "se", "after": "lka"}, {"layer1.0.awb": "se", "layer3.0.awb": "se", "layer4.0.awb": "lka"}),
+    ({"layer[12]": "se", "layer3.*": "van"}, {"layer1.0.awb": "se", "layer2.0.awb": "se", "layer3.0.awb": "van"}),
+    ({4: ["cbam", "lka"]}, {"layer4.0.awb": "cbam", "layer4.0.awb2": "lka"}),
+    ({4: ["lka", "se", "lka"]}, {"layer4.0.awb": "lka", "layer4.0.awb2": "se", "layer4.0.awb3": "lka"}),
+    ({4: ["lka"]}, {"layer4.0.awb": "lka"}),
+    ({4: "se", "layer4": "se", "layer4.0": ["se"]}, {"layer4.0.awb": "se"}),  # the same of the same place
+    (("layer4", 3), {"layer3.0.awb": "lka", "layer4.0.awb": "lka"}),  # no mapping, as ever
+]
+
+
+@pytest.mark.parametrize(("stages", "expected"), slow_but([PLACES[0], PLACES[3], PLACES[5]], PLACES))
 def test_each_place_gets_its_kinds(stages: Any, expected: dict[str, str], images: Tensor) -> None:
     model = resnet()
     logits = model(images)
@@ -239,6 +240,7 @@ SMALL_SWIN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "options"),
     [

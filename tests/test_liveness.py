@@ -178,6 +178,7 @@ def test_patch_tokens_are_read(how: str) -> None:
     assert block.path == "vit.blocks.5.awb"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", DEAD)
 def test_patch_tokens_are_not_read(how: str) -> None:
     model = Dense(DEAD[how], num_classes=3).eval()

@@ -83,6 +83,7 @@ def test_shapes_can_be_run_without_values() -> None:
     assert built("test_vit")(torch.empty(2, 3, 160, 160, device="meta")).shape == (2, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("move", [lambda m: m.half().float(), lambda m: m.double().float(), lambda m: m.share_memory()])
 def test_moving_and_converting_keep_what_was_learned(move: Callable[[nn.Module], nn.Module]) -> None:
     model = built("test_vit", meta=False)
@@ -116,6 +117,7 @@ class WithBlocks(transformers.ResNetForImageClassification):  # type: ignore[mis
         awb.attach_awb(self, "resnet.encoder.stages.*", attention=getattr(config, "attention_kind", "lka"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
 @pytest.mark.parametrize("kind", ["lka", "se"])
 def test_transformers_checkpoints_with_and_without_blocks(kind: str, dtype: Any, tmp_path: Path) -> None:
@@ -146,6 +148,7 @@ def test_transformers_own_initialisation_leaves_blocks_as_planned() -> None:
     assert torch.equal(model(images).logits, plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_any_default_dtype(dtype: torch.dtype) -> None:
     before = torch.get_default_dtype()

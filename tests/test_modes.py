@@ -29,7 +29,7 @@ def images() -> Tensor:
     return torch.randn(2, 3, 160, 160)
 
 
-@pytest.mark.parametrize("name", slow_but(["test_resnet", "test_vit"], NAMES))
+@pytest.mark.parametrize("name", slow_but(["test_resnet"], NAMES))
 def test_gradient_checkpointing_gives_equal_gradients(name: str, images: Tensor) -> None:
     """timm flattens stages under checkpointing: a hook on the container would not be called."""
     model = attached(name)
@@ -41,7 +41,7 @@ def test_gradient_checkpointing_gives_equal_gradients(name: str, images: Tensor)
         assert torch.allclose(found[key], gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max())), key
 
 
-@pytest.mark.parametrize("name", slow_but(["test_resnet", "test_vit"], NAMES))
+@pytest.mark.parametrize("name", slow_but(["test_resnet"], NAMES))
 def test_forward_features_and_intermediates_run_the_blocks(name: str, images: Tensor) -> None:
     model = attached(name, "last")
     with awb.awb_disabled(model):
@@ -137,6 +137,7 @@ def test_fx_trace(images: Tensor) -> None:
     assert torch.allclose(graph(images), model(images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_functional_call_runs_on_given_parameters(images: Tensor) -> None:
     model = attached("test_resnet")
     doubled = {name: 1.1 * p for name, p in model.named_parameters() if ".awb." in name}

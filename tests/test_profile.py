@@ -63,6 +63,7 @@ def test_a_model_may_take_the_factorys_place() -> None:
     assert mixed["backbone MACs"] == plain["MACs"]
 
 
+@pytest.mark.slow
 def test_the_kind_beside_placements_is_for_those_that_name_none() -> None:
     model = timm.create_model("test_resnet")
     table = awb.profile_placements(model, ["last", {"last": "se"}, None], 64, attention="lka", kernel_size=3)

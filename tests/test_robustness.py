@@ -101,6 +101,7 @@ def test_copies_taken_inside_a_context_are_not_inside_it(images: Tensor) -> None
     assert all(block.captured is None for block in awb.awb_blocks(duplicate).values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("sizes", [((96, 96), (64, 64)), ((64, 96), (96, 64))])
 def test_checkpointed_blocks_run_again_on_their_own_grid(sizes: Any, frozen: bool) -> None:
@@ -126,6 +127,7 @@ def test_checkpointed_blocks_run_again_on_their_own_grid(sizes: Any, frozen: boo
             gradient()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # reentrant checkpoints under no_grad
 @pytest.mark.parametrize(
     ("frozen", "reentrant"),

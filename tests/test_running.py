@@ -41,6 +41,7 @@ def clear_hooks(model: nn.Module) -> None:
 # --- ways into a model -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet", "test_vit"])
 def test_blocks_run_when_a_tool_has_cleared_all_hooks(name: str) -> None:
     model, images = attached(name, "all"), torch.randn(1, 3, 160, 160)
@@ -61,7 +62,7 @@ WAYS_IN: dict[str, Callable[[Any, Tensor], Any]] = {
 
 
 @pytest.mark.parametrize("way", WAYS_IN)
-@pytest.mark.parametrize("stages", ["layer4.0.bn2", "bn1"])
+@pytest.mark.parametrize("stages", slow_but(["layer4.0.bn2"], ["layer4.0.bn2", "bn1"]))
 def test_a_lost_block_is_noticed_at_every_way_in(stages: str, way: str, images: Tensor) -> None:
     """`bn1` is a child of the model itself, whose `forward_features` runs none of the model's own hooks."""
     model = awb.attach_awb(timm.create_model("resnet10t", pretrained=False).eval(), stages, input_size=64)
@@ -164,6 +165,7 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_wrapping_a_layer_loses_no_block(name: str, images: Tensor) -> None:
     model = attached("test_resnet", [3, 4])
@@ -253,7 +255,7 @@ FX_SITES = [
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("baked", [False, True])
+@pytest.mark.parametrize("baked", slow_but([False], [False, True]))
 @pytest.mark.parametrize(("name", "stages"), slow_but([("resnet18", [3, 4])], FX_SITES))
 def test_fusion_and_quantisation_keep_the_blocks(name: str, stages: Any, baked: bool) -> None:
     """Blocks of NaN, which nobody can overlook: at sites that FX takes for leaves, too."""

@@ -205,6 +205,7 @@ def test_bad_selectors_are_named(selector: Any, message: str) -> None:
     assert_same(before, snapshot(model))
 
 
+@pytest.mark.slow
 def test_a_stage_written_by_hand_is_checked() -> None:
     """Whatever a Stage or Site says, the trace and the weights know better."""
     model = vit()
@@ -260,6 +261,7 @@ def test_channels_equal_to_the_sides_of_the_map() -> None:
         assert block.site.layout == layout
 
 
+@pytest.mark.slow
 def test_default_input_size_is_what_the_model_was_built_for() -> None:
     assert default_size(timm.create_model("vit_tiny_patch16_224", pretrained=False, img_size=(96, 64))) == (96, 64)
     assert default_size(torchvision.models.vit_b_16(weights=None, image_size=64)) == (64, 64)

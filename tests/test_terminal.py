@@ -42,6 +42,7 @@ def test_a_table_is_printed_where_there_are_no_letters_but_ascii_s() -> None:
     assert b"14x14" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full, a disk that is always full")
 def test_output_to_a_full_disk_is_one_line() -> None:
     with open("/dev/full", "wb") as full:

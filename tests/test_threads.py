@@ -46,6 +46,7 @@ def in_threads(*jobs: Callable[[], None]) -> None:
         raise failures[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [((64, 32), (32, 64)), ((64, 64), (32, 32))])
 def test_each_thread_has_its_own_token_grid(sizes: Any) -> None:
     """64×32 and 32×64 make as many tokens: the grid is that of the thread's own image."""
@@ -97,6 +98,7 @@ def test_overlapping_switches_leave_the_blocks_on() -> None:
     assert torch.equal(model(image), expected)
 
 
+@pytest.mark.slow
 def test_maps_are_those_of_the_threads_own_images() -> None:
     model = vit()
     images = [torch.randn(1, 3, 64, 32), torch.randn(1, 3, 32, 64)]

@@ -209,6 +209,7 @@ def default_dtype(request: pytest.FixtureRequest) -> Any:
     torch.set_default_dtype(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("default_dtype", [torch.float64, torch.bfloat16, torch.float16], indirect=True)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_any_default_dtype(default_dtype: torch.dtype, network: str) -> None:
@@ -218,6 +219,7 @@ def test_any_default_dtype(default_dtype: torch.dtype, network: str) -> None:
     assert trace_model(WithRange(), 8).call("body") is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_on_meta_in_part_or_whole(network: str) -> None:
     build, live = NETWORKS[network]
@@ -231,6 +233,7 @@ def test_on_meta_in_part_or_whole(network: str) -> None:
     assert trace_model(WithRange().to("meta"), 8).call("body") is not None
 
 
+@pytest.mark.slow
 def test_a_model_made_in_inference_mode() -> None:
     with torch.inference_mode():
         assert [stage.live for stage in awb.find_stages(vit())] == [True] * 5 + [False]

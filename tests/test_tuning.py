@@ -176,7 +176,7 @@ TORCHVISION = [
 
 
 @pytest.mark.parametrize("dropout", slow_but([0.5], [0.0, 0.5]))
-@pytest.mark.parametrize("name", slow_but(["resnet18", "alexnet", "mobilenet_v2", "swin_t"], TORCHVISION))
+@pytest.mark.parametrize("name", slow_but(["resnet18", "alexnet", "swin_t"], TORCHVISION))
 def test_replaced_torchvision_heads(name: str, dropout: float) -> None:
     model = torchvision.models.get_model(name, weights=None)
     awb.attach_awb(model, "last", input_size=64)
@@ -287,6 +287,7 @@ def test_a_classifier_frozen_by_hand_is_left_trainable_and_restored() -> None:
     assert not model.fc.weight.requires_grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["convnext_tiny", "vit_b_16"])
 def test_scales_tokens_and_embeddings_are_not_decayed(name: str) -> None:
     model = torchvision.models.get_model(name, weights=None)

@@ -107,9 +107,7 @@ def same(a: list[Tensor], b: list[Tensor]) -> bool:
     return len(a) == len(b) and all(map(torch.equal, a, b))
 
 
-@pytest.mark.parametrize(
-    "case", slow_but([case for case in CASES if case not in ("deeplabv3", "fcn", "fcn, backbone", "unet, timm")], CASES)
-)
+@pytest.mark.parametrize("case", slow_but(["unet, resnet18", "swin, classifier", "dinov2", "own"], CASES))
 def test_attach_by_path(case: str) -> None:
     build, stages, example, sites = CASES[case]
     torch.manual_seed(0)

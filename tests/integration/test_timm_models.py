@@ -31,7 +31,7 @@ shvit_s1 skresnet18 starnet_s050 swiftformer_xs test_byobnet test_coatnet test_m
 tiny_vit_5m_224 visformer_tiny vit_tiny_r_s16_p8_224 xcit_nano_12_p8_224
 """.split()  # noqa: SIM905 (a list would be longer than it is clear)
 
-PARAMS = slow_but(["test_resnet", "test_vit"], TINY) + [pytest.param(name, marks=pytest.mark.rest) for name in NAMES]
+PARAMS = slow_but(["test_resnet"], TINY) + [pytest.param(name, marks=pytest.mark.rest) for name in NAMES]
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the networks' own
 

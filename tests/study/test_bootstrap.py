@@ -35,6 +35,7 @@ def test_every_replicate_is_scikit_learns_weighted_number(metric: str, study: St
                 assert ours[r, c] == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
 @given(studies())
 def test_a_function_is_called_with_the_same_weights(study: Study) -> None:
     y, s, patients = study

@@ -34,6 +34,7 @@ def test_auroc_does_not_change_under_increasing_maps(study: Study) -> None:
         np.testing.assert_array_equal(auroc(y, increasing(s)), auroc(y, s))
 
 
+@pytest.mark.slow
 @given(studies())
 def test_flipped_labels_or_scores_give_the_complement(study: Study) -> None:
     y, s, _ = study

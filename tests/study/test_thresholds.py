@@ -19,6 +19,7 @@ def _every_decision(y: np.ndarray, s: np.ndarray) -> list[tuple[float, float, fl
     return [(t, (s[y == 1] >= t).mean(), (s[y == 0] < t).mean(), f1_score(y, s >= t)) for t in cuts]
 
 
+@pytest.mark.slow
 @given(studies(), st.sampled_from([0.0, 0.5, 0.9, 1.0]))
 def test_no_other_threshold_serves_the_rule_better(study: Study, target: float) -> None:
     for c in range(study.y_true.shape[1]):
