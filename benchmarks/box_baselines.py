@@ -1,4 +1,4 @@
-"""What do maps score that have seen no image? NIH's boxes, all of them, against the three baselines.
+"""How do maps score that have seen no image? The three baselines on all of NIH's boxes.
 
     python -m benchmarks.box_baselines --boxes BBox_List_2017.csv --labels Data_Entry_2017_v2020.csv
 
@@ -30,8 +30,8 @@ def main() -> None:
     results = measure_baselines(cases, SIZE, GRID)
     print(f"{by_method(results).to_markdown()}\n")
     for name in (BASELINES[-1], BASELINES[0]):
-        by = by_finding(results[name], ["pointing", "energy", "IoU@0.5"])
-        print(f"{name}:\n\n{by.to_markdown()}\n")
+        table = by_finding(results[name], ["pointing", "energy", "IoU@0.5"])
+        print(f"{name}:\n\n{table.to_markdown()}\n")
     print(f"{SIZE}×{SIZE} pixels, random maps of {GRID}×{GRID}. {environment('numpy', 'torch')}")
 
 

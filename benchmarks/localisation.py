@@ -84,7 +84,7 @@ def prepare(folder: Path, patients: int) -> tuple[ImageStore, LabelTable, Boxes]
 
 
 def pool(results: list[Localisation]) -> Localisation:
-    """The mean of each case's measures over the seeds."""
+    """Mean of each case's measures over the seeds."""
     return Localisation(results[0].cases, results[0].measures, np.mean([r.values for r in results], axis=0))
 
 

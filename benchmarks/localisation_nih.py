@@ -3,8 +3,8 @@
     python -m benchmarks.localisation_nih FOLDER
 
 FOLDER has NIH's `BBox_List_2017.csv.gz`, and `images/` with a `labels.csv` and 2,219 of NIH's images, 96 boxes among
-them. EfficientNet-Lite0 stays as ImageNet left it; a logistic regression a finding is fitted to its pooled features, on
-images of NIH's training list. All images pass through 64 pixels first, since the folders that they are in differ in
+them. EfficientNet-Lite0 stays as ImageNet left it; one logistic regression per finding is fitted to its pooled
+features, on images of NIH's training list. All images pass through 64 pixels first, since the folders that they are in differ in
 sharpness and in findings.
 """
 
@@ -51,7 +51,7 @@ def pooled_features(model: nn.Module, inputs: Inputs, names: list[str]) -> Tenso
 
 
 def fit_classifier(classifier: nn.Linear, features: Tensor, table: LabelTable) -> None:
-    """A logistic regression a finding, written into the network's classifier with the standardisation before it."""
+    """Fit one logistic regression per finding, and write it with its standardisation into the classifier."""
     scaler = StandardScaler().fit(features.numpy())
     with torch.no_grad():
         for c in range(len(table.classes)):

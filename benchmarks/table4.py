@@ -18,7 +18,7 @@ from examples.chestxray14.reproduction.published import TABLE_4, TYPO, Cost
 
 
 def compare(report: Iterable[Cost], measured: Iterable[Cost], notes: Iterable[str] = ()) -> awb.Table:
-    """Both side by side."""
+    """Table of the report's and our counts side by side."""
     headers = ("backbone", "placement", "params, report", "params, awb", "GMACs, report", "GMACs, awb", "equal")
     rows = tuple(
         (theirs.backbone, theirs.placement, theirs.params, ours.params,
