@@ -4,8 +4,8 @@
 
 FOLDER has NIH's `BBox_List_2017.csv.gz`, and `images/` with a `labels.csv` and 2,219 of NIH's images, 96 boxes among
 them. EfficientNet-Lite0 stays as ImageNet left it; one logistic regression per finding is fitted to its pooled
-features, on images of NIH's training list. All images pass through 64 pixels first, since the folders that they are in differ in
-sharpness and in findings.
+features, on images of NIH's training list. All images pass through 64 pixels first, since the folders that they are in
+differ in sharpness and in findings.
 """
 
 from __future__ import annotations
