@@ -1,8 +1,8 @@
-"""How do maps score that have seen no image? The three baselines on all of NIH's boxes.
+"""How well do maps score that ignore the image? All of NIH's boxes against the three baselines.
 
     python -m benchmarks.box_baselines --boxes BBox_List_2017.csv --labels Data_Entry_2017_v2020.csv
 
-A model's maps on NIH's boxes mean something if they beat these. The label file is read for the patients.
+A model's maps on NIH's boxes mean something if they beat these. The label file gives the patient of each image.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def main() -> None:
     results = measure_baselines(cases, SIZE, GRID)
     print(f"{by_method(results).to_markdown()}\n")
     for name in (BASELINES[-1], BASELINES[0]):
-        table = by_finding(results[name], ["pointing", "energy", "IoU@0.5"])
-        print(f"{name}:\n\n{table.to_markdown()}\n")
+        by = by_finding(results[name], ["pointing", "energy", "IoU@0.5"])
+        print(f"{name}:\n\n{by.to_markdown()}\n")
     print(f"{SIZE}×{SIZE} pixels, random maps of {GRID}×{GRID}. {environment('numpy', 'torch')}")
 
 
