@@ -6,12 +6,13 @@ shards     which cells are one command's
 driver     give cells to an engine, and write down those that fail
 engines/   where cells run
 work       train and evaluate one cell
-published  the figures that the report printed
-tables     figures of the cells with their intervals, times, splits
+published  results that the 2025 report printed
+tables     results of the cells with their intervals, times, splits
 costs      parameters and multiply–accumulates, the report's Table 4 beside ours
 contrasts  cells that differ in what is asked and in nothing else, compared on the same patients
 factors    what tells one cell from another
 pictures   curves, labels and boxes
 maps       where the networks look, as pictures and against boxes
 report     one report.md and report.html
+page       from Markdown to one HTML page
 """
