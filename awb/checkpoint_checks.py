@@ -164,7 +164,7 @@ def check_as_planned(block: AWB) -> None:
 
 
 def check_weights(saved: Iterable[SavedWeight], model: nn.Module) -> None:
-    """Refuse a backbone that has other weights than the one whose blocks were saved, whatever they are called.
+    """Refuse a backbone that has other weights than the one whose blocks were saved, under any names.
 
     Raises:
         AWBError: A parameter of the saved blocks' backbone is not in this one.

@@ -25,7 +25,7 @@ def from_json(kind: type[T], value: object, where: str) -> T:
 
     Args:
         kind: The dataclass, of plain types, tuples, mappings and other dataclasses.
-        value: What should be a mapping with its fields.
+        value: The JSON value, expected to be a mapping with the dataclass's fields.
         where: Name of the value, for errors.
 
     Raises:

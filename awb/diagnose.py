@@ -15,8 +15,9 @@ from awb.classifier import find_classifier, find_head
 from awb.errors import AWBError, DeadNetworkError, require_module, shortlist
 from awb.hooks.guards import is_guarded
 from awb.private_apis import tree_map_only
-from awb.readings import Readings, dead_units, gradient_norms, restored, rms, tensors_of, watching
+from awb.readings import Readings, dead_units, gradient_norms, restored, rms, watching
 from awb.stages.example_inputs import as_arguments
+from awb.stages.tensors import tensors_in
 from awb.table import Table
 
 _HEADERS = ("stage", "site", "RMS before", "RMS after", "ratio", "dead units after", "gradient norm", "trained")
@@ -37,7 +38,8 @@ def diagnose(
         model: A model with or without blocks.
         images: A batch of real images, N×C×H×W, preprocessed as in training (or a tuple of arguments, or a dict).
         raise_if_dead: Raise if the network cannot learn; for training scripts.
-        head: As in `freeze_backbone`; by default the classifier, if one is known. A network without blocks needs one.
+        head: Paths of the head's modules, as in `freeze_backbone`; by default the classifier, if one is known. A
+            network without blocks needs one.
 
     Returns:
         A table with one row per block: root mean square of the map before and after it, their ratio, the share of
@@ -76,7 +78,7 @@ def diagnose(
     groups = _groups(model, blocks, heads)
     with restored(model, [p for group in groups.values() for p in group]), watching(model, blocks, heads) as readings:
         args, kwargs = tree_map_only(Tensor, Tensor.clone, as_arguments(images))
-        ends = tensors_of(model(*args, **kwargs))
+        ends = tensors_in(model(*args, **kwargs))
         norms = gradient_norms(groups, [*ends, *(t for given in readings.features.values() for t in given)])
     trained = {name: _share_trained(group) for name, group in _groups(model, blocks, heads, frozen_too=True).items()}
     if raise_if_dead:

@@ -37,7 +37,7 @@ def param_groups(
             (Bao et al., arXiv:2106.08254). Layers are timm's own groups in its networks, elsewhere the elements of
             stacks. Blocks learn at `lr` wherever they sit; `timm.optim.param_groups_layer_decay` would give a fresh
             block the rate of the old layer that it follows.
-        head: As in `freeze_backbone`.
+        head: Paths of the head's modules, as in `freeze_backbone`.
 
     Returns:
         Up to four groups (with `layer_decay`: two for the new modules and two per layer), each with a `name`.

@@ -144,12 +144,12 @@ def _chosen(
 
 
 class Place(NamedTuple):
-    """What a plan needs to know of a site beside the site itself.
+    """The fields of a `PlannedBlock` that follow from its site in a trace.
 
     Attributes:
-        home: As in `PlannedBlock`.
-        grid_source: Likewise.
-        input_size: Likewise.
+        home: The module on which the block sits.
+        grid_source: The module that shows the token grid, and the element of its output.
+        input_size: Height and width of the image that a fixed token grid belongs to.
     """
 
     home: str
@@ -158,7 +158,7 @@ class Place(NamedTuple):
 
 
 def find_places(traced: Trace, sites: Sequence[Site]) -> list[Place]:
-    """Find where blocks at these sites can live, and what shows their token grids.
+    """Find the homes of blocks at these sites, and the modules that show their token grids.
 
     Raises:
         AWBError: No module at or below a site can contain a block.
@@ -173,7 +173,7 @@ def find_places(traced: Trace, sites: Sequence[Site]) -> list[Place]:
 
 
 def checked_plan(model: nn.Module, blocks: Sequence[PlannedBlock], replace: bool = False) -> AttachmentPlan:
-    """The plan of these blocks, if all of them can be built and attached.
+    """Make a plan of blocks, all of which can be built and attached.
 
     Raises:
         AWBError: A block cannot be built, does not keep the map's shape, or its place is taken.

@@ -49,7 +49,7 @@ class ObservedModule(nn.Module):
         """Called before a state dict is loaded into it, whose keys for it begin with a prefix."""
 
     def after_initialization(self) -> None:
-        """Called once transformers has given what was not in a checkpoint values by a rule of its own."""
+        """Called once transformers has initialised, by its own rule, what was not in a checkpoint."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ObservedModule:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

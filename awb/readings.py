@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from awb.block import AWB
-from awb.private_apis import tree_leaves
+from awb.stages.tensors import tensors_in
 
 _ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers.activations_me")
 
@@ -65,7 +65,7 @@ class Readings:
 
 @contextmanager
 def restored(model: nn.Module, measured: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Put back, at the end, everything that a forward pass moves; the measured parameters require gradients inside."""
+    """Restore at the end everything that a forward pass changes; measured parameters require gradients inside."""
     buffers = [(b, b.clone()) for b in model.buffers()]
     flags = [(p, p.requires_grad) for p in measured]
     modes = [(m, m.training) for m in model.modules()]
@@ -108,14 +108,9 @@ def _block_hook(readings: Readings, path: str) -> Any:
 
 def _head_hook(features: list[Tensor]) -> Any:
     def hook(head: nn.Module, args: Any, kwargs: Any) -> None:
-        features.extend(tensors_of((args, kwargs)))  # a detector's head gets a list of maps
+        features.extend(tensors_in((args, kwargs)))  # a detector's head gets a list of maps
 
     return hook
-
-
-def tensors_of(tree: Any) -> list[Tensor]:
-    """The tensors in nested tuples, lists, dicts and outputs of transformers."""
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def rms(tensors: Sequence[Tensor]) -> float:

@@ -1,1 +1,1 @@
-"""One question, one script, one table; each is run as `python -m benchmarks.<name>` from the root of a checkout."""
+"""Benchmarks: one question, one script, one table each. Run `python -m benchmarks.<name>` from the repository root."""

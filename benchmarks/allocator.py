@@ -1,4 +1,4 @@
-"""What does glibc's allocator cost in training?
+"""How much training time does glibc's allocator cost?
 
     python -m benchmarks.allocator
 
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def seconds_a_step() -> tuple[float, float]:
-    """User and system CPU seconds of a training step, one thread, after one to warm up."""
+    """User and system CPU seconds of a training step on one thread, after a warm-up step."""
     import torch
 
     from benchmarks.backbones import build

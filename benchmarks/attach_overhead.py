@@ -1,4 +1,4 @@
-"""What does attaching cost at run time, over the same network with its LKA written into `forward` by hand?
+"""What does attaching cost at run time, compared with the same network with LKA written into its `forward`?
 
     python -m benchmarks.attach_overhead
 
@@ -7,7 +7,7 @@
    inside a pair; one 224×224 image, since what attaching adds is per call and its share is largest there. Passes if
    the median ratio is at most 1.01, or its bootstrap 95 % interval includes 1.01. As a control, a second copy of the
    hand-written network over the first: how far from 1 that comes out is noise.
-2. `import awb` over `import torch`: a fresh process a repeat. Passes if the median is at most 1.05.
+2. `import awb` over `import torch`, in a fresh process per repeat. Passes if the median is at most 1.05.
 3. `attach_awb` on ResNet-50 in a warm process. Passes if the median is at most 0.5 s.
 
 Times in 1 and 2 are CPU seconds on one thread, so that other load on the machine matters little. Exits with 1 if one
@@ -45,7 +45,7 @@ print((process_time() - start) / (middle - start))
 
 
 def import_ratios(repeats: int) -> list[float]:
-    """Importing torch and then awb over importing torch, in fresh processes (awb itself imports torch first)."""
+    """Time of importing torch and then awb over that of importing torch, in fresh processes."""
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     runs = [
         subprocess.run([sys.executable, "-c", _TIME_IMPORTS], check=True, capture_output=True, text=True, env=env)
@@ -66,7 +66,7 @@ def attach_seconds(repeats: int) -> list[float]:
 
 
 def measure(forward_pairs: int = 60, step_pairs: int = 40, imports: int = 15, attaches: int = 9) -> awb.Table:
-    """All questions and their answers."""
+    """Measure all three; return one row per question."""
     torch.manual_seed(0)
     backbone = awb.replace_head(torchvision.models.densenet121(weights=None), 14)
     attached = awb.attach_awb(backbone, "all", init="default")

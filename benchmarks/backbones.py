@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build(network: str, kind: str | None, layout: str) -> nn.Module:
-    """The network with 14 classes, plain or with blocks after all its stages."""
+    """Build a network with 14 classes, plain or with blocks after all its stages."""
     torch.manual_seed(0)
     model = torchvision.models.get_model(network, weights=None, num_classes=14)
     if kind is not None:
@@ -68,7 +68,7 @@ def build(network: str, kind: str | None, layout: str) -> nn.Module:
 
 
 def measure(network: str, layout: str, kinds: Sequence[str], pairs: int) -> list[tuple[Any, ...]]:
-    """A row a kind, all over the plain network."""
+    """One row per attention type, relative to the plain network."""
     images = torch.randn(BATCHES[network], 3, 224, 224).contiguous(memory_format=LAYOUTS[layout])
     plain = build(network, None, layout)
     plain_peak = peak_allocated_mb(training_step(build(network, None, layout), images))
@@ -86,7 +86,7 @@ def measure(network: str, layout: str, kinds: Sequence[str], pairs: int) -> list
 
 
 def macs(network: str, kind: str | None) -> int:
-    """Multiply–accumulates of one image."""
+    """Multiply–accumulates for one image."""
     options = dict(KINDS[kind]) if kind else {}
     placement = "all" if kind else None
     table = awb.profile_placements(lambda: build(network, None, "NCHW"), [placement], **options)

@@ -3,10 +3,10 @@
     python -m benchmarks.bootstrap
 
 14 classes × 25,596 images × 2,797 patients × 2,000 replicates, on synthetic data in the shape of NIH's test set
-(`nih_like.py`). First equality: every value of some replicates, ties included, against `roc_auc_score` or
+(`nih_like.py`). First equality: all values of some replicates, with ties, against `roc_auc_score` or
 `average_precision_score` with `sample_weight`. Then time, in CPU seconds on one thread: in turns, a few replicates of
-the loop, which is extrapolated to all, and all replicates of ours. Last memory, each case in a process of its own.
-The last two rows are AUROC with every image drawn by itself: as many groups as images, the dearest case.
+the loop, extrapolated to all, and all replicates of `bootstrap`. Last memory, each case in a process of its own.
+The last two rows are AUROC with every image drawn by itself: as many groups as images, the slowest case.
 Exits with 1 if a difference is above 1e-12 or AUROC by patients is not at least 40 times faster.
 """
 
@@ -39,14 +39,14 @@ _SKLEARN = {"auroc": roc_auc_score, "auprc": average_precision_score}
 
 
 def replicates_of(study: Study, drawn: Drawn) -> Replicates:
-    """By patients, or every image by itself."""
+    """Replicates that draw patients, or images one by one."""
     return draw_replicates(
         study.patients if drawn == "patients" else range(len(study.patients)), n_replicates=REPLICATES
     )
 
 
 def loop(study: Study, name: Name, weights: list[np.ndarray]) -> np.ndarray:
-    """What most people write: every replicate and class, one call of scikit-learn."""
+    """Reference loop: one call of scikit-learn per replicate and class."""
     metric = _SKLEARN[name]
     return np.array([
         [metric(y, scores, sample_weight=w) for y, scores in zip(study.y_true.T, study.scores.T, strict=True)]
@@ -55,13 +55,13 @@ def loop(study: Study, name: Name, weights: list[np.ndarray]) -> np.ndarray:
 
 
 def largest_difference(study: Study, name: Name, replicates: Replicates, ours: np.ndarray, count: int) -> float:
-    """Between the loop and ours, over replicates spread over all."""
+    """Largest difference between the loop and `bootstrap`, over replicates spread evenly."""
     chosen = range(0, len(replicates), len(replicates) // count)
     return float(np.abs(loop(study, name, [replicates.weights(r) for r in chosen]) - ours[chosen]).max())
 
 
 def seconds(study: Study, name: Name, replicates: Replicates, repeats: int, each: int) -> list[tuple[float, float]]:
-    """CPU seconds of the loop, extrapolated from `each` replicates, and of ours, in turns."""
+    """CPU seconds of the loop, extrapolated from `each` replicates, and of `bootstrap`, timed in turns."""
     times = []
     for i in range(repeats):
         weights = [replicates.weights(r) for r in range(i * each, (i + 1) * each)]  # not in the loop's time
@@ -74,7 +74,7 @@ def seconds(study: Study, name: Name, replicates: Replicates, repeats: int, each
 
 
 def measure(repeats: int, each: int, checked: int) -> awb.Table:
-    """A row a metric and unit that is drawn."""
+    """One row per metric and drawn unit (patient or image)."""
     study = nih_like()
     rows = []
     for name, drawn in CASES:
@@ -100,7 +100,7 @@ def measure(repeats: int, each: int, checked: int) -> awb.Table:
 
 
 def _memory(name: Name, drawn: Drawn) -> tuple[int, int]:
-    """Megabytes at their peak: what numpy and Python allocate during the call, and the whole process."""
+    """Peak memory in megabytes: allocated by numpy and Python during the call, and of the whole process."""
     command = [sys.executable, "-m", "benchmarks.bootstrap", "--memory", name, drawn]
     traced = subprocess.run([*command, "--trace"], check=True, capture_output=True, text=True)
     whole = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -108,7 +108,7 @@ def _memory(name: Name, drawn: Drawn) -> tuple[int, int]:
 
 
 def print_memory(name: Name, drawn: Drawn, trace: bool) -> None:
-    """One bootstrap in this process, and its peak."""
+    """Run one bootstrap in this process, and print its peak memory."""
     import resource
 
     study = nih_like()

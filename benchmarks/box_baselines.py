@@ -1,8 +1,8 @@
-"""What do maps score that have seen no image? NIH's boxes, all of them, against the three baselines.
+"""How well do maps score that ignore the image? All of NIH's boxes against the three baselines.
 
     python -m benchmarks.box_baselines --boxes BBox_List_2017.csv --labels Data_Entry_2017_v2020.csv
 
-A model's maps on NIH's boxes mean something if they beat these. The label file is read for the patients.
+A model's maps on NIH's boxes mean something if they beat these. The label file gives the patient of each image.
 """
 
 from __future__ import annotations

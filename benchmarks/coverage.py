@@ -1,11 +1,11 @@
-"""How often does a 95 % interval hold the true AUROC, when patients have several images?
+"""How often does a 95 % interval cover the true AUROC, when patients have several images?
 
     python -m benchmarks.coverage
     python -m benchmarks.coverage --macro
 
 1,000 studies are simulated for each row. A patient has 1 to 30 images and a prevalence of its own. The score of an
-image is 1.2·y + the patient's part + the image's part, both normal with variance 0.5. So the AUROC of images of
-different patients is Φ(1.2 / √2), known exactly: what the AUROC of more and more patients tends to. Each study has two
+image is 1.2·y + a term of the patient + a term of the image, both normal with variance 0.5. So the AUROC of images of
+different patients is Φ(1.2 / √2), known exactly: the limit of the AUROC for more and more patients. Each study has two
 intervals: the bootstrap draws patients, or it draws images as if they were independent. Exits with 1 if, with 400
 patients, the former does not cover the true AUROC in 93–97 % of the studies, or the latter does. `--macro` measures
 means over classes, of AUROC and AUPRC: see `benchmarks.coverage_macro`.
@@ -42,17 +42,17 @@ class Study:
 
 
 def simulate(rng: np.random.Generator, n_patients: int) -> Study:
-    """One study, with labels and scores that cluster in patients."""
+    """Simulate a study: labels and scores cluster in patients."""
     sizes = np.minimum(rng.geometric(0.2, n_patients), 30)
     patients = np.repeat(np.arange(n_patients), sizes)
-    prevalence = rng.beta(0.5, 2.0, n_patients)  # 20 % in the mean, very different from patient to patient
+    prevalence = rng.beta(0.5, 2.0, n_patients)  # mean 20 %, very different from patient to patient
     y_true = rng.random(len(patients)) < prevalence[patients]
     of_patient, of_image = rng.normal(size=n_patients)[patients], rng.normal(size=len(patients))
     return Study(y_true, SHIFT * y_true + math.sqrt(0.5) * (of_patient + of_image), patients)
 
 
 def intervals(study: Study, n_replicates: int, seed: int) -> tuple[Interval, Interval]:
-    """By patients, and by images."""
+    """Intervals of one study, by patients and by images."""
     found = []
     for groups in (study.patients, np.arange(len(study.patients))):
         replicates = draw_replicates(groups, n_replicates=n_replicates, seed=seed)
@@ -63,13 +63,13 @@ def intervals(study: Study, n_replicates: int, seed: int) -> tuple[Interval, Int
 
 
 def simulate_intervals(n_patients: int, studies: int, n_replicates: int, seed: int) -> npt.NDArray[np.float64]:
-    """Low and high ends: (studies, by patients and by images, 2)."""
+    """Low and high ends of the intervals of all studies, (studies, 2 units, 2 ends): by patients, by images."""
     rng = np.random.default_rng((seed, n_patients))
     return np.array([intervals(simulate(rng, n_patients), n_replicates, i) for i in range(studies)])
 
 
 def measure(sizes: tuple[int, ...], studies: int, n_replicates: int, seed: int) -> tuple[awb.Table, bool]:
-    """A row a number of patients and kind of interval; whether the required one keeps its promise."""
+    """One row per number of patients and drawn unit; whether the required intervals cover as they should."""
     rows, kept = [], True
     for n_patients in sizes:
         ends = simulate_intervals(n_patients, studies, n_replicates, seed)

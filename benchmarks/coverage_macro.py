@@ -1,9 +1,9 @@
-"""How often do intervals of macro means hold the truth? `python -m benchmarks.coverage --macro`.
+"""How often do intervals of macro means cover the truth? `python -m benchmarks.coverage --macro`.
 
-Studies as in `benchmarks.coverage`, with many classes: the prevalences of NIH ChestX-ray14's official test set, or 40
-classes of 1 %. Scores are normal, shifted by 1.2 for positives, so that the AUROC and the AUPRC of more and more
-patients are known. A class that fewer than five patients have is left out of its study, as the X-ray example does. The
-second model of a comparison has a shift of 1.6, and scores that correlate with the first's.
+Studies are simulated as in `benchmarks.coverage`, with many classes: the prevalences of NIH ChestX-ray14's official
+test set, or 40 classes of 1 %. Scores are normal, shifted by 1.2 for positives, so that the limits of AUROC and AUPRC
+for more and more patients are known. A class that fewer than five patients have is left out of its study, as in the
+X-ray example. The second model of a comparison has a shift of 1.6 and scores that correlate with the first model's.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 import awb
-from awb.study import Interval, auprc, auroc, bias_corrected_interval, bootstrap, draw_replicates, percentile_interval
+from awb.study import Estimates, Interval, bias_corrected_interval, draw_replicates, estimate, percentile_interval
 from benchmarks.nih_like import N_IMAGES, POSITIVES
 
 Floats = npt.NDArray[np.float64]
 
+METRICS: tuple[Literal["auroc", "auprc"], ...] = ("auroc", "auprc")
 SHIFT, OTHER_SHIFT = 1.2, 1.6
-CORRELATION = 0.7  # of the two models' scores
+CORRELATION = 0.7  # between the two models' scores
 FEWEST = 5  # patients with a finding
-LOWEST = 0.9  # coverage that is asked of a macro interval that is given
+LOWEST = 0.9  # required coverage of the macro intervals that are given
 NIH = np.array(list(POSITIVES.values())) / N_IMAGES
 Setting = tuple[str, Floats, int]  # a name, prevalences and a number of patients
 SETTINGS: tuple[Setting, ...] = (
@@ -51,7 +53,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Given:
-    """An interval of a study, or None, with what it is of."""
+    """Interval of one study (None if there is none), with the estimate and the true value."""
 
     interval: Interval | None
     estimate: float
@@ -59,7 +61,7 @@ class Given:
 
 
 def simulate(rng: np.random.Generator, prevalence: Floats, n_patients: int) -> Study:
-    """One study, with labels and scores that cluster in patients; a patient has 1 to 30 images."""
+    """Simulate a study: labels and scores cluster in patients, who have 1 to 30 images."""
     patients = np.repeat(np.arange(n_patients), np.minimum(rng.geometric(0.2, n_patients), 30))
     n, c = len(patients), len(prevalence)
 
@@ -76,9 +78,9 @@ def simulate(rng: np.random.Generator, prevalence: Floats, n_patients: int) -> S
 
 @cache
 def true_auprc(prevalence: float, shift: float) -> float:
-    """Mean precision over all positives there could be: scores are N(shift, 1) for positives, N(0, 1) for others."""
+    """Expected precision at a positive's score: scores are N(shift, 1) for positives, N(0, 1) for negatives."""
     normal = NormalDist()
-    at = np.linspace(-8, 8, 4001)  # of a positive's score, less the shift
+    at = np.linspace(-8, 8, 4001)  # a positive's score minus the shift
     density = np.array([normal.pdf(x) for x in at])
     called, false = (np.array([normal.cdf(-x) for x in values]) for values in (at, at + shift))
     precision = prevalence * called / (prevalence * called + (1 - prevalence) * false)
@@ -90,54 +92,50 @@ def true_auroc(shift: float) -> float:
 
 
 def intervals(study: Study, prevalence: Floats, n_replicates: int, seed: int) -> Iterator[tuple[str, str, Given]]:
-    """What each is of, its kind, and the interval itself."""
+    """Intervals of one study: name of the quantity, kind of interval, and the interval itself."""
     use = [len(np.unique(study.patients[column])) >= FEWEST for column in study.y_true.T]
     y = study.y_true[:, use].astype(np.float64)
     replicates = draw_replicates(study.patients, n_replicates=n_replicates, seed=seed)
-    areas = np.full(sum(use), true_auroc(SHIFT))
-    precisions, others = (np.array([true_auprc(float(p), d) for p in prevalence[use]]) for d in (SHIFT, OTHER_SHIFT))
+    shifts, scores = (SHIFT, OTHER_SHIFT), (study.scores[:, use], study.others[:, use])
+    for metric in METRICS:
+        name = metric.upper()
+        truths, other_truths = (np.array([_truth(metric, float(p), d) for p in prevalence[use]]) for d in shifts)
+        one, other = (estimate(y, given, replicates, metric=metric) for given in scores)
+        for column, value, truth in zip(one.sampled.T, one.values, truths, strict=True):
+            yield f"{name}, a class", "percentile", Given(percentile_interval(column), value, truth)
+        means, value, truth = _macro(one.macro(), truths)
+        yield f"{name}, macro", "percentile", Given(percentile_interval(means), value, truth)
+        if metric == "auprc":
+            yield f"{name}, macro", "bias-corrected", Given(bias_corrected_interval(means, value), value, truth)
+        means, value, truth = _macro(other.minus(one).macro(), other_truths - truths)
+        yield f"{name}, macro difference", "percentile", Given(percentile_interval(means), value, truth)
 
-    sampled = bootstrap(y, study.scores[:, use], replicates, metric="auroc")
-    values = auroc(y, study.scores[:, use])
-    for c, column in enumerate(sampled.T):
-        yield "AUROC, a class", "percentile", Given(percentile_interval(column), values[c], areas[c])
-    mean, estimate, truth = sampled.mean(axis=1), float(values.mean()), float(areas.mean())
-    yield "AUROC, macro", "percentile", Given(percentile_interval(mean), estimate, truth)
-    differences = bootstrap(y, study.others[:, use], replicates, metric="auroc") - sampled
-    estimate, truth = float(auroc(y, study.others[:, use]).mean()) - estimate, true_auroc(OTHER_SHIFT) - truth
-    difference = Given(percentile_interval(differences.mean(axis=1)), estimate, truth)
-    yield "AUROC, macro difference", "percentile", difference
 
-    sampled = bootstrap(y, study.scores[:, use], replicates, metric="auprc")
-    values = auprc(y, study.scores[:, use])
-    for c, column in enumerate(sampled.T):
-        yield "AUPRC, a class", "percentile", Given(percentile_interval(column), values[c], precisions[c])
-    mean, estimate, truth = sampled.mean(axis=1), float(values.mean()), float(precisions.mean())
-    yield "AUPRC, macro", "percentile", Given(percentile_interval(mean), estimate, truth)
-    yield "AUPRC, macro", "bias-corrected", Given(bias_corrected_interval(mean, estimate), estimate, truth)
+def _truth(metric: str, prevalence: float, shift: float) -> float:
+    return true_auroc(shift) if metric == "auroc" else true_auprc(prevalence, shift)
 
-    differences = bootstrap(y, study.others[:, use], replicates, metric="auprc") - sampled
-    estimate, truth = float(auprc(y, study.others[:, use]).mean()) - estimate, float(others.mean()) - truth
-    difference = Given(percentile_interval(differences.mean(axis=1)), estimate, truth)
-    yield "AUPRC, macro difference", "percentile", difference
+
+def _macro(mean: Estimates, truths: Floats) -> tuple[Floats, float, float]:
+    """A macro mean on each replicate and on all images, and its true value."""
+    return mean.sampled[:, 0], float(mean.values[0]), float(truths.mean())
 
 
 def measure(
     studies: int, n_replicates: int, seed: int, settings: Sequence[Setting] = SETTINGS
 ) -> tuple[awb.Table, bool]:
-    """A row a setting, metric and interval; whether those of `awb.study.evaluate` keep their promise."""
+    """One row per setting, quantity and interval; whether the intervals of `evaluate` cover as often as required."""
     rows, kept = [], True
     for name, prevalence, n_patients in settings:
         rng = np.random.default_rng((seed, n_patients))
         found: dict[tuple[str, str], list[Given]] = defaultdict(list)
         for i in range(studies):
-            for of, kind, given in intervals(simulate(rng, prevalence, n_patients), prevalence, n_replicates, i):
-                found[of, kind].append(given)
+            for quantity, kind, given in intervals(simulate(rng, prevalence, n_patients), prevalence, n_replicates, i):
+                found[quantity, kind].append(given)
         print(f"{name}, {n_patients:,} patients: done", file=sys.stderr, flush=True)
-        for (of, kind), given in found.items():
+        for (quantity, kind), given in found.items():
             cells, covered = _summary(given)
-            rows.append((name, n_patients, of, kind, *cells))
-            if of == "AUROC, macro" or kind == "bias-corrected":
+            rows.append((name, n_patients, quantity, kind, *cells))
+            if quantity == "AUROC, macro" or kind == "bias-corrected":
                 kept &= covered is None or covered >= LOWEST
     headers = (
         "prevalences", "patients", "of", "interval", "given", "covered", "Monte-Carlo error (95 %)", "truth below",
@@ -148,7 +146,7 @@ def measure(
 
 
 def _summary(found: list[Given]) -> tuple[tuple[str, ...], float | None]:
-    """Cells of a row, and the share of the intervals that hold the truth."""
+    """Cells of a row, and the share of the intervals that cover the truth."""
     given = [one for one in found if one.interval is not None]
     share = f"{len(given) / len(found):.0%}"
     if not given:

@@ -1,4 +1,4 @@
-"""What a figure was measured with, printed beside it."""
+"""Date, machine and versions, printed beside each measurement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 def environment(*packages: str) -> str:
-    """Date, machine and versions, in one line."""
+    """Date, machine and package versions in one line."""
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     machine = f"{os.cpu_count()} {platform.machine()} cores, {gpu}"

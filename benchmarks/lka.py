@@ -1,4 +1,4 @@
-"""How fast is LKA by phases, over PyTorch's convolutions?
+"""How fast is LKA by phases, compared with PyTorch's convolutions?
 
     python -m benchmarks.lka                                  # the table of docs/performance.md: one thread, float32
     python -m benchmarks.lka --network vgg16_bn --batches 1 8
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def blocks(channels: int, dtype: torch.dtype, device: str) -> tuple[nn.Module, nn.Module]:
-    """The same LKA with either backend."""
+    """LKA with each backend, with equal weights."""
     torch.manual_seed(0)
     stock = awb.create_attention("lka", channels, backend="stock")
     ours = awb.create_attention("lka", channels, backend="polyphase")
@@ -81,7 +81,7 @@ def blocks(channels: int, dtype: torch.dtype, device: str) -> tuple[nn.Module, n
 
 
 def maps(batch: int, channels: int, side: int, dtype: torch.dtype, device: str, layout: str) -> tuple[Tensor, Tensor]:
-    """A map and a gradient of the block's output."""
+    """Random map, and random gradient of the block's output."""
     torch.manual_seed(0)
     pair = (torch.randn(batch, channels, side, side).to(device, dtype) for _ in range(2))
     x, of_output = (t.contiguous(memory_format=LAYOUTS[layout]) for t in pair)
@@ -89,7 +89,7 @@ def maps(batch: int, channels: int, side: int, dtype: torch.dtype, device: str, 
 
 
 def check(channels: int, side: int, dtype: torch.dtype, device: str) -> None:
-    """Raise AssertionError unless outputs and gradients are those of float64."""
+    """Raise AssertionError unless outputs and gradients match float64."""
     stock, ours = blocks(channels, dtype, device)
     for layout in LAYOUTS:
         x, of_output = maps(2, channels, side, dtype, device, layout)
@@ -105,7 +105,7 @@ def check(channels: int, side: int, dtype: torch.dtype, device: str) -> None:
 
 
 def measure_rates(dtype: torch.dtype, device: str) -> tuple[float, float]:
-    """Multiply–accumulates a second of a matrix product, and bytes a second of a copy."""
+    """Multiply–accumulates per second of a matrix product, and bytes per second of a copy."""
     a, b = (torch.randn(1024, 1024, device=device, dtype=dtype) for _ in range(2))
     source, target = (torch.randn(1 << 24, device=device) for _ in range(2))
     product = min(seconds_of(lambda: a @ b) for _ in range(20))
@@ -114,12 +114,11 @@ def measure_rates(dtype: torch.dtype, device: str) -> tuple[float, float]:
 
 
 def floor(batch: int, channels: int, side: int, itemsize: int, direction: str, rates: tuple[float, float]) -> float:
-    """Seconds that the arithmetic and the reading and writing of inputs and results must take."""
+    """Lower bound in seconds: the arithmetic, plus reading inputs and writing results."""
     positions = batch * side * side
     macs = positions * channels * (25 + 49 + channels)
     moved = positions * channels * itemsize
-    # forward reads x and writes y; with backward the gradients are two products more, and x, its gradient and
-    # that of y are moved too
+    # forward reads x and writes y; backward adds two more products, and moves x and the gradients of both
     products, passes = (1, 2) if direction == "forward" else (3, 5)
     return products * macs / rates[0] + passes * moved / rates[1]
 
@@ -177,7 +176,7 @@ def means(ratios: dict[tuple[str, str], list[float]]) -> awb.Table:
 
 
 def memory_table(network: str, batches: Sequence[int]) -> awb.Table:
-    """Peak memory of forward + backward beyond inputs and weights, in maps of the input's size."""
+    """Peak memory of forward + backward above inputs and weights, in multiples of the input map."""
     rows = []
     for batch in batches:
         for channels, side in SITES[network]:

@@ -1,4 +1,4 @@
-"""How much faster is the store than decoding 1024×1024 PNGs, alone and within the whole augmented training loader?
+"""How much faster is the image store than decoding 1024×1024 PNGs, alone and in the whole augmented training loader?
 
     python -m benchmarks.loader [--images FOLDER]
 
@@ -41,7 +41,7 @@ LEAST = {"read from the store": 100, "loader over the store": 10}
 
 
 class Decoded(ImageStore):
-    """A store that decodes the file each time, for comparison."""
+    """Stand-in for the image store that decodes the file each time."""
 
     def __init__(self, store: ImageStore, paths: Mapping[str, Path]) -> None:
         super().__init__(store.folder)
@@ -52,7 +52,7 @@ class Decoded(ImageStore):
 
 
 def decode_by_pil(path: Path) -> np.ndarray:
-    """What most code does."""
+    """Decode and resize with PIL, as most code does."""
     with Image.open(path, formats=FORMATS) as image:
         return np.asarray(image.convert("L").resize((SIZE, SIZE), Image.Resampling.BILINEAR))
 
@@ -64,7 +64,7 @@ def draw(folder: Path, count: int) -> None:
 
 
 def measure(files: Sequence[Path], repeats: int, in_store: int, in_loader: int) -> awb.Table:
-    """A row a way; times of each are taken in turns."""
+    """One row per way of reading images, timed in turns."""
     paths = {f"{i:05}.png": files[i % len(files)] for i in range(in_store)}
     with tempfile.TemporaryDirectory() as folder:
         store = build_store(paths, Path(folder) / "store", SIZE, workers=1, progress=False)

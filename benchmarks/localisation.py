@@ -1,10 +1,10 @@
-"""Are maps sharper, and more often in the box, with attention blocks? On synthetic images, by placement.
+"""Are maps sharper, and more often in the box, with attention blocks? Synthetic images, by placement.
 
     python -m benchmarks.localisation [--seeds 3] [--patients 700] [--epochs 12] [--sheet FILE]
 
 A small ResNet learns the phantoms' 14 findings from scratch, plain and with LKA after its last map, its last two stages
-or all of them; for each seed all four meet the same images in the same order. Grad-CAM at the last map is then measured
-on the held-out patients' boxes. It says what blocks do to maps of this network on phantoms, and nothing of X-rays.
+or all of them; for each seed all four see the same images in the same order. Grad-CAM at the last map is then measured
+on the held-out patients' boxes. The result holds for this network on phantoms and says nothing about X-rays.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ PLACEMENTS: dict[str, str | None] = {"plain": None, "after": "after", "last two"
 
 
 def build(placement: str | None, seed: int) -> nn.Module:
-    """A ResNet of 0.4 million parameters whose last map is 8×8."""
+    """Build a ResNet of 0.4 million parameters with a last map of 8×8."""
     torch.manual_seed(seed)  # the backbone is the same for all placements
     model = timm.create_model("test_resnet", num_classes=len(FINDINGS), output_stride=8)
     return awb.attach_awb(model, placement, input_size=SIZE) if placement else model
 
 
 def train(model: nn.Module, dataset: XrayDataset, epochs: int, seed: int) -> None:
-    """AdamW and one cycle; the last epoch is taken."""
+    """Train with AdamW and one cycle; keep the last epoch."""
     order = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), LR, weight_decay=0.01)
     steps = epochs * -(-len(dataset) // BATCH)
@@ -84,7 +84,7 @@ def prepare(folder: Path, patients: int) -> tuple[ImageStore, LabelTable, Boxes]
 
 
 def pool(results: list[Localisation]) -> Localisation:
-    """The mean of each case's measures over the seeds."""
+    """Mean of each case's measures over the seeds."""
     return Localisation(results[0].cases, results[0].measures, np.mean([r.values for r in results], axis=0))
 
 

@@ -1,11 +1,11 @@
-"""Does Grad-CAM lie in radiologists' boxes on real X-rays? With a small pretrained network and 2,219 images.
+"""Does Grad-CAM fall into radiologists' boxes on real X-rays? A small pretrained network and 2,219 images.
 
     python -m benchmarks.localisation_nih FOLDER
 
 FOLDER has NIH's `BBox_List_2017.csv.gz`, and `images/` with a `labels.csv` and 2,219 of NIH's images, 96 boxes among
-them. EfficientNet-Lite0 stays as ImageNet left it; a logistic regression a finding is fitted to its pooled features, on
-images of NIH's training list. All images pass through 64 pixels first, since the folders that they are in differ in
-sharpness and in findings.
+them. EfficientNet-Lite0 keeps its ImageNet weights; one logistic regression per finding is fitted to its pooled
+features, on images of NIH's training list. All images pass through 64 pixels first, since the folders that they are in
+differ in sharpness and in findings.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from examples.chestxray14.recipes.transforms import Transform
 from examples.efficientnet_lite0 import load_efficientnet_lite0
 
 STORED, SIZE = 64, 224
-BATCH = 4  # maps below 32 MB, which glibc keeps; larger ones it would take from the system anew each time
-C = 0.001  # of the logistic regressions: 1,280 features and some dozens of positives; not tuned
+BATCH = 4  # maps below 32 MB, which glibc keeps; it would request larger ones from the system each time
+C = 0.001  # regularisation of the logistic regressions: 1,280 features, some dozens of positives; not tuned
 
 
 @torch.no_grad()
 def pooled_features(model: nn.Module, inputs: Inputs, names: list[str]) -> Tensor:
-    """(N, 1280)."""
+    """Pooled features of all images, (N, 1280)."""
     parts = []
     for start in range(0, len(names), BATCH):
         maps = model.forward_features(inputs.images(names[start : start + BATCH]))  # type: ignore[operator]
@@ -51,7 +51,7 @@ def pooled_features(model: nn.Module, inputs: Inputs, names: list[str]) -> Tenso
 
 
 def fit_classifier(classifier: nn.Linear, features: Tensor, table: LabelTable) -> None:
-    """A logistic regression a finding, written into the network's classifier with the standardisation before it."""
+    """Fit one logistic regression per finding, and write it, standardisation included, into the classifier."""
     scaler = StandardScaler().fit(features.numpy())
     with torch.no_grad():
         for c in range(len(table.classes)):
@@ -75,7 +75,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         images = find_images(args.folder / "images", table.images)
         store = build_store(images, Path(folder) / "store", STORED, workers=1)
-        # the statistics that these weights were trained with
+        # these weights were trained with this mean and deviation
         half = (0.5, 0.5, 0.5)
         inputs = Inputs(store, Transform(SIZE, mean=half, std=half), FINDINGS)
         model = awb.replace_head(load_efficientnet_lite0(), len(FINDINGS)).eval()

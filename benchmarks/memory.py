@@ -1,4 +1,4 @@
-"""Peak memory of one run: what PyTorch allocates, its operators' scratch memory included."""
+"""Peak memory of one run, as PyTorch allocates it, with its operators' scratch memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_allocated_mb(run: Callable[[], object]) -> float:
-    """The most that was allocated at one time during a run on the CPU, less what was there before, MB.
+    """Peak allocation during a run on the CPU above what was allocated before, in MB.
 
-    The resident memory of the process is more by what lies idle in the allocator's heap.
+    The resident memory of the process is larger by the free memory in the allocator's heap.
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()

@@ -1,7 +1,7 @@
 """Synthetic labels and scores in the shape of NIH ChestX-ray14's official test set: no image, no medical meaning.
 
 Counts of `test_list.txt` and `Data_Entry_2017_v2020.csv`: 25,596 images of 2,797 patients, 49 % of whom have one image
-and one 184; positives a finding as in the file; findings cluster in patients.
+and one 184; positives per finding as in the file; findings cluster in patients.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ POSITIVES = {
     "Pleural_Thickening": 1143, "Pneumonia": 555, "Pneumothorax": 2665,
 }  # fmt: skip
 
-# images a patient: quantiles of the file
+# images per patient: quantiles of NIH's file
 _SHARES = (0, 0.49, 0.58, 0.68, 0.75, 0.82, 0.9, 0.95, 0.98, 0.99, 1)
 _IMAGES = (1, 1, 2, 6, 9, 15, 26, 42, 66, 81, 184)
 
@@ -35,9 +35,9 @@ class Study:
 
 
 def nih_like(seed: int = 0) -> Study:
-    """Labels and scores that cluster in patients; scores are rounded to about 7,000 values, so there are ties."""
+    """Simulate labels and scores that cluster in patients; scores have about 7,000 distinct values, hence ties."""
     rng = np.random.default_rng(seed)
-    patients = np.repeat(np.arange(N_PATIENTS), _images_a_patient())
+    patients = np.repeat(np.arange(N_PATIENTS), _images_per_patient())
     n, c = len(patients), len(POSITIVES)
 
     def clustered(patient_share: float) -> npt.NDArray[np.float64]:
@@ -51,7 +51,7 @@ def nih_like(seed: int = 0) -> Study:
     return Study(y_true, np.round(1600 * (y_true + clustered(0.3))), patients)
 
 
-def _images_a_patient() -> npt.NDArray[np.intp]:
+def _images_per_patient() -> npt.NDArray[np.intp]:
     sizes = np.round(np.interp(np.linspace(0, 1, N_PATIENTS), _SHARES, _IMAGES)).astype(np.intp)
     too_many = (
         sizes.sum() - N_IMAGES

@@ -1,4 +1,4 @@
-"""Which patient-wise split of ChestX-ray14 holds its 14 findings nearest to 70/10/20 %?
+"""Which patient-wise split of ChestX-ray14 keeps its 14 findings nearest to 70/10/20 %?
 
     python -m benchmarks.split_balance
 
@@ -38,19 +38,19 @@ def ours(table: LabelTable, seed: int) -> Sets:
 
 
 def shuffled(table: LabelTable, seed: int) -> Sets:
-    """scikit-learn's GroupShuffleSplit, the test set first."""
+    """Split by scikit-learn's GroupShuffleSplit, test set first."""
     from sklearn.model_selection import GroupShuffleSplit
 
     sets = np.zeros(len(table), dtype=np.int64)
     rest, test = next(GroupShuffleSplit(1, test_size=0.2, random_state=seed).split(sets, groups=table.groups))
-    parts = GroupShuffleSplit(1, test_size=0.125, random_state=seed)
-    _, validation = next(parts.split(rest, groups=table.groups[rest]))  # type: ignore[index]
+    splitter = GroupShuffleSplit(1, test_size=0.125, random_state=seed)
+    _, validation = next(splitter.split(rest, groups=table.groups[rest]))  # type: ignore[index]
     sets[test], sets[rest[validation]] = 2, 1
     return sets
 
 
 def stratified(table: LabelTable, seed: int, one_label: npt.NDArray[np.int64]) -> Sets:
-    """scikit-learn's StratifiedGroupKFold: ten folds, seven, one and two of them a set."""
+    """Split by scikit-learn's StratifiedGroupKFold: ten folds, of which seven, one and two make the sets."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     sets = np.zeros(len(table), dtype=np.int64)
@@ -61,7 +61,7 @@ def stratified(table: LabelTable, seed: int, one_label: npt.NDArray[np.int64]) -
 
 
 def rarest_label(table: LabelTable) -> npt.NDArray[np.int64]:
-    """The rarest finding of each image, or the number of findings where there is none."""
+    """Index of the rarest finding of each image; the number of findings if it has none."""
     rank = np.where(table.labels == 1, table.labels.sum(0), np.inf)
     return np.where(table.abnormal, rank.argmin(axis=1), len(table.classes))
 
@@ -71,7 +71,7 @@ def combination(table: LabelTable) -> npt.NDArray[np.int64]:
 
 
 def deviations(table: LabelTable, sets: Sets) -> tuple[float, float, float]:
-    """Worst and mean over findings and sets, and the worst of images, relative to what was wanted."""
+    """Relative deviations from the shares: worst and mean over findings and sets, and worst of the images."""
     shares = np.array(list(SHARES.values()))
     images = np.array([(sets == i).mean() for i in range(len(shares))]) / shares - 1
     positives = np.array([table.labels[sets == i].sum(0) for i in range(len(shares))])
@@ -89,7 +89,7 @@ def main() -> int:
     }
     rows = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # StratifiedGroupKFold's, of combinations rarer than folds
+        warnings.simplefilter("ignore")  # StratifiedGroupKFold warns of combinations rarer than folds
         for name, (seeds, way) in ways.items():
             found = [deviations(table, way(seed)) for seed in range(seeds)]
             worst = [each[0] for each in found]

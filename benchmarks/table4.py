@@ -3,7 +3,7 @@
     python -m benchmarks.table4
 
 torchvision's backbones with LKA blocks, 14 classes behind global average pooling, one 224×224 image; fvcore in eval
-mode. Prints the report's figures beside ours and exits with 1 if a parameter count or a rounded MAC count differs.
+mode. Prints the report's numbers beside ours and exits with 1 if a parameter count or a rounded MAC count differs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from examples.chestxray14.reproduction.published import TABLE_4, TYPO, Cost
 
 
 def compare(report: Iterable[Cost], measured: Iterable[Cost], notes: Iterable[str] = ()) -> awb.Table:
-    """Both side by side."""
+    """Table of the report's numbers beside ours."""
     headers = ("backbone", "placement", "params, report", "params, awb", "GMACs, report", "GMACs, awb", "equal")
     rows = tuple(
         (theirs.backbone, theirs.placement, theirs.params, ours.params,

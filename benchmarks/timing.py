@@ -1,4 +1,4 @@
-"""Alternatives timed in turns in one process, as ratios: these machines are noisy."""
+"""Alternatives timed in turns in one process, as ratios, since machines are noisy."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Run = Callable[[], object]
-# glibc gives large blocks back to the system at once, and pays for new pages at the next step; high limits keep them
+# glibc returns large blocks to the system at once and pays for new pages at the next step; high limits prevent it
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(8 << 30), "MALLOC_MMAP_THRESHOLD_": str(8 << 30)}
 
 
 def keep_freed_memory() -> None:
-    """Start this process again with glibc keeping what is freed, so that every arm runs under the same allocator."""
+    """Restart this process with glibc keeping freed memory, so that all alternatives run under the same allocator."""
     if sys.platform == "linux" and any(os.environ.get(name) != value for name, value in KEEP_MEMORY.items()):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **KEEP_MEMORY})
 
 
 def paired_seconds(ours: Run, theirs: Run, pairs: int) -> list[tuple[float, float]]:
-    """Seconds of either, run in turns; who goes first alternates. CPU seconds on one thread, else wall-clock."""
+    """Seconds of two runs in turns, with alternating order: CPU seconds on one thread, else wall-clock."""
     for run in (ours, theirs):  # warm-up
         run()
     seconds = []
@@ -37,12 +37,12 @@ def paired_seconds(ours: Run, theirs: Run, pairs: int) -> list[tuple[float, floa
 
 
 def paired_ratios(ours: Run, theirs: Run, pairs: int) -> list[float]:
-    """Time of one over the other, run in turns."""
+    """Ratios of the time of one run to that of the other, timed in turns."""
     return [a / b for a, b in paired_seconds(ours, theirs, pairs)]
 
 
 def seconds_of(run: Run) -> float:
-    """CPU seconds of one run on one thread, on which other load matters little; wall-clock seconds elsewhere."""
+    """Seconds of one run: CPU seconds on one thread, where other load matters little; else wall-clock."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     clock = time.process_time if torch.get_num_threads() == 1 and not torch.cuda.is_available() else time.perf_counter
@@ -61,7 +61,7 @@ def interval(values: list[float], resamples: int = 10_000) -> tuple[float, float
 
 
 def forward(model: nn.Module, images: Tensor) -> Run:
-    """A forward pass in eval mode."""
+    """Function that runs a forward pass in eval mode."""
 
     def run() -> None:
         model.eval()
@@ -72,7 +72,7 @@ def forward(model: nn.Module, images: Tensor) -> Run:
 
 
 def training_step(model: nn.Module, images: Tensor) -> Run:
-    """A step of SGD on binary cross-entropy."""
+    """Function that runs a training step: SGD on binary cross-entropy."""
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     targets = torch.ones(images.shape[0], 14, device=images.device)
 
@@ -86,7 +86,7 @@ def training_step(model: nn.Module, images: Tensor) -> Run:
 
 
 def gradients(block: nn.Module, x: Tensor, of_output: Tensor) -> Run:
-    """Forward and backward, with the gradients of the input and of all parameters."""
+    """Function that runs forward and backward, with gradients of the input and of all parameters."""
     leaf = x.detach().requires_grad_()
 
     def run() -> None:
@@ -96,5 +96,5 @@ def gradients(block: nn.Module, x: Tensor, of_output: Tensor) -> Run:
 
 
 def geometric_mean(values: Iterable[float]) -> float:
-    """Of ratios."""
+    """Geometric mean of ratios."""
     return statistics.geometric_mean(values)

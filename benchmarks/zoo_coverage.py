@@ -1,7 +1,7 @@
 """Does attach_awb work on every architecture of timm and torchvision?
 
-    python -m benchmarks.zoo_coverage --minutes 30 --jobs 2     # go on where benchmarks/zoo_coverage.csv ends
-    python -m benchmarks.zoo_coverage --report                   # print what the file says
+    python -m benchmarks.zoo_coverage --minutes 30 --jobs 2     # run what benchmarks/zoo_coverage.csv lacks
+    python -m benchmarks.zoo_coverage --report                   # summarise the file
 
 Each architecture is built with cheap deterministic weights and run in a process of its own batch, with a time limit:
 stages found; attached at the last live stage and at all live ones, and what `tests.contract` lists checked at both.
@@ -28,13 +28,13 @@ from typing import Any
 
 CSV = Path(__file__).with_suffix(".csv")
 BATCH = 4
-SECONDS_EACH = 300  # the largest take a minute alone, and more beside other work
+SECONDS_EACH = 300  # the largest take a minute alone, and longer under other load
 LARGEST = 100_000_000  # parameters
 
 
 @dataclass
 class Row:
-    """One architecture; `status` is works, refused or fails, `detail` the reason."""
+    """Result for one architecture; `status` is works, refused or fails, `detail` the reason."""
 
     library: str
     architecture: str
@@ -50,7 +50,7 @@ class Row:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is missing from the file, or report on it; the exit status is 1 if anything fails."""
+    """Run what is missing from the file, or report on it; exit with 1 if an architecture fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30, help="start no batch after this long")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def architectures() -> list[str]:
-    """`library:name` of every architecture."""
+    """Names of all architectures, as `library:name`."""
     import timm
     import torchvision
 
@@ -118,7 +118,7 @@ def run_missing(minutes: float, jobs: int, only: str) -> None:
 
 
 def run_batch(names: list[str]) -> dict[str, Row]:
-    """Rows of a batch; an architecture on which the process dies or stalls fails, and the rest is run again."""
+    """Rows of a batch. If the process dies or stalls, its architecture fails and the rest is run again."""
     found: dict[str, Row] = {}
     while names:
         command = [sys.executable, "-m", "benchmarks.zoo_coverage", "--worker", *names]
@@ -170,7 +170,7 @@ def work(names: list[str]) -> None:
 
 
 def examine(row: Row) -> None:
-    """Fill in the row."""
+    """Examine an architecture and fill in its row."""
     import torch
 
     import awb
@@ -220,7 +220,7 @@ def build(row: Row) -> Any:
 
 @contextmanager
 def _no_random_init() -> Iterator[None]:
-    """Build without drawing random numbers, which takes most of the time and is overwritten anyway."""
+    """Skip random initialisation: it takes most of the time, and the weights are overwritten anyway."""
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -236,7 +236,7 @@ def _no_random_init() -> Iterator[None]:
 
 
 def set_weights(model: Any) -> None:
-    """Small deterministic weights, and none at zero: some classifiers and gates start there."""
+    """Set small deterministic weights, none of them zero: some classifiers and gates are initialised to zero."""
     import torch
 
     base = torch.randn(65_537, generator=torch.Generator().manual_seed(0))
@@ -251,7 +251,7 @@ def set_weights(model: Any) -> None:
 
 
 def tame(model: Any, size: tuple[int, int], modules: list[str]) -> None:
-    """Halve the weights until no map at a site is huge: a residual network may double it in every block."""
+    """Halve the weights until no map at a site is huge: a residual network may double its values in every block."""
     import torch
 
     largest: list[float] = []
@@ -275,7 +275,7 @@ def tame(model: Any, size: tuple[int, int], modules: list[str]) -> None:
 
 
 def smallest_size(model: Any) -> tuple[tuple[int, int], list[Any]]:
-    """The smallest size tried at which the stages are found and no map is a single position, and the stages."""
+    """Smallest image size tried at which stages are found and no map is a single position, with those stages."""
     import awb
     from awb.stages.example_inputs import default_size
 
@@ -291,7 +291,7 @@ def smallest_size(model: Any) -> tuple[tuple[int, int], list[Any]]:
 
 
 def selected(placement: str, stages: list[Any], real: bool) -> Any:
-    """The selector, or on meta tensors the live stages that it stands for: to settle that again costs minutes."""
+    """Selector, or on meta tensors the live stages it resolves to: resolving it again would take minutes."""
     live = [stage for stage in stages if stage.live]
     return placement if real or not live else live[-1:] if placement == "last" else live
 

@@ -1,52 +1,51 @@
-"""The documentation's table of architectures, from benchmarks/zoo_coverage.csv.
-
-`python -m benchmarks.zoo_table` writes it into docs/zoo.md.
-"""
+"""A hook of mkdocs (see mkdocs.yml): the table on docs/zoo.md, made from zoo_coverage.csv when the pages are built."""
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks.zoo_coverage import Row, read
-
-PAGE = Path(__file__).parent.parent / "docs" / "zoo.md"
-MARK = "<!-- benchmarks.zoo_table writes what follows -->\n"
+CSV = Path(__file__).parent / "zoo_coverage.csv"
 HEADER = """
 | architecture | file | params (M) | stages | live | input | tensors | result |
 |---|---|--:|--:|--:|---|---|---|
 """
 
 
-def main() -> None:
-    text, mark, _ = PAGE.read_text().partition(MARK)
-    PAGE.write_text(text + mark + table(read()))
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """mkdocs calls this for each page before rendering it: zoo.md gets its table, the others stay as they are."""
+    if page.file.src_uri != "zoo.md":
+        return markdown
+    with CSV.open(newline="") as file:
+        return f"{markdown}\n{table(list(csv.DictReader(file)))}"
 
 
-def table(rows: dict[str, Row]) -> str:
-    """Counts and a row for each architecture, those that do not work first."""
-    libraries = Counter(row.library for row in rows.values())
-    results = Counter(row.status for row in rows.values())
-    tensors = Counter(row.tensors for row in rows.values() if row.status == "works")
+def table(rows: Sequence[dict[str, str]]) -> str:
+    """Counts, then one row per architecture, those that do not work first."""
+    libraries = Counter(row["library"] for row in rows)
+    files = {row["file"] for row in rows if row["library"] == "timm"}
+    results = Counter(row["status"] for row in rows)
+    tensors = Counter(row["tensors"] for row in rows if row["status"] == "works")
     counts = (
-        f"Run: {len(rows):,} architectures, {libraries['timm']:,} of timm's in {_files(rows)} files and "
+        f"Run: {len(rows):,} architectures, {libraries['timm']:,} of timm's in {len(files)} files and "
         f"{libraries['torchvision']} of torchvision's. {results['works']:,} work ({tensors['real']:,} checked with "
         f"real tensors, {tensors['meta']:,} on meta tensors), {results['refused']} are refused, "
         f"{results['fails']} fail."
     )
-    ordered = sorted(rows.items(), key=lambda item: (item[1].status == "works", item[0]))
-    return f"\n{counts}\n{HEADER}" + "".join(_line(name, row) for name, row in ordered)
+    ordered = sorted(rows, key=lambda row: (row["status"] == "works", _name(row)))
+    return f"{counts}\n{HEADER}" + "".join(map(_line, ordered))
 
 
-def _files(rows: dict[str, Row]) -> int:
-    return len({row.file for row in rows.values() if row.library == "timm"})
+def _name(row: dict[str, str]) -> str:
+    return f"{row['library']}:{row['architecture']}"
 
 
-def _line(name: str, row: Row) -> str:
-    result = row.status if row.status == "works" else f"{row.status}: {row.detail}".replace("|", "\\|")
-    cells = (name, row.file, f"{row.parameters / 1e6:,.1f}", row.stages, row.live, row.input_size, row.tensors, result)
-    return "| " + " | ".join(map(str, cells)) + " |\n"
-
-
-if __name__ == "__main__":
-    main()
+def _line(row: dict[str, str]) -> str:
+    works = row["status"] == "works"
+    result = "works" if works else f"{row['status']}: {row['detail']}".replace("|", "\\|")
+    params = f"{int(row['parameters']) / 1e6:,.1f}"
+    cells = (_name(row), row["file"], params, row["stages"], row["live"], row["input_size"], row["tensors"], result)
+    return "| " + " | ".join(cells) + " |\n"

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrizations, prune
 import awb
 from awb.checkpoint_checks import check_as_planned
 from tests.helpers import perturb
+from tests.levels import slow_but
 
 SIZE = 64
 
@@ -105,7 +106,7 @@ def test_a_convolution_of_the_same_shape_that_spreads_less(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("attention", awb.list_attention())
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", slow_but([torch.float32], [torch.float32, torch.bfloat16]))
 def test_every_kind_is_what_its_plan_builds_in_any_dtype(attention: str, dtype: torch.dtype) -> None:
     check_as_planned(block_of(attached(attention).to(dtype)))
 

@@ -85,13 +85,14 @@ SAME: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("name", slow_but(["float16", "rounded to bfloat16", "LoRA beside the weights"], SAME))
 @pytest.mark.parametrize("stored", slow_but([torch.float32], [torch.float32, *HALVES]))
 def test_the_same_weights_in_another_shape(name: str, stored: torch.dtype, tmp_path: Path) -> None:
     path = saved(tmp_path, backbone().to(stored))
     load(SAME[name](backbone()), path)
 
 
+@pytest.mark.slow
 def test_a_layer_compiled_after_loading(tmp_path: Path) -> None:
     path = saved(tmp_path, backbone())
     load(with_a_compiled_layer(load(backbone(), path)), path)
@@ -128,7 +129,7 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", slow_but(["another seed", "a little decayed"], OTHERS))
 def test_other_weights_are_refused_and_can_be_overruled(name: str, tmp_path: Path) -> None:
     path = saved(tmp_path, backbone())
     model = OTHERS[name]()
@@ -143,6 +144,7 @@ def test_blocks_that_are_there_are_checked_too(tmp_path: Path) -> None:
     refused(awb.attach_awb(backbone(seed=8), "last", input_size=SIZE), path, "other weights")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bare", [False, True])
 def test_another_network_of_the_same_class(bare: bool, tmp_path: Path) -> None:
     path = saved(tmp_path, torchvision.models.resnet18(weights=None))

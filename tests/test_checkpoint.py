@@ -39,7 +39,7 @@ def trained(name: str = "test_resnet", stages: Any = (2, 4), **kwargs: Any) -> n
 
 
 @pytest.mark.parametrize("kind", slow_but(["lka"], ["lka", "cbam"]))
-@pytest.mark.parametrize("name", slow_but(["test_resnet", "test_vit"], ["test_resnet", "test_vit", "test_mambaout"]))
+@pytest.mark.parametrize("name", slow_but(["test_vit"], ["test_resnet", "test_vit", "test_mambaout"]))
 def test_round_trip(name: str, kind: str, images: Tensor, path: Path) -> None:
     model = trained(name, attention=kind)
     awb.save_awb(model, path)
@@ -76,6 +76,7 @@ def test_the_trained_classifier_comes_along(images: Tensor, path: Path) -> None:
     assert torch.equal(awb.load_awb(resnet(), path)(images), model(images))
 
 
+@pytest.mark.slow
 def test_another_size_of_the_same_backbone_reads_its_own_grid(path: Path) -> None:
     model = awb.attach_awb(resnet("test_vit"), 2)
     perturb(model)
@@ -177,7 +178,7 @@ def test_modules_that_share_weights_are_both_saved(images: Tensor, path: Path) -
     assert torch.equal(saved["fc.weight"], saved["layer1.tied.weight"])
 
 
-@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile, nn.Sequential])
+@pytest.mark.parametrize("wrap", slow_but([nn.Sequential], [nn.DataParallel, torch.compile, nn.Sequential]))
 def test_a_wrapper_saves_and_loads_what_the_model_inside_does(wrap: Any, images: Tensor, path: Path) -> None:
     model = trained()
     with torch.no_grad():

@@ -98,6 +98,7 @@ def test_profile_is_at_the_size_that_the_model_was_built_for(capsys: pytest.Capt
     assert smaller[1]["MACs"] < own[1]["MACs"]
 
 
+@pytest.mark.slow
 def test_uncounted_operators_are_named_with_either_output(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["profile", "test_resnet", "--placements", "last"]
     main(command)
@@ -188,6 +189,7 @@ def test_what_the_library_refuses_has_its_reason(
     assert reason in refusal(capsys, "profile", "test_resnet", *argv)
 
 
+@pytest.mark.slow
 def test_refusals_name_flags_where_there_are_some(capsys: pytest.CaptureFixture[str]) -> None:
     assert "pass --input-size H W that the model accepts" in refusal(
         capsys, "stages", "test_vit", "--input-size", "100"

@@ -11,6 +11,7 @@ from torch import nn
 
 import awb
 from tests.helpers import perturb
+from tests.levels import slow_but
 
 # name, image size, (site, channels, layout, prefix tokens) of the last live stage, live stages
 ODD = [
@@ -43,6 +44,7 @@ def hiera() -> nn.Module:
     return timm.create_model("hiera_tiny_224", pretrained=False).eval()
 
 
+@pytest.mark.slow
 def test_the_order_of_tokens_survives_a_file(tmp_path: Path) -> None:
     model = awb.attach_awb(hiera(), [3], init="default")
     awb.save_awb(model, tmp_path / "hiera.safetensors")
@@ -50,6 +52,7 @@ def test_the_order_of_tokens_survives_a_file(tmp_path: Path) -> None:
     assert awb.awb_blocks(loaded)["blocks.9.awb"].planned == awb.awb_blocks(model)["blocks.9.awb"].planned
 
 
+@pytest.mark.slow
 def test_hieras_tokens_are_brought_into_raster_order() -> None:
     """What the attention sees is what the model's own `reroll` makes of the same tokens."""
     model = awb.attach_awb(hiera(), "all", init="default")
@@ -65,18 +68,18 @@ def test_hieras_tokens_are_brought_into_raster_order() -> None:
         assert torch.equal(seen, rolled.permute(0, 3, 1, 2))
 
 
-@pytest.mark.parametrize(
-    ("name", "last"),
-    [
-        ("resnet18", "layer4.1"),  # FeatureListNet
-        ("test_convnext", "stages_3"),  # flattened names, where feature_info says stages.3
-        ("densenet121", "features_denseblock4"),
-        ("test_vit", "model.blocks.5"),  # FeatureGetterNet
-        ("xception41", "blocks_12"),  # FeatureHookNet
-        ("test_efficientnet", "blocks.4.0"),
-        ("hrnet_w18_small", "incre_modules.3.0"),
-    ],
-)
+FEATURES = [
+    ("resnet18", "layer4.1"),  # FeatureListNet
+    ("test_convnext", "stages_3"),  # flattened names, where feature_info says stages.3
+    ("test_vit", "model.blocks.5"),  # FeatureGetterNet
+    ("test_efficientnet", "blocks.4.0"),
+    ("densenet121", "features_denseblock4"),
+    ("xception41", "blocks_12"),  # FeatureHookNet
+    ("hrnet_w18_small", "incre_modules.3.0"),
+]
+
+
+@pytest.mark.parametrize(("name", "last"), slow_but(FEATURES[:4], FEATURES))
 def test_features_only_models(name: str, last: str) -> None:
     model = timm.create_model(name, pretrained=False, features_only=True).eval()
     size = 160 if name.startswith("test") else 96

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import awb
+from tests.levels import slow_but
 
 KINDS = awb.list_attention()
 
@@ -27,8 +28,8 @@ def same(x: Tensor, y: Tensor) -> bool:
     return torch.equal(x.isnan(), y.isnan()) and torch.equal(x[~x.isnan()], y[~y.isnan()])
 
 
-@pytest.mark.parametrize("train", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("train", slow_but([True], [True, False]))
+@pytest.mark.parametrize("dtype", slow_but([torch.float16], [torch.float16, torch.bfloat16]))
 @pytest.mark.parametrize("kind", KINDS)
 def test_large_maps_in_half_precision(kind: str, dtype: torch.dtype, train: bool) -> None:
     x = 30 * torch.randn(2, 64, 16, 16)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 
 import awb
+from tests.levels import slow_but
 
 
 def images(number: int = 3) -> list[Tensor]:
@@ -61,7 +62,7 @@ COPIES: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("count", [counted_by_torch, counted_by_assignment])
+@pytest.mark.parametrize("count", slow_but([counted_by_torch], [counted_by_torch, counted_by_assignment]))
 @pytest.mark.parametrize("kind", COPIES)
 def test_counting_anew_leaves_frozen_statistics(kind: str, count: Callable[[nn.Module], None]) -> None:
     model = frozen()

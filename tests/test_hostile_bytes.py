@@ -56,6 +56,7 @@ def test_truncated_files(maps: File) -> None:
     assert maps.refusal(maps.bytes + b"\0")
 
 
+@pytest.mark.slow
 def test_flipped_bits_in_the_header(maps: File) -> None:
     """Most are refused; some change a name that nothing depends on, or a value of the plan to another right one."""
     (length,) = struct.unpack("<Q", maps.bytes[:8])

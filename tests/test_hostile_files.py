@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import awb
 from tests.damaged import SIZE, File, backbone, logits
+from tests.levels import slow_but
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def replaced(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("kind", "step"),
-    [("maps", 5), ("tokens", 17), *(pytest.param(kind, 1, marks=pytest.mark.slow) for kind in ("maps", "tokens"))],
+    slow_but([("maps", 5)], [("maps", 5), ("tokens", 17), ("maps", 1), ("tokens", 1)]),
 )
 def test_any_field_of_the_plan_may_be_wrong(kind: str, step: int, request: pytest.FixtureRequest) -> None:
     """Each field (or some), each wrong value: refused, or of no effect on what the model answers."""
@@ -257,6 +258,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
 JSON = st.recursive(SCALARS, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=5), x, max_size=3))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(junk=JSON, name=st.sampled_from(["plan", "modules_to_save", "backbone_weights"]))
 def test_any_json_at_all(junk: Any, name: str, maps: File) -> None:

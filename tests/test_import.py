@@ -18,6 +18,7 @@ def test_import_leaves_the_heavy_libraries_alone() -> None:
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_study_is_there_after_import_awb_and_not_before_it_is_used() -> None:
     code = "import sys, awb; before = 'awb.study' in sys.modules; print(before, awb.study.audit_leakage.__name__)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -30,6 +30,7 @@ from benchmarks.kermany.arms import (
 from benchmarks.kermany.data import read_images, read_table, split_table
 from benchmarks.kermany.training import Settings, groups, predict, run_name
 from examples.efficientnet_lite0 import load_efficientnet_lite0
+from tests.levels import slow_but
 
 KERMANY = Path(__file__).parents[2] / "shared" / "data" / "kermany"  # where it is; read its README
 TUNED = next(arm for arm in ARMS if not arm.frozen and arm.attention == "lka")
@@ -100,7 +101,7 @@ def test_bacteria_are_unknown_where_there_is_no_pneumonia(folder: Path) -> None:
     assert set(table.labels[table.labels[:, 0] == 1, 1]) == {0.0, 1.0}
 
 
-@pytest.mark.parametrize("arm", [NONE, LKA], ids=lambda arm: arm.name)
+@pytest.mark.parametrize("arm", slow_but([NONE], [NONE, LKA]), ids=lambda arm: arm.name)
 def test_features_through_the_rest_are_the_whole_network(arm: Arm, folder: Path) -> None:
     table = read_table(folder)
     images = read_images(folder, table, 64)[:4]
@@ -113,6 +114,7 @@ def test_features_through_the_rest_are_the_whole_network(arm: Arm, folder: Path)
     torch.testing.assert_close(predict(rest, make_features(images, arm.front), torch.arange(4)), expected)
 
 
+@pytest.mark.slow
 def test_the_front_lies_before_everything_that_trains() -> None:
     for arm in (NONE, LKA, TUNED):
         model = build(arm, 0, 64)
@@ -123,6 +125,7 @@ def test_the_front_lies_before_everything_that_trains() -> None:
     assert BACKBONE[: len(FRONT)] == FRONT
 
 
+@pytest.mark.slow
 def test_every_arm_gives_the_classifier_the_same_start_and_rate() -> None:
     heads, rates = [], []
     for arm in (NONE, CONTROL, TUNED):

@@ -293,6 +293,7 @@ def test_elements_have_blocks_of_their_own() -> None:
     assert not list(model.both.children())
 
 
+@pytest.mark.slow
 def test_an_occupied_place_needs_replace_which_clears_it(images: Tensor) -> None:
     model = awb.attach_awb(resnet(), {4: ["cbam", "lka"], 3: "se"})
     perturb(model)

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 import awb
+from tests.levels import slow_but
 
 
 def vit(**kwargs: Any) -> nn.Module:
     return timm.create_model("test_vit", pretrained=False, **kwargs).eval()
 
 
+@pytest.mark.slow
 def test_class_token_head_leaves_the_last_block_dead() -> None:
     model = vit()
     stages = awb.find_stages(model)
@@ -169,7 +171,7 @@ DEAD: dict[str, Callable[[Any, Tensor], Any]] = {
 }
 
 
-@pytest.mark.parametrize("how", LIVE)
+@pytest.mark.parametrize("how", slow_but(["indices", *list(LIVE)[:4]], LIVE))
 def test_patch_tokens_are_read(how: str) -> None:
     model = Dense(LIVE[how], num_classes=3).eval()
     (block,) = awb.plan_awb(model, "vit.blocks.5", input_size=160).blocks

@@ -16,6 +16,7 @@ from torch import nn
 
 import awb
 from tests.helpers import perturb
+from tests.levels import slow_but
 
 
 def built(name: str, meta: bool = True, **kwargs: Any) -> nn.Module:
@@ -27,7 +28,7 @@ def built(name: str, meta: bool = True, **kwargs: Any) -> nn.Module:
 KINDS = [("test_vit", "lka"), ("test_vit", "se"), ("test_resnet", "lka"), ("hiera_tiny_224", "lka")]
 
 
-@pytest.mark.parametrize(("name", "kind"), KINDS)
+@pytest.mark.parametrize(("name", "kind"), slow_but([("test_resnet", "lka")], KINDS))
 def test_emptied_blocks_start_as_planned_and_take_what_is_loaded(name: str, kind: str) -> None:
     """γ, LKA's bias and the order of Hiera's tokens are not in the backbone's checkpoint."""
     base = timm.create_model(name, pretrained=False, num_classes=3).eval()
@@ -60,6 +61,7 @@ def test_emptied_blocks_are_noticed_whatever_the_memory_held_before() -> None:
     assert not block._apply(emptied).unset
 
 
+@pytest.mark.slow
 def test_assigned_checkpoints() -> None:
     base, images = built("test_vit", meta=False), torch.randn(1, 3, 160, 160)
     perturb(base)

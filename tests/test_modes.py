@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import awb
 from tests.helpers import gradients, perturb, wake_classifier
+from tests.levels import slow_but
 
 NAMES = ["test_resnet", "test_vit", "test_convnext", "test_mambaout", "test_efficientnet", "test_nfnet"]
 
@@ -28,7 +29,7 @@ def images() -> Tensor:
     return torch.randn(2, 3, 160, 160)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_but(["test_resnet", "test_vit"], NAMES))
 def test_gradient_checkpointing_gives_equal_gradients(name: str, images: Tensor) -> None:
     """timm flattens stages under checkpointing: a hook on the container would not be called."""
     model = attached(name)
@@ -40,7 +41,7 @@ def test_gradient_checkpointing_gives_equal_gradients(name: str, images: Tensor)
         assert torch.allclose(found[key], gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max())), key
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_but(["test_resnet", "test_vit"], NAMES))
 def test_forward_features_and_intermediates_run_the_blocks(name: str, images: Tensor) -> None:
     model = attached(name, "last")
     with awb.awb_disabled(model):
@@ -50,7 +51,7 @@ def test_forward_features_and_intermediates_run_the_blocks(name: str, images: Te
 
 
 @pytest.mark.parametrize("kind", ["lka", "se"])
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+@pytest.mark.parametrize("name", slow_but(["test_resnet"], ["test_resnet", "test_vit"]))
 def test_autocast_keeps_the_maps_dtype(name: str, kind: str, images: Tensor) -> None:
     """A float32 γ would turn bfloat16 maps into float32."""
     model = timm.create_model(name, pretrained=False).eval()
@@ -79,7 +80,7 @@ def test_overflow_in_float16_does_not_make_nan(kind: str) -> None:
     assert torch.equal(block(x), x)
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
+@pytest.mark.parametrize("name", slow_but(["test_resnet"], ["test_resnet", "test_vit", "test_convnext"]))
 def test_channels_last(name: str, images: Tensor) -> None:
     model = attached(name)
     expected = model(images)
@@ -93,6 +94,7 @@ def test_channels_last_maps_stay_channels_last(images: Tensor) -> None:
     assert block(x).is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_mambaout"])
 def test_compile_fullgraph(name: str, images: Tensor) -> None:
     model = attached(name)
@@ -101,6 +103,7 @@ def test_compile_fullgraph(name: str, images: Tensor) -> None:
     assert torch.allclose(torch.compile(model, fullgraph=True, backend="eager")(images), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_compile_follows_freezing_and_disabling(images: Tensor) -> None:
     model = awb.freeze_backbone(attached("test_resnet")).train()
     expected = model(images)
@@ -121,7 +124,7 @@ def test_compile_still_notices_a_lost_block(images: Tensor) -> None:
         torch.compile(model.eval(), fullgraph=True, backend="eager")(images)
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+@pytest.mark.parametrize("name", slow_but(["test_resnet"], ["test_resnet", "test_vit"]))
 def test_export(name: str, images: Tensor) -> None:
     model = attached(name)
     program = torch.export.export(model, (images,))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import awb
 from examples.efficientnet_lite0 import load_efficientnet_lite0, load_in_order
 from tests.helpers import perturb
+from tests.levels import slow_but
 
 TIGER_CAT = 282
 KERMANY = Path(__file__).parents[2] / "shared" / "data" / "kermany"
@@ -84,7 +85,7 @@ class TestWeights:
             load_in_order(model, {key: saved[key] for key in keys})
 
 
-@pytest.mark.parametrize("attention", ["lka", "se"])
+@pytest.mark.parametrize("attention", slow_but(["lka"], ["lka", "se"]))
 def test_logits_stay_bit_identical(model: nn.Module, attention: str) -> None:
     images = chelsea(model)
     keys, before = list(model.state_dict()), logits(model, images)
@@ -101,6 +102,7 @@ def test_logits_stay_bit_identical(model: nn.Module, attention: str) -> None:
     assert list(model.state_dict()) == keys
 
 
+@pytest.mark.slow
 class TestDeadNetwork:
     """A default-initialised LKA after the last stage of a frozen network can silence it for good.
 
@@ -110,7 +112,7 @@ class TestDeadNetwork:
     few channels live with most seeds, so that nothing is exactly 0.
     """
 
-    @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])
+    @pytest.mark.parametrize("seed", range(5))
     def test_found_on_grey_photographs(self, model: nn.Module, seed: int) -> None:
         assert_dead_by_default_and_alive_by_identity(model, grey_photographs(model), seed)
 

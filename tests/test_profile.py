@@ -44,6 +44,7 @@ def test_latency_is_optional_and_the_model_stays() -> None:
     assert model.training
 
 
+@pytest.mark.slow
 def test_a_model_may_take_the_factorys_place() -> None:
     model = timm.create_model("test_resnet")
     before = snapshot(model)

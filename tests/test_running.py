@@ -18,6 +18,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_ac
 
 import awb
 from tests.helpers import assert_same, perturb, snapshot
+from tests.levels import slow_but
 
 
 def attached(name: str, stages: Any = "last", **kwargs: Any) -> nn.Module:
@@ -253,7 +254,7 @@ FX_SITES = [
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("baked", [False, True])
-@pytest.mark.parametrize(("name", "stages"), FX_SITES)
+@pytest.mark.parametrize(("name", "stages"), slow_but([("resnet18", [3, 4])], FX_SITES))
 def test_fusion_and_quantisation_keep_the_blocks(name: str, stages: Any, baked: bool) -> None:
     """Blocks of NaN, which nobody can overlook: at sites that FX takes for leaves, too."""
     from torch.ao.quantization import get_default_qconfig_mapping

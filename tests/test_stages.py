@@ -19,6 +19,7 @@ import awb
 from awb.stages.example_inputs import default_size, trace_model
 from awb.stages.homes import find_homes
 from tests.helpers import assert_same, snapshot
+from tests.levels import slow_but
 
 
 def vit(**kwargs: Any) -> nn.Module:
@@ -32,7 +33,10 @@ def test_a_residual_added_in_place_is_part_of_the_stage() -> None:
     assert stage.sites[0].module == "features.3.1"
 
 
-@pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "regnety_002", "test_vit", "efficientnet_b0"])
+@pytest.mark.parametrize(
+    "name",
+    slow_but(["resnet18", "test_vit"], ["resnet18", "convnext_atto", "regnety_002", "test_vit", "efficientnet_b0"]),
+)
 def test_sites_run_once_in_every_mode(name: str) -> None:
     model = timm.create_model(name, pretrained=False)
     traced = trace_model(model, 64 if name != "test_vit" else None)
@@ -375,6 +379,7 @@ def test_example_inputs_for_models_that_take_no_single_image() -> None:
         assert block.site.grid == (8, 12)
 
 
+@pytest.mark.slow
 def test_stages_of_an_attached_model_are_the_same() -> None:
     model = torchvision.models.densenet121(weights=None)
     before = awb.find_stages(model)

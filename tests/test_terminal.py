@@ -32,6 +32,7 @@ def test_any_text_is_printed_on_any_terminal(encoding: str, said: bytes, monkeyp
     assert printed.getvalue() == said + b"\n"
 
 
+@pytest.mark.slow
 def test_a_table_is_printed_where_there_are_no_letters_but_ascii_s() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "awb", "stages", "torchvision:resnet18"], cwd=ROOT, capture_output=True,

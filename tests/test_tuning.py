@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import awb
 from awb.classifier import find_classifier
 from tests.helpers import perturb
+from tests.levels import slow_but
 
 
 def attached(name: str = "test_resnet") -> nn.Module:
@@ -167,14 +168,15 @@ def test_decay_leaves_the_identity_alone() -> None:
     assert torch.equal(block.attention.pointwise.bias, torch.ones(96))
 
 
+TIMM = ["test_resnet", "test_vit", "test_efficientnet", "test_convnext", "levit_128s", "vgg11"]
 TORCHVISION = [
     "resnet18", "densenet121", "vgg11_bn", "alexnet", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small",
     "efficientnet_b0", "shufflenet_v2_x0_5", "regnet_y_400mf", "mnasnet0_5", "convnext_tiny", "swin_t",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize("dropout", slow_but([0.5], [0.0, 0.5]))
+@pytest.mark.parametrize("name", slow_but(["resnet18", "alexnet", "mobilenet_v2", "swin_t"], TORCHVISION))
 def test_replaced_torchvision_heads(name: str, dropout: float) -> None:
     model = torchvision.models.get_model(name, weights=None)
     awb.attach_awb(model, "last", input_size=64)
@@ -186,6 +188,7 @@ def test_replaced_torchvision_heads(name: str, dropout: float) -> None:
     assert (dropout in rates) or not dropout
 
 
+@pytest.mark.slow
 def test_vgg_loses_its_hidden_layers_and_takes_any_size() -> None:
     model = awb.replace_head(torchvision.models.vgg16_bn(weights=None), 14)
     assert sum(p.numel() for p in model.parameters()) == 14_730_318  # the report's VGG16-BN less its LKA
@@ -200,9 +203,7 @@ def test_auxiliary_classifiers_follow(name: str) -> None:
     assert {tuple(t.shape) for t in outputs} == {(2, 3)}
 
 
-@pytest.mark.parametrize(
-    "name", ["test_resnet", "test_vit", "test_efficientnet", "test_convnext", "vgg11", "levit_128s"]
-)
+@pytest.mark.parametrize("name", slow_but(TIMM[:5], TIMM))
 def test_replaced_timm_heads_drop_out(name: str) -> None:
     """Behaviour, not attributes: in train mode two passes differ, only if there is dropout."""
     size = 224 if name == "levit_128s" else 160

@@ -61,8 +61,8 @@ class WeightChanges(NamedTuple):
 
     Attributes:
         changed: Parameters and statistics with other values.
-        added: Those of them that did not exist at first, such as an adapter's.
-        with_blocks: Those that were loaded from a state dict together with blocks.
+        added: The changed ones that did not exist at first, such as an adapter's.
+        with_blocks: The weights that were loaded from a state dict together with blocks.
     """
 
     changed: list[str]

@@ -1,4 +1,4 @@
-"""Connect a block: put on the model whatever runs it, shows it its token grid and guards it."""
+"""Connect a block to a model: the hooks that run it, note its token grid and guard it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from awb.wrappers import follow, innermost
 
 
 def connect_block(root: nn.Module, planned: PlannedBlock, name: str) -> None:
-    """Add what is missing of the step after the site, the noting of the grid, and the guards.
+    """Add the step that runs a block, the step that notes its grid, and its guards, where they are missing.
 
     Args:
         root: The model.

@@ -1,4 +1,4 @@
-"""Frozen batch norms: they keep normalising by the statistics that they had, whatever tools do to the model."""
+"""Frozen batch norms: they keep normalising by the statistics that they had, also where tools would reset them."""
 
 from __future__ import annotations
 

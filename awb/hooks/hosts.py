@@ -29,7 +29,7 @@ class RunAfter(Hook):
     """The forward hook on a host.
 
     Args:
-        steps: What runs after the host, in order.
+        steps: The steps that run after the host, in order.
     """
 
     def __init__(self, steps: list[Step]) -> None:

@@ -1,4 +1,4 @@
-"""Blocks in whatever model contains them now: the module that each follows, and its plan with the paths there.
+"""Blocks in the model that contains them now: the module that each follows, and its plan with the paths there.
 
 A plan's paths are those of the model that was attached to. That model may be wrapped since (DDP, PEFT), or a part of
 it may have been cut out or taken over by another model.

@@ -58,7 +58,7 @@ class NoteGrid:
     """Note the grid of the N×C×H×W output that becomes the tokens, or that is returned beside them.
 
     Attributes:
-        grid: Where blocks read it.
+        grid: The grid that blocks read.
         element: Index or key, in the output, of the map or of its height and width; None if the output is the map.
     """
 

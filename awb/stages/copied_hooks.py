@@ -35,12 +35,12 @@ class HooksOfCopy:
 
     Args:
         model: The model.
-        duplicate: Its deep copy.
+        duplicate: The deep copy of the model.
         memo: The copy's memo: what became of each object of the model.
         which: Which hooks to give it: the model's own, all or none.
 
     Attributes:
-        which: As given.
+        which: Which hooks it was given.
         given: Number of hooks that the copy has.
         left_out: Number of hooks that it has not.
     """

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +14,7 @@ from awb.errors import AWBError
 from awb.hooks.hosts import remove_steps
 from awb.private_apis import TorchDispatchMode, storage_id, written_arguments
 from awb.stages.copied_hooks import HooksOfCopy, Which, without_hooks
+from awb.stages.randomness import fixed_noise, random_states_kept
 from awb.stages.tensors import TensorMap, first_device, map_copy
 
 _META = torch.device("meta")
@@ -44,7 +43,7 @@ class Copy:
     def running(self, grad: bool = False) -> Iterator[None]:
         """A context to run the copy in: without gradients unless asked for, and without effect on anything else."""
         with ExitStack() as stack:
-            stack.enter_context(_random_states_kept(self.device))
+            stack.enter_context(random_states_kept(self.device))
             stack.enter_context(_float32_by_default())
             stack.enter_context(self.hooks.running())
             stack.enter_context(torch.set_grad_enabled(grad))
@@ -111,33 +110,9 @@ def _with_values(tensor: Tensor, device: torch.device, fill_zeros: bool) -> Tens
     if not tensor.is_floating_point():
         return torch.zeros_like(tensor, device=device) if tensor.is_meta else tensor.detach()
     if tensor.is_meta or (fill_zeros and not tensor.any()):
-        return _noise(tensor.shape).to(device if tensor.is_meta else tensor.device)
+        return fixed_noise(tensor.shape).to(device if tensor.is_meta else tensor.device)
     # a tensor made in inference mode has no place on a tape
     return tensor.clone().float() if tensor.is_inference() else tensor.detach().float()
-
-
-def _noise(shape: torch.Size) -> Tensor:
-    """Small random values, each row being the one before shifted by one, so that a huge tensor needs few numbers."""
-    if not shape:
-        return torch.full((), 0.05, dtype=torch.float32, device="cpu")
-    row = shape[1:].numel()
-    generator = torch.Generator().manual_seed(shape.numel())
-    values = 0.05 * torch.randn(shape[0] + row, generator=generator, dtype=torch.float32, device="cpu")
-    return values.as_strided(shape, (1, *torch.empty(shape[1:], device="meta").stride()))
-
-
-@contextmanager
-def _random_states_kept(device: torch.device) -> Iterator[None]:
-    """Restore the global random states afterwards: torch's, Python's and numpy's."""
-    python, numpy = random.getstate(), np.random.get_state()
-    accelerator = device.type not in ("cpu", "meta")
-    devices = [device.index or 0] if accelerator else []
-    try:
-        with torch.random.fork_rng(devices, device_type=device.type if accelerator else "cuda"):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
 
 
 @contextmanager
@@ -167,23 +142,3 @@ class _ParametersReadOnly(TorchDispatchMode):
             if isinstance(value, Tensor) and storage_id(value) in self._storages:
                 raise AWBError("its forward changes its parameters")
         return func(*args, **(kwargs or {}))
-
-
-def random_state() -> tuple[Any, ...]:
-    """The random states of the CPU, to see whether random numbers were drawn."""
-    return torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())
-
-
-def seed_random(seed: int) -> None:
-    """Seed the random states of the CPU; `torch.manual_seed` would reset every CUDA generator."""
-    torch.default_generator.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed)
-
-
-def noise_like(tensor: Tensor, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
-    """Random floats of a tensor's shape, or zeros for integers."""
-    if not tensor.is_floating_point():
-        return torch.zeros(tensor.shape, dtype=tensor.dtype, device=device)
-    generator = generator or torch.Generator().manual_seed(0)
-    return torch.randn(tensor.shape, generator=generator, dtype=torch.float32, device="cpu").to(device)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from awb.stages.copying import Copy, copy_with_values, noise_like
+from awb.stages.copying import Copy, copy_with_values
+from awb.stages.randomness import noise_like
 from awb.stages.tensors import map_tensors, tensors_in
 from awb.stages.trace import Trace
 

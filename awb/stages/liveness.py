@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from awb.classifier import find_classifier
 from awb.places import Site
 from awb.stages.calls import elements
-from awb.stages.copying import noise_like
 from awb.stages.gradient_run import on_the_tape, run_on_tape, usable_copy
+from awb.stages.randomness import noise_like
 from awb.stages.tensors import tensors_in
 from awb.stages.trace import Trace
 
@@ -26,7 +26,7 @@ def dead_sites(model: nn.Module, traced: Trace, sites: list[Site]) -> set[Site]:
 
     Args:
         model: The model; its tensors are read, in a copy of its structure, and not changed.
-        traced: Its trace.
+        traced: The trace of the model.
         sites: Sites in `traced`.
     """
     features_only = hasattr(model, "feature_info") and not find_classifier(model)

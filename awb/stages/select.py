@@ -34,7 +34,7 @@ def select_stages(
 
     Args:
         model: The model.
-        traced: Its trace.
+        traced: The trace of the model.
         groups: Selectors: 1-based or negative ints, `"all"`, `"last"`, `"last:k"`, `"after"`, module paths, globs
             (`*` and `?` within one path segment, `[34]` for one of these characters, `**` across), `Stage`
             objects, or a list of these.
@@ -55,11 +55,11 @@ def select_stages(
 
 
 class _Numbered:
-    """The numbered stages of a model: found when first asked for, and measured for liveness only if need be.
+    """The numbered stages of a model, found when they are first needed, and measured for liveness only if need be.
 
     Attributes:
         model: The model.
-        traced: Its trace.
+        traced: The trace of the model.
     """
 
     def __init__(self, model: nn.Module, traced: Trace) -> None:
@@ -76,19 +76,19 @@ class _Numbered:
 
     @cached_property
     def measured(self) -> list[Stage]:
-        """The stages, with `live` as it is."""
+        """The stages, with `live` measured."""
         return mark_dead(self.model, self.traced, self.stages)
 
     @property
     def if_known(self) -> list[Stage]:
-        """The stages; none if they cannot be described, since paths do without them."""
+        """The stages, or none if they cannot be described: paths do not need them."""
         try:
             return self.stages
         except AWBError:
             return []
 
     def liveness(self, stages: Sequence[Stage]) -> list[Stage]:
-        """Stages with `live` as it is, measured in one run unless that is known already."""
+        """The given stages with `live` measured, in one run for all of which it is not known yet."""
         known = {stage.sites: stage for stage in vars(self).get("measured", ())}
         fresh = {stage.sites: stage for stage in stages if stage.sites not in known}
         known |= {stage.sites: stage for stage in mark_dead(self.model, self.traced, list(fresh.values()))}

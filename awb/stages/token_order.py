@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from awb.errors import AWBError
 from awb.places import Site
 from awb.stages.calls import elements
-from awb.stages.copying import noise_like
 from awb.stages.gradient_run import run_on_tape, usable_copy
+from awb.stages.randomness import noise_like
 from awb.stages.sites import grid_source
 from awb.stages.tensors import tensors_in
 from awb.stages.trace import Trace
@@ -29,7 +29,7 @@ def check_token_order(model: nn.Module, traced: Trace, sites: Iterable[Site]) ->
 
     Args:
         model: The model, which is not changed.
-        traced: Its trace.
+        traced: The trace of the model.
         sites: Sites that no family rule has described.
 
     Raises:

@@ -20,7 +20,8 @@ from torch.nn.parameter import is_lazy
 
 from awb.errors import AWBError
 from awb.stages.calls import Call, Element, Watch
-from awb.stages.copying import Copy, copy_with_values, meta_copy, noise_like, random_state, seed_random, to_meta
+from awb.stages.copying import Copy, copy_with_values, meta_copy, to_meta
+from awb.stages.randomness import noise_like, random_state, seed_random
 from awb.stages.tensors import map_tensors, tensors_in
 from awb.stages.untraceable import RandomForward, untraceable
 from awb.wrappers import is_offloaded

@@ -1,7 +1,9 @@
-"""What an honest multi-label study stands on, whatever the model: nothing here knows of attention blocks.
+"""Labels, losses, schedules, splits, metrics and intervals for multi-label studies of any model.
+
+Nothing here knows of attention blocks.
 
 Labels       LabelTable, read_labels, read_predictions, write_predictions
-Cells        age_in_years, is_missing, patient_key, open_text, require_commas
+Own readers  open_text, require_commas, age_in_years, is_missing, patient_key
 Losses       BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
 Schedule     TrainingStage, OptimizerSettings, Schedule, two_stage, ScheduleState, Epoch, freeze_parts
 Splits       Split, split_by_group, nested_split
@@ -13,14 +15,16 @@ Comparison   compare, estimate, Estimates, bootstrap_p, holm
 Decisions    choose_thresholds, operating_points, sensitivity_at_specificity
 Calibration  evaluate_calibration, brier_score, expected_calibration_error, reliability_curve, fit_temperature,
              apply_temperature
-Tables       check_cases, Cases, ClassCases, interval_header, or_none
+Own tables   check_cases, Cases, ClassCases, interval_header, or_none
 """
 
 from awb.study.ages import age_in_years
 from awb.study.audit import audit_leakage, require_disjoint
 from awb.study.files import open_text, require_commas
+from awb.study.freezing import freeze_parts
 from awb.study.group_split import split_by_group
-from awb.study.labels import LabelTable, read_labels
+from awb.study.label_table import LabelTable
+from awb.study.labels import read_labels
 from awb.study.losses import BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
 from awb.study.metrics import (
     Cases,
@@ -57,10 +61,9 @@ from awb.study.metrics import (
 )
 from awb.study.names import is_missing, patient_key
 from awb.study.optimizer import OptimizerSettings
-from awb.study.parts import freeze_parts
 from awb.study.predictions import read_predictions, write_predictions
-from awb.study.progress import Epoch, ScheduleState
 from awb.study.schedule import Schedule, TrainingStage, two_stage
+from awb.study.schedule_state import Epoch, ScheduleState
 from awb.study.splits import Split, nested_split
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Leakage: images and patients that sets share, and a refusal to train on what is held out."""
+"""Leakage: images and patients shared by sets, and a refusal to train on held-out ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean, shortlist
-from awb.study.labels import LabelTable, Strings, require_groups
+from awb.study.array_types import Strings
+from awb.study.label_table import LabelTable, require_groups
 from awb.study.names import image_key, patient_key
 from awb.table import Table
 
@@ -23,20 +24,20 @@ _HEADERS = (
 
 
 def audit_leakage(sets: Mapping[str, LabelTable], *, per_class: bool = True) -> Table:
-    """Count what each set shares with each set before it.
+    """Table of the images and patients that each set shares with each set before it.
 
     Put training sets first: a row then reads "of this many test images, that many were seen in training". `13`,
-    `13.0`, `00013` and `p13` are one patient, and `./a.png` and `A.PNG` one image; notes say where that counted, and
-    where images may be the same that lie elsewhere or have another format.
+    `13.0`, `00013` and `p13` are one patient, and `./a.png` and `A.PNG` one image; notes name what was
+    matched across spellings, and images that may be the same in another folder or format.
 
     Args:
         sets: Two or more sets by name.
-        per_class: One row a class besides those of all images and of those with a finding; each counts the images
-            whose label is 1, and their patients. Classes are those of the later set.
+        per_class: Add one row per class to the rows of all images and of the images with a finding. It counts the
+            images whose label is 1, and their patients. Classes are those of the later set.
 
     Returns:
-        One row for each pair and class: images of the set, how many are in the other set (`seen`), how many are of
-        a patient who has any image there, and how many patients these are. Without groups the latter are None.
+        One row per pair and class: images of the set, how many of them are in the other set (`seen`), how many are
+        of a patient with any image there, and how many patients these are. Without groups the latter are None.
 
     Raises:
         AWBError: Fewer than two sets.
@@ -63,16 +64,16 @@ def require_disjoint(
     *,
     allow: Collection[tuple[str, str]] = (),
 ) -> None:
-    """Refuse to train on images or patients that are held out.
+    """Refuse training sets that share images or patients with held-out sets.
 
     Args:
-        train: What is trained on: one set, then named `train`, or several by name.
-        held_out: What is validated or tested on: one set, then named `test`, or several by name.
-        allow: Pairs (training set, held-out set) that may overlap all the same.
+        train: Training sets by name, or one set, which is then named `train`.
+        held_out: Validation and test sets by name, or one set, which is then named `test`.
+        allow: Pairs (training set, held-out set) that are allowed to overlap.
 
     Raises:
-        AWBError: Sets overlap that are not allowed to, and how far; a set has no groups; an allowed pair names
-            sets that are not there.
+        AWBError: Sets overlap that are not allowed to, with the number of shared images and patients; a set has no
+            groups; an allowed pair names a set that does not exist.
     """
     trained = {"train": train} if isinstance(train, LabelTable) else train
     tested = {"test": held_out} if isinstance(held_out, LabelTable) else held_out
@@ -91,7 +92,7 @@ def require_disjoint(
 
 
 def describe_overlap(first: str, a: LabelTable, second: str, b: LabelTable) -> str:
-    """What two sets share, in words; empty if nothing.
+    """Sentence on the images and patients shared by two sets; empty if there are none.
 
     Raises:
         AWBError: A set has no groups.
@@ -108,7 +109,7 @@ def describe_overlap(first: str, a: LabelTable, second: str, b: LabelTable) -> s
 
 
 def lookalikes(first: str, a: LabelTable, second: str, b: LabelTable) -> list[str]:
-    """Notes on names that two sets do not share as they are written, but may all the same."""
+    """Notes on images and patients that may be in both sets under different spellings."""
     images = _shared(a.images, b.images, image_key)
     notes = [_written_differently(f"images of {second} and {first}", images)]
     known = {other for _, other in images}
@@ -158,20 +159,20 @@ def _seen_groups(table: LabelTable, other: LabelTable) -> npt.NDArray[np.bool_] 
 
 
 def _is_in(names: Strings, others: Strings, key: Key) -> npt.NDArray[np.bool_]:
-    """Which names the others have, in any spelling."""
+    """Mask of the names that are among the others, in any spelling."""
     known = set(map(key, others.tolist()))
     return np.array([key(name) in known for name in names.tolist()], dtype=np.bool_)
 
 
 def _shared(ours: Strings, theirs: Strings, key: Key) -> list[tuple[str, str]]:
-    """What both have, as it is written in each, in the order of their names."""
+    """Names that are in both, as (ours, theirs) spell them, in the order of theirs."""
     spelt = {key(name): name for name in ours.tolist()}
     names = ((key(name), name) for name in sorted(set(theirs.tolist())))
     return [(spelt[same], name) for same, name in names if same in spelt]
 
 
 def _spelt(shared: list[tuple[str, str]]) -> str:
-    """Some of them, with both spellings where they differ."""
+    """The first names, with both spellings where they differ."""
     return shortlist((two if one == two else f"{two} = {one}" for one, two in shared), 3)
 
 
@@ -181,7 +182,7 @@ def _written_differently(what: str, shared: list[tuple[str, str]]) -> str:
 
 
 def _remarks(first: str, a: LabelTable, second: str, b: LabelTable) -> list[str]:
-    """What the counts of a pair cannot say."""
+    """Notes on a pair of sets, beside its counts."""
     notes = lookalikes(first, a, second, b)
     if a.groups is None or b.groups is None:
         notes.append(f"the patients of {second} and {first} were not compared: no groups were given")

@@ -1,4 +1,4 @@
-"""What the cells of a column of labels mean, and which columns are columns of labels."""
+"""Cells of label columns: their meaning, and which columns hold labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORDS = {
 _BLANK = frozenset(("", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "none", "null", "nat"))
 _UNCERTAIN = frozenset(("u", "uncertain", "unknown", "unclear", "equivocal", "?"))
 _VALUES = {"unknown": math.nan, "negative": 0.0, "positive": 1.0}
-# what a table says of a person or an exposure; never a class unless it is named as one
+# columns about a person or an exposure: never a class, unless named as one
 _NO_CLASS = frozenset(
     ("sex", "gender", "male", "female", "age", "view", "viewposition", "projection", "laterality", "frontallateral",
      "appa", "followup", "fold", "split", "unnamed0", "")
@@ -32,16 +32,16 @@ EXPECTED = "0, 1, true, false, yes, no, or an empty cell (unknown)"
 
 @dataclass(frozen=True)
 class LabelCells:
-    """How cells are read that are neither 0 nor 1.
+    """Rules for cells that are neither 0 nor 1.
 
     Attributes:
-        blank: An empty cell, or NA, NaN and the like, is `unknown`, or `negative` as in tables that write positives
-            alone.
-        uncertain: −1 or `U`, as CheXpert has it: `refuse`, since only its user can know, or `unknown`, `negative` or
-            `positive` (that paper's U-Ignore, U-Zeros and U-Ones).
+        blank: Meaning of an empty cell, NA, NaN and the like: `unknown`, or `negative` for tables that only write
+            positives.
+        uncertain: Meaning of −1 or `U`, as in CheXpert: `refuse`, since only the user can know, or `unknown`,
+            `negative` or `positive` (CheXpert's U-Ignore, U-Zeros and U-Ones).
 
     Raises:
-        AWBError: Other words.
+        AWBError: Any other value.
     """
 
     blank: Blank = "unknown"
@@ -56,10 +56,10 @@ class LabelCells:
                 raise AWBError(f"{name}={value!r}; expected {', '.join(choices)}{did_you_mean(str(value), choices)}")
 
     def values(self, path: str, name: str, cells: Sequence[str]) -> list[float]:
-        """The labels of a column: 0, 1 or NaN.
+        """Labels of a column: 0, 1 or NaN.
 
         Raises:
-            AWBError: A cell is no label; it is named.
+            AWBError: A cell is not a label; the message names it.
         """
         meaning = {cell: self._value(cell) for cell in set(cells)}
         for row, cell in enumerate(cells, 1):
@@ -73,11 +73,11 @@ class LabelCells:
         return [value for cell in cells if (value := meaning[cell]) is not None]
 
     def is_class(self, path: str, name: str, cells: Sequence[str]) -> bool:
-        """Whether a column is one of labels: all its cells are, and not all are empty.
+        """True if a column holds labels: each cell is a label or empty, and not all are empty.
 
         Raises:
-            AWBError: It cannot be told, and a class must not disappear: more cells are labels than are not; some are
-                uncertain; or all are 1, as in a column that says what all images have in common.
+            AWBError: The column is ambiguous, and a class must not be lost silently: more cells are labels than are
+                not; some are uncertain; or all are 1, as in a column that is the same for all images.
         """
         if _plain(name).removeprefix("patient").removeprefix("is") in _NO_CLASS:
             return False
@@ -120,7 +120,7 @@ class LabelCells:
 
 
 def kind_of(cell: str) -> Literal["label", "blank", "uncertain", "other"]:
-    """What a cell could be in a column of labels."""
+    """Kind of a cell in a column of labels."""
     text = cell.strip().casefold()
     if text in _BLANK:
         return "blank"
@@ -130,7 +130,7 @@ def kind_of(cell: str) -> Literal["label", "blank", "uncertain", "other"]:
 
 
 def is_positive(cell: str) -> bool:
-    """Whether a cell is 1, true or yes."""
+    """True if a cell is 1, true or yes."""
     return _label(cell) == 1
 
 
@@ -141,7 +141,7 @@ def _label(cell: str) -> float | None:
 
 
 def _number(text: str) -> float | None:
-    """`1`, `1.00` and `1e0` alike; None for what is no number."""
+    """Number in a cell, `1`, `1.00` and `1e0` alike; None if it is not a number."""
     return float(text) + 0.0 if _NUMBER.fullmatch(text) else None
 
 

@@ -1,4 +1,4 @@
-"""Losses of multi-label classification on logits, over the labels that are known (not NaN)."""
+"""Losses of multi-label classification on logits, averaged over the known labels (not NaN)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VARIANTS = ("two_sided", "literal")
 
 
 class MultiLabelLoss(nn.Module):
-    """Mean loss over the known labels; a subclass says what one label costs.
+    """Mean loss over the known labels; a subclass defines the loss of one label.
 
     The mean is over the known labels of **all processes** once `torch.distributed` is initialised: each process's
     loss is its own sum times the number of processes over the global count, so that the mean over processes, which
@@ -39,10 +39,10 @@ class MultiLabelLoss(nn.Module):
 
         Args:
             logits: Scores before the sigmoid, float (N, C).
-            targets: 0, 1, what lies between, or NaN (unknown), (N, C); of any dtype.
+            targets: Labels from 0 to 1, or NaN (unknown), (N, C), of any dtype.
 
         Raises:
-            AWBError: Shapes disagree or are not (N, C), logits are no floats, or a label lies outside [0, 1].
+            AWBError: Shapes disagree or are not (N, C), logits are not floats, or a label lies outside [0, 1].
         """
         _check(logits, targets)
         dtype = torch.promote_types(logits.dtype, torch.float32)
@@ -58,10 +58,10 @@ class MultiLabelLoss(nn.Module):
 
         Args:
             logits: Scores before the sigmoid, float (N, C).
-            targets: 0, 1, what lies between, or NaN (unknown), (N, C); of any dtype.
+            targets: Labels from 0 to 1, or NaN (unknown), (N, C), of any dtype.
 
         Raises:
-            AWBError: Shapes disagree or are not (N, C), logits are no floats, or a label lies outside [0, 1].
+            AWBError: Shapes disagree or are not (N, C), logits are not floats, or a label lies outside [0, 1].
         """
         total, count = self.total(logits, targets)
         processes = 1
@@ -72,26 +72,26 @@ class MultiLabelLoss(nn.Module):
 
 
 class FocalLoss(MultiLabelLoss):
-    """Focal loss (Lin et al. 2017, arXiv:1708.02002, eq. 5), one sigmoid a class.
+    """Focal loss (Lin et al. 2017, arXiv:1708.02002, eq. 5), one sigmoid per class.
 
-    With p = σ(logit) and label y, a label costs
+    With p = σ(logit) and label y, the loss of a label is
 
     - `two_sided`: −α·y·(1 − p)^γ·log p − (1 − α)·(1 − y)·p^γ·log(1 − p); both weights are 1 if `alpha` is None.
       For labels 0 and 1 this is `torchvision.ops.sigmoid_focal_loss`.
     - `literal`: −α·y·(1 − p)^γ·log p, the positive term alone, as some reports print it. **Predicting
-      every class positive minimises it**: negatives cost nothing. It is here to show what that formula does.
+      every class positive minimises it**, since negatives have no loss. It is here to show what that formula does.
 
     Computed from log-sigmoids, so that large logits neither overflow nor lose their gradient. With γ = 0,
     `two_sided` is `BCELoss`.
 
     Args:
-        gamma: Focusing parameter γ, at least 0; the larger, the less easy labels weigh.
-        alpha: Weight of positives, in [0, 1]; negatives weigh 1 − alpha. A number, or one a class, (C,);
+        gamma: Focusing parameter γ, at least 0; the larger it is, the less easy labels weigh.
+        alpha: Weight of positives, in [0, 1]; negatives weigh 1 − alpha. A number, or one per class, (C,);
             see `alpha_from_counts`.
         variant: `two_sided` or `literal`.
 
     Raises:
-        AWBError: An argument is out of its range.
+        AWBError: An argument is out of range.
     """
 
     def __init__(
@@ -120,18 +120,18 @@ class FocalLoss(MultiLabelLoss):
 
 
 class BCELoss(MultiLabelLoss):
-    """Binary cross-entropy, one sigmoid a class: −α·y·log p − (1 − α)·(1 − y)·log(1 − p), with p = σ(logit).
+    """Binary cross-entropy, one sigmoid per class: −α·y·log p − (1 − α)·(1 − y)·log(1 − p), with p = σ(logit).
 
     With `pos_weight` w instead, it is torch's `binary_cross_entropy_with_logits`: −w·y·log p − (1 − y)·log(1 − p).
 
     Args:
-        alpha: Weight of positives, in [0, 1]; negatives weigh 1 − alpha. A number, or one a class, (C,); None
+        alpha: Weight of positives, in [0, 1]; negatives weigh 1 − alpha. A number, or one per class, (C,); None
             gives both the weight 1.
-        pos_weight: Weight of positives, above 0; negatives weigh 1. A number, or one a class, (C,), as from
+        pos_weight: Weight of positives, above 0; negatives weigh 1. A number, or one per class, (C,), as from
             `pos_weight_from_counts`.
 
     Raises:
-        AWBError: `alpha` or `pos_weight` is out of its range, or both are given.
+        AWBError: `alpha` or `pos_weight` is out of range, or both are given.
 
     Example:
         >>> import torch
@@ -162,7 +162,7 @@ class BCELoss(MultiLabelLoss):
 
 
 def alpha_from_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> Tensor:
-    """The α of each class under which its positives weigh as much together as its negatives: the negatives' share.
+    """Weight α of each class that gives its positives and its negatives the same total weight: the negatives' share.
 
     It is the inverse class frequency of Lin et al. 2017, section 3.1, between the two labels of **one class**.
     Between classes it weighs rare ones **down**: with P positives and N negatives a class weighs 2·P·N / (P + N) in
@@ -171,7 +171,7 @@ def alpha_from_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> Tensor:
 
     Args:
         positives: Number of positive labels of each class, (C,).
-        total: Number of known labels: one for all classes, or one a class, (C,).
+        total: Number of known labels: one for all classes, or one per class, (C,).
 
     Returns:
         α = 1 − positives / total, float64 (C,).
@@ -189,16 +189,16 @@ def alpha_from_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> Tensor:
 
 
 def pos_weight_from_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> Tensor:
-    """The weight of each class's positives under which they weigh as much together as its negatives, those 1 each.
+    """Weight of the positives of each class that gives them the same total weight as its negatives, which weigh 1.
 
     For `BCELoss(pos_weight=…)` and torch's `BCEWithLogitsLoss`. A class then weighs 2·N for its N negatives, so that
     rare classes weigh no less than common ones (on NIH's ChestX-ray14 Hernia 1.2 times as much as Infiltration). The
     probabilities of rare classes come out far too high; and one positive of a very rare class weighs hundreds of
-    negatives (NIH's Hernia 493), which makes for unsteady steps: clip it, `.clamp(max=…)`, if training does not hold.
+    negatives (NIH's Hernia 493), which makes training unsteady: clip it, `.clamp(max=…)`, if the loss diverges.
 
     Args:
         positives: Number of positive labels of each class, (C,).
-        total: Number of known labels: one for all classes, or one a class, (C,).
+        total: Number of known labels: one for all classes, or one per class, (C,).
 
     Returns:
         negatives / positives, float64 (C,).
@@ -216,7 +216,7 @@ def pos_weight_from_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> Te
 
 
 def _checked_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> tuple[Tensor, Tensor]:
-    """Both as float64 (C,)."""
+    """Check both; return positives and totals as float64 (C,)."""
     counts = torch.as_tensor(positives, dtype=torch.float64)
     totals = torch.as_tensor(total, dtype=torch.float64)
     if counts.ndim != 1 or totals.ndim > 1 or (totals.ndim == 1 and totals.shape != counts.shape):
@@ -251,12 +251,12 @@ def _check(logits: Tensor, targets: Tensor) -> None:
 
 
 def _checked_alpha(alpha: Alpha) -> Tensor | None:
-    """A float64 tensor, and no buffer: `model.half()` would round it."""
+    """Weight as a float64 tensor; not a buffer, which `model.half()` would round."""
     if alpha is None:
         return None
     tensor = torch.as_tensor(alpha, dtype=torch.float64).detach().clone()
     if tensor.ndim > 1 or not ((tensor >= 0) & (tensor <= 1)).all():
-        raise AWBError(f"alpha={alpha!r}: expected None, a number in [0, 1], or one a class, (C,)")
+        raise AWBError(f"alpha={alpha!r}: expected None, a number in [0, 1], or one per class, (C,)")
     return tensor
 
 
@@ -265,7 +265,7 @@ def _checked_pos_weight(weight: Alpha) -> Tensor | None:
         return None
     tensor = torch.as_tensor(weight, dtype=torch.float64).detach().clone()
     if tensor.ndim > 1 or not ((tensor > 0) & torch.isfinite(tensor)).all():
-        raise AWBError(f"pos_weight={weight!r}: expected None, a number above 0, or one a class, (C,)")
+        raise AWBError(f"pos_weight={weight!r}: expected None, a number above 0, or one per class, (C,)")
     return tensor
 
 

@@ -1,4 +1,4 @@
-"""When two names mean one patient or one image, and when a cell names nobody."""
+"""Spellings of names: when two mean the same patient or image, and when a cell means nothing."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ is_nobody = is_missing
 
 
 def patient_key(name: str) -> str:
-    """What the spellings of one patient have in common: `13`, `13.0`, `00013`, `p13` and `Patient 13` are `13`.
+    """Common form of the spellings of one patient: `13`, `13.0`, `00013`, `p13` and `Patient 13` all give `13`.
 
-    Case, white space around and leading zeros do not count, nor do a decimal point that a table program put behind a
-    whole number and the words that mean patient. Other names are told apart letter by letter.
+    Ignored are case, white space at the ends, leading zeros, the decimals that a spreadsheet adds to a whole number,
+    and words that mean patient. Other names are compared letter by letter.
 
     Example:
         >>> from awb.study import patient_key
@@ -48,7 +48,7 @@ def patient_key(name: str) -> str:
 
 
 def image_key(name: str) -> str:
-    r"""What the spellings of one image's path have in common: `./a.png`, `a.png` and `A.PNG`; `b\a.png` and `b/a.png`.
+    r"""Common form of the spellings of one image's path: `./a.png` and `A.PNG` give `a.png`, `b\a.png` gives `b/a.png`.
 
     Example:
         >>> from awb.study.names import image_key
@@ -59,21 +59,21 @@ def image_key(name: str) -> str:
 
 
 def same_path(name: str) -> str:
-    """A path as it is written shortest."""
+    """Shortest spelling of a path."""
     plain = name.strip().replace("\\", "/")
     return posixpath.normpath(plain) if "/" in plain else plain
 
 
 def require_one_spelling(names: Iterable[str], key: Callable[[str], str], what: str) -> None:
-    """Refuse names of which several mean the same.
+    """Refuse different spellings of one name.
 
     Args:
-        names: Of one table.
-        key: `patient_key`, say.
-        what: They are, for the message.
+        names: Names in one table.
+        key: Common form of a name's spellings, such as `patient_key`.
+        what: What they name, for the message.
 
     Raises:
-        AWBError: There are such names.
+        AWBError: Two different names have the same key.
     """
     first: dict[str, str] = {}
     pairs = [(other, name) for name in dict.fromkeys(names) if (other := first.setdefault(key(name), name)) != name]

@@ -1,4 +1,4 @@
-"""Columns and classes that say that an image shows nothing: `No Finding`, `Normal`, `healthy`. They are no findings."""
+"""Columns and classes that mean that nothing was found, and are not findings: `No Finding`, `Normal`, `healthy`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NO_PATHOLOGY = "supportdevices"  # CheXpert's and MIMIC-CXR's `No Finding` allo
 
 
 def means_no_finding(name: str) -> bool:
-    """Whether a name says that there is nothing, in any case and with any separators.
+    """True if a class name means that nothing was found, in any case and with any separators.
 
     Example:
         >>> from awb.study.no_finding import means_no_finding
@@ -34,24 +34,24 @@ def means_no_finding(name: str) -> bool:
 
 
 def findings_among(classes: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Which classes are findings, (C,)."""
+    """Mask of the classes that are findings, (C,)."""
     return np.array([not means_no_finding(name) for name in classes], dtype=np.bool_)
 
 
 def require_no_contradiction(
     name: str, absent: npt.ArrayLike, classes: Sequence[str], labels: npt.NDArray[np.float64], images: Sequence[str]
 ) -> None:
-    """Refuse images that are said to show nothing and something.
+    """Refuse images that have both a finding and a column such as `No Finding`.
 
     Args:
-        name: Of the column that says that there is nothing.
-        absent: Where it is 1, a mask (n,).
-        classes: C names; those that are no findings are passed over, and so is `Support Devices`.
-        labels: 0, 1 or NaN, (n, C).
-        images: Their names, (n,).
+        name: Name of the column that means that nothing was found.
+        absent: Mask of the images where it is 1, (n,).
+        classes: C names; classes that are not findings are ignored, and so is `Support Devices`.
+        labels: Labels (n, C).
+        images: Names of the images, (n,).
 
     Raises:
-        AWBError: There is such an image.
+        AWBError: An image has both.
     """
     pathology = [not means_no_finding(each) and _letters(each) != _NO_PATHOLOGY for each in classes]
     both = np.asarray(absent, dtype=np.bool_)[:, None] & (labels == 1) & np.array(pathology, dtype=np.bool_)
@@ -60,8 +60,7 @@ def require_no_contradiction(
         count = int(both.any(axis=1).sum())
         more = f" ({count:,} such images)" if count > 1 else ""
         raise AWBError(
-            f"image {str(images[row])!r}: {name!r} is 1, and so is {classes[column]!r}{more}; "
-            "expected no finding, or findings"
+            f"image {str(images[row])!r}: {name!r} is 1, and so is {classes[column]!r}{more}; expected only one of them"
         )
 
 

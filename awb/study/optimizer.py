@@ -1,4 +1,4 @@
-"""Optimiser settings as plain values, and the optimiser and learning-rate schedule that torch makes of them."""
+"""Optimiser settings as plain values, and the optimiser and learning-rate scheduler built from them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LRSchedule = Literal["one_cycle", "cosine", "constant"]
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """What an optimiser is made with.
+    """Settings of an optimiser and its learning-rate schedule.
 
     Attributes:
         name: `adamw` (decoupled weight decay), `adam` or `sgd` (Nesterov momentum .9).
-        lr: Learning rate, the highest of `one_cycle` and `cosine`; None if it is yet to be found.
-        weight_decay: Of all parameters that name none of their own.
-        lr_schedule: By optimiser step, over the whole stage: `one_cycle` (torch's OneCycleLR), `cosine` (to 0) or
-            `constant`.
+        lr: Learning rate, the highest one of `one_cycle` and `cosine`; None if it is set later, as by an LR finder.
+        weight_decay: Weight decay of all parameter groups that do not set their own.
+        lr_schedule: Schedule by optimiser step over the whole stage: `one_cycle` (torch's OneCycleLR), `cosine` (to
+            0) or `constant`.
 
     Raises:
         AWBError: A name is unknown or a number out of its range.
@@ -50,19 +50,19 @@ class OptimizerSettings:
         _require("weight_decay", self.weight_decay, self.weight_decay >= 0)
 
     def describe(self) -> dict[str, Any]:
-        """The settings as plain JSON values."""
+        """Settings as plain JSON values."""
         return asdict(self)
 
     def build(self, parameters: Iterable[Any], steps: int, lr: float | None = None) -> tuple[Optimizer, LRScheduler]:
-        """Make the optimiser, and the learning-rate scheduler whose `step` follows each optimiser step.
+        """Build the optimiser, and the learning-rate scheduler; call its `step` after each optimiser step.
 
         Args:
-            parameters: Parameters or parameter groups. Frozen ones belong among them if they train later on.
-            steps: Optimiser steps in the whole stage.
-            lr: In place of the settings' own; needed if that is None. Groups with an `lr` keep theirs.
+            parameters: Parameters or parameter groups, with the frozen ones that train later in the stage.
+            steps: Number of optimiser steps in the whole stage.
+            lr: Learning rate in place of the settings' own; required if that is None. Groups with an `lr` keep it.
 
         Raises:
-            AWBError: No learning rate is known, or `steps` is not positive.
+            AWBError: No learning rate is given, or `steps` is not positive.
         """
         lr = self.lr if lr is None else lr
         if lr is None:

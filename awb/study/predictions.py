@@ -11,25 +11,25 @@ import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean, shortlist
 from awb.study.files import read_csv, write_csv
-from awb.study.labels import LabelTable
-from awb.study.metrics.arrays import check_cases
+from awb.study.label_table import LabelTable
+from awb.study.metrics.cases import check_cases
 
 
 def read_predictions(path: str | Path, labels: LabelTable, *, image: str = "image") -> npt.NDArray[np.float64]:
-    """Read a CSV file (or CSV.gz) with a header, one row an image, and match it to labels by the images' names.
+    """Read predictions from a CSV file (or CSV.gz) with one row per image, matched to labels by image name.
 
     Args:
         path: The file; its columns must include the image names and every class of the labels. Rows and columns may
-            be in any order; other columns are not read.
-        labels: What is evaluated.
-        image: The column of image names.
+            be in any order; other columns are ignored.
+        labels: Labels to match.
+        image: Name of the column of image names.
 
     Returns:
-        A number for each image and class, in the order of the labels, float64 (n, C).
+        Prediction for each image and class, in the order of the labels, float64 (n, C).
 
     Raises:
-        AWBError: No such file or column, a cell that is not a finite number, an image given twice, or images that are
-            in one of the two only.
+        AWBError: No such file or column, a cell that is not a finite number, an image given twice, or an image that is
+            only in the file or only in the labels.
     """
     header, rows = read_csv(path)
     for name in (image, *labels.classes):
@@ -69,7 +69,7 @@ def write_predictions(
 
 
 def _match(path: str, given: list[str], wanted: list[str]) -> list[int]:
-    """The row of each image that is wanted."""
+    """Row of each wanted image."""
     row_of = {name: i for i, name in enumerate(given)}
     known = set(wanted)
     for names, what in (

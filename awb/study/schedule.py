@@ -1,4 +1,4 @@
-"""Training in stages, as plain values: which samples, loss, optimiser and parameters, and for how long."""
+"""Schedules of training in stages, as plain values: samples, loss, optimiser, frozen parts and epochs of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch import nn
 
 from awb.errors import AWBError, did_you_mean
-from awb.study.labels import LabelTable
+from awb.study.label_table import LabelTable
 from awb.study.losses import BCELoss, FocalLoss
 from awb.study.optimizer import OptimizerSettings
 from awb.table import Table
@@ -25,22 +25,23 @@ _SAMPLES = ("all", "abnormal")
 
 @dataclass(frozen=True)
 class TrainingStage:
-    """One stage: which samples, which loss, how long, which optimiser, and which parts of the model wait.
+    """One training stage: samples, loss, number of epochs, optimiser, and frozen parts.
 
     Attributes:
-        name: Of the stage, each once in a schedule.
-        epochs: Number of all epochs, those with frozen parts included.
-        loss: Called with logits and targets; `BCELoss()`, `FocalLoss()`, or any other.
-        optimizer: A new optimiser is made at the start of the stage.
-        samples: `all`, `abnormal` (at least one label is 1), or a function of a LabelTable that returns a
-            mask (n,).
-        frozen: The number of epochs at the start during which a part of the model does not train, by part. The
-            names mean what the caller says: see `freeze_parts`.
-        patience: Stop after so many epochs in a row without a lower validation loss; None never stops early.
-        keep_best: The stage ends with the weights of its lowest validation loss.
+        name: Name of the stage, unique in a schedule.
+        epochs: Number of epochs, including those with frozen parts.
+        loss: Function of logits and targets: `BCELoss()`, `FocalLoss()`, or any other.
+        optimizer: Settings of the optimiser, which is built anew at the start of the stage.
+        samples: `all`, `abnormal` (images with at least one label of 1), or a function from a LabelTable to a mask
+            (n,).
+        frozen: Number of epochs at the start during which a part of the model is frozen, by part. What the names
+            stand for is up to the caller: see `freeze_parts`.
+        patience: Number of consecutive epochs without a lower validation loss after which the stage stops; None
+            never stops early.
+        keep_best: Whether the stage ends with the weights of its lowest validation loss.
 
     Raises:
-        AWBError: A value is out of its range.
+        AWBError: A value is out of range.
     """
 
     name: str
@@ -69,10 +70,10 @@ class TrainingStage:
         _identify(self.samples)
 
     def rows(self, table: LabelTable) -> Mask:
-        """Which images of a table the stage trains (and validates) on, a mask (n,).
+        """Mask of the images that the stage trains (and validates) on, (n,).
 
         Raises:
-            AWBError: None, or `samples` did not return a mask.
+            AWBError: No image is among the samples, or `samples` did not return a mask.
         """
         mask = np.ones(len(table), dtype=np.bool_)
         if callable(self.samples):
@@ -89,11 +90,11 @@ class TrainingStage:
         return mask
 
     def frozen_at(self, epoch: int) -> frozenset[str]:
-        """The parts that do not train in an epoch, counted from 0."""
+        """Names of the parts that are frozen in an epoch, counted from 0."""
         return frozenset(part for part, epochs in self.frozen.items() if epoch < epochs)
 
     def describe(self) -> dict[str, Any]:
-        """The stage as plain JSON values; functions and losses by their names and settings."""
+        """Stage as plain JSON values, with functions and losses by their names and settings."""
         return {
             "name": self.name,
             "samples": _identify(self.samples),
@@ -108,10 +109,10 @@ class TrainingStage:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Stages in order. It prints as a table.
+    """Training stages in order. It prints as a table.
 
     Raises:
-        AWBError: There is no stage, or two have one name.
+        AWBError: There is no stage, or two have the same name.
     """
 
     stages: tuple[TrainingStage, ...]
@@ -124,7 +125,7 @@ class Schedule:
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of what `describe` says of the stages; a run records it."""
+        """SHA-256 of the stages' `describe()`, for the record of a run."""
         text = json.dumps([stage.describe() for stage in self.stages], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -133,10 +134,10 @@ class Schedule:
         rows = []
         for stage in self.stages:
             frozen = ", ".join(f"{part} {epochs}" for part, epochs in stage.frozen.items() if epochs) or None
-            of = stage.optimizer
-            rate = f"{'to be found' if of.lr is None else format(of.lr, 'g')}, {of.lr_schedule}"
+            settings = stage.optimizer
+            rate = f"{'to be found' if settings.lr is None else format(settings.lr, 'g')}, {settings.lr_schedule}"
             line = (stage.name, _identify(stage.samples), _identify(stage.loss), stage.epochs, frozen)
-            rows.append((*line, of.name, rate, of.weight_decay, stage.patience))
+            rows.append((*line, settings.name, rate, settings.weight_decay, stage.patience))
         return str(Table(headers, tuple(rows)))
 
 
@@ -148,20 +149,20 @@ def two_stage(
     frozen_epochs: int = 3,
     part: str = "backbone",
 ) -> Schedule:
-    """The report's schedule: first what is abnormal, then everything.
+    """Two-stage schedule of the 2025 report: first the abnormal images, then all images.
 
-    Stage 1: images with a finding, BCE, 3 epochs with the backbone frozen and 20 with all, weight decay 1e-3.
-    Stage 2: all images, focal loss (γ = 2) or BCE, 10 epochs, weight decay 1e-2. Both with AdamW on one cycle of the
-    learning rate over all their epochs, both stop after 5 epochs without a lower validation loss, and both keep
-    the best weights.
+    Stage 1: images with a finding, BCE, 3 epochs with a frozen backbone and 20 with none, weight decay 1e-3.
+    Stage 2: all images, focal loss (γ = 2) or BCE, 10 epochs, weight decay 1e-2. Both use AdamW with one cycle of the
+    learning rate over all their epochs, stop after 5 epochs without a lower validation loss, and keep the best
+    weights.
 
     Args:
-        loss: Of stage 2; `FocalLoss(gamma=2)` by default, `BCELoss()` for the report's other row.
-        first_lr: Highest learning rate of stage 1; None if it is yet to be found (the report used an LR finder):
-            then `ScheduleState.set_lr` must give it.
+        loss: Loss of stage 2: `FocalLoss(gamma=2)` by default, `BCELoss()` for the report's other row.
+        first_lr: Highest learning rate of stage 1. None if it is found later (the report used an LR finder), and set
+            by `ScheduleState.set_lr`.
         second_lr: Highest learning rate of stage 2.
-        frozen_epochs: Of stage 1.
-        part: The part that is frozen.
+        frozen_epochs: Number of epochs of stage 1 with a frozen part.
+        part: Name of the frozen part.
     """
     first = TrainingStage(
         "abnormal",
@@ -183,12 +184,12 @@ def two_stage(
 
 
 def _identify(value: Any) -> str:
-    """A text that tells one loss or choice of samples from another, in every process."""
+    """Text that identifies a loss or choice of samples, the same in every process."""
     if isinstance(value, str):
         return value
     if isinstance(value, nn.Module):
         return repr(value)
     name = getattr(value, "__qualname__", "<lambda>")
     if "<lambda>" in name:
-        raise AWBError(f"{value!r} has no name by which a resumed run could know it again: define a function")
+        raise AWBError(f"{value!r} has no name by which a resumed run could recognise it: define a function")
     return str(name)  # without its module, which is __main__ in one process and not in another

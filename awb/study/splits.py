@@ -1,4 +1,4 @@
-"""Splits of a data set: named sets of images as a small file with a checksum, made patient-wise and label-balanced."""
+"""Splits of a data set: named sets of images, saved as a small file with a checksum."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, shortlist
-from awb.study.labels import LabelTable, open_text, require_groups
+from awb.study.files import open_text
+from awb.study.label_table import LabelTable, require_groups
 from awb.table import Table
 
 _HEADER = ("set", "image", "group")
@@ -24,14 +25,14 @@ _MARK = "# awb split "
 
 @dataclass(frozen=True)
 class Split:
-    """Named sets of images. Sets may overlap: `audit_leakage` counts where, `require_disjoint` refuses it.
+    """Named sets of images. Sets may overlap: `audit_leakage` counts shared images, `require_disjoint` refuses them.
 
-    The order of images within a set means nothing and is not kept: names are sorted.
+    Images within a set are sorted by name.
 
     Attributes:
-        name: Of the split.
-        sets: The images of each set, by name, in the order of the sets.
-        groups: The group (patient) of each image.
+        name: Name of the split.
+        sets: Names of the images of each set, by the name of the set.
+        groups: Group (patient) of each image.
 
     Raises:
         AWBError: A set is empty or names an image twice, or an image has no group.
@@ -58,7 +59,7 @@ class Split:
 
     @classmethod
     def from_rows(cls, name: str, table: LabelTable, sets: Mapping[str, npt.ArrayLike]) -> Split:
-        """A split from rows of a table: for each set their indices or a mask.
+        """Make a split from rows of a table: indices or a mask for each set.
 
         Raises:
             AWBError: The table has no groups.
@@ -68,11 +69,11 @@ class Split:
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of its name, sets and groups; a run records it."""
+        """SHA-256 of name, sets and groups, for the record of a run."""
         return hashlib.sha256(f"{self.name}\n{self._body()}".encode()).hexdigest()
 
     def tables(self, table: LabelTable) -> dict[str, LabelTable]:
-        """The labels of each set, rows in the order of the table.
+        """Labels of each set, with rows in the order of the table.
 
         Raises:
             AWBError: The table lacks an image of the split.
@@ -80,24 +81,24 @@ class Split:
         return {name: table.take(np.sort(table.find(images))) for name, images in self.sets.items()}
 
     def save(self, path: str | Path) -> None:
-        """Write one line an image and set: CSV under a first line with the checksum; gzipped if it ends in .gz."""
+        """Write CSV with one row per set and image, below a first line with the checksum; gzipped if it ends in .gz."""
         data = f"{_MARK}sha256={self.checksum} name={self.name}\n{self._body()}".encode()
         path = Path(path)
         path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
     @classmethod
     def load(cls, path: str | Path) -> Split:
-        """Read what `save` wrote.
+        """Read a file written by `save`.
 
         Raises:
-            AWBError: No such file, no split, or not the content that the checksum was made of.
+            AWBError: No such file, not a split, or content that differs from the checksum.
         """
         with open_text(Path(path)) as file:
             mark, _, name = file.readline().rstrip("\r\n").removeprefix(_MARK).partition(" name=")
             rows = list(csv.reader(file))
         kind, _, checksum = mark.partition("=")
         if kind != "sha256" or not rows or tuple(rows[0]) != _HEADER or any(len(row) != 3 for row in rows):
-            raise AWBError(f"{path} is no split that Split.save wrote")
+            raise AWBError(f"{path} is not a split written by Split.save")
         sets: dict[str, list[str]] = {}
         groups: dict[str, str] = {}
         for key, image, group in rows[1:]:
@@ -125,16 +126,16 @@ class Split:
 
 
 def nested_split(split: Split, table: LabelTable, stages: Mapping[str, npt.ArrayLike], held_out: str = "test") -> Split:
-    """Give each training stage its own part of the sets of one split, so that no stage sees what another holds out.
+    """Give each training stage a subset of the sets of one split, so that no stage trains on another's held-out images.
 
     Args:
-        split: Sets that share no group, as `split_by_group` makes them.
-        table: The labels.
-        stages: For each stage which images of the table it uses, a mask (n,), as `TrainingStage.rows` gives it.
-        held_out: The set that stays whole, for all stages.
+        split: Sets without a shared group, as `split_by_group` makes them.
+        table: Labels of the images.
+        stages: Mask of the images of each stage, (n,), as `TrainingStage.rows` gives it.
+        held_out: Name of the set that is the same for all stages.
 
     Returns:
-        Sets `stage/set` for each stage and each other set, and the one that is held out.
+        Split with a set `stage/set` for each stage and each other set, and the held-out set.
 
     Raises:
         AWBError: There is no such set, or a stage has no image in a set.

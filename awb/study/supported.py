@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
+from awb.study.array_types import Bools, Floats
 
-Bools = npt.NDArray[np.bool_]
 
-
-def supported_classes(labels: npt.NDArray[np.float64], groups: npt.NDArray[Any], min_groups: int) -> Bools:
+def supported_classes(labels: Floats, groups: npt.NDArray[Any], min_groups: int) -> Bools:
     """Mask of the classes, (C,), that at least `min_groups` groups have and at least as many have not.
 
     Args:
@@ -30,5 +29,6 @@ def supported_classes(labels: npt.NDArray[np.float64], groups: npt.NDArray[Any],
 
 
 def unsupported_note(names: list[str], min_groups: int) -> str:
-    """The note of a table that leaves classes out."""
-    return f"left out, since fewer than {min_groups} patients have it or have it not: {', '.join(names)}"
+    """Note of a table that leaves out classes for want of groups."""
+    why = "there is one label only" if min_groups == 1 else f"fewer than {min_groups} patients have it or have it not"
+    return f"left out, since {why}: {', '.join(names)}"

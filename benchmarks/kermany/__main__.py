@@ -1,10 +1,10 @@
 """Does an attention block help a pretrained network on 2,999 real X-rays?
 
-    python -m benchmarks.kermany --data FOLDER            # go on where the study stopped, then print the tables
-    python -m benchmarks.kermany --data FOLDER --choose   # the learning rates, on validation
+    python -m benchmarks.kermany --data FOLDER            # do the runs that are missing, then print the tables
+    python -m benchmarks.kermany --data FOLDER --choose   # compare learning rates on validation
 
-FOLDER holds labels.csv and the JPEGs it names (`benchmarks/kermany/data.py`). Each run leaves its logits as a small CSV
-in --out; a run that is there is not done again.
+FOLDER has labels.csv and the JPEGs it names (`benchmarks/kermany/data.py`). Each run writes its logits as a small CSV
+file to --out; a run whose file exists is not repeated.
 """
 
 from __future__ import annotations
@@ -53,10 +53,12 @@ def main(argv: Sequence[str] | None = None, settings: Settings | None = None) ->
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kermany")
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with labels.csv and the images")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="FOLDER", help="folder with labels.csv and the images"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/kermany"), help="folder of the results (%(default)s)")
     parser.add_argument("--choose", action="store_true", help="compare learning rates on validation instead")
-    parser.add_argument("--tables", action="store_true", help="no new runs: print the tables of those that are there")
+    parser.add_argument("--tables", action="store_true", help="no new runs: print the tables of the finished ones")
     return parser.parse_args(argv)
 
 

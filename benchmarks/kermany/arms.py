@@ -1,4 +1,4 @@
-"""The arms: which blocks, how they start, and what of the backbone trains."""
+"""Arms of the study: blocks, their initialisation, and whether the backbone trains."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from examples.efficientnet_lite0 import load_efficientnet_lite0
 
 STAGES = (3, 4)  # blocks.2 and blocks.4; the maps of 128 pixels are 16×16 and 8×8 there
 LATER = (4, 5)  # where the first look had them; the map is 4×4 at stage 5, blocks.6
-FRONT = ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2.0")  # before the module that the first block sits on
+FRONT = ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2.0")  # modules before the first block's
 BACKBONE = (*FRONT, "blocks.2.1", "blocks.3", "blocks.4", "blocks.5", "blocks.6", "conv_head", "bn2")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of training; its runs differ in the seed alone.
+    """One arm of the study; its runs differ only in the seed.
 
     Attributes:
-        name: As in the tables.
-        frozen: Only blocks and classifier train, and batch norms stay in eval mode.
-        attention: The blocks' kind; None without blocks.
-        init: How they start.
-        seeds: How many runs.
-        epochs: Times as many as the other arms.
-        rate: Times the learning rate of the others' blocks.
-        stages: Where the blocks are.
+        name: Name in the tables.
+        frozen: Train only blocks and classifier, with batch norms in eval mode.
+        attention: Attention type of the blocks; None for no blocks.
+        init: Initialisation of the blocks.
+        seeds: Number of runs.
+        epochs: Factor on the number of epochs of the other arms.
+        rate: Factor on the learning rate of the other arms' blocks.
+        stages: Stages with a block.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Arm:
 
     @property
     def front(self) -> tuple[str, ...]:
-        """The modules that nothing trains in or before: their output is made once."""
+        """Modules before the first trained one: their output is computed once."""
         return BACKBONE if self.frozen and self.attention is None else FRONT
 
     @property
@@ -76,7 +76,7 @@ ARMS = (
 class PointwiseGate(nn.Module):
     """x · pw(h + up(GELU(down(h)))), h = x: LKA with a pointwise bottleneck in place of its depthwise convolutions.
 
-    It has as many parameters as LKA to 1 %, mixes channels as LKA does, and sees nothing but its own pixel.
+    It has as many parameters as LKA (within 1 %), mixes channels as LKA does, and its receptive field is one pixel.
     """
 
     def __init__(self, channels: int, hidden: int = 37) -> None:
@@ -100,7 +100,7 @@ class PointwiseGate(nn.Module):
 
 
 def build(arm: Arm, seed: int, size: int) -> nn.Module:
-    """The network from the arm's first trained module on, for features of its front; the head is equal in all arms."""
+    """Build the network after the arm's front, to be run on its features; the head is the same in all arms."""
     if "kermany_control" not in list_attention():
         awb.register_attention("kermany_control")(PointwiseGate)
     model = load_efficientnet_lite0()
@@ -117,15 +117,15 @@ def build(arm: Arm, seed: int, size: int) -> nn.Module:
 
 @torch.no_grad()
 def make_features(images: Tensor, front: tuple[str, ...], batch: int = 64) -> Tensor:
-    """What the modules of a front make of the images, in eval mode."""
+    """Output of a front's modules for all images, in eval mode."""
     model = load_efficientnet_lite0().to(memory_format=torch.channels_last)
     modules = nn.Sequential(*(model.get_submodule(name) for name in front)).eval()
-    made = [modules(part.contiguous(memory_format=torch.channels_last)) for part in images.split(batch)]
+    made = [modules(chunk.contiguous(memory_format=torch.channels_last)) for chunk in images.split(batch)]
     return torch.cat(made).contiguous(memory_format=torch.channels_last)
 
 
 def runs() -> Iterator[tuple[Arm, int]]:
-    """Every arm and seed; the first seeds first, so that a study that is cut short has each arm."""
+    """Every arm and seed, first seeds first, so that an interrupted study has each arm."""
     for seed in range(max(arm.seeds for arm in ARMS)):
         for arm in ARMS:
             if seed < arm.seeds:

@@ -1,4 +1,4 @@
-"""The learning rates, chosen once: mean validation AUROC of short runs, one seed, the test set untouched."""
+"""Choice of the learning rates, by mean validation AUROC of one seed; the test set is not used."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ BLOCK_LRS = (1e-3, 3e-3)
 
 
 def choose(study: Study) -> Table:
-    """The classifier's rate on the arm without blocks; with it, the blocks' on LKA (identity) and its control."""
+    """Table of candidate rates: the classifier's without blocks, then the blocks' for LKA (identity) and control."""
     headers = ("rate of", "arm", "rate", "AUROC pneumonia", "AUROC bacteria", "mean")
     rows = []
     for what, arm, settings in _candidates(study.settings):
         rate = settings.head_lr if what == "classifier" else settings.block_lr
         out = study.out / "choose" / f"{what}-{rate:g}"
-        areas = _validation_aurocs(study.sharing_features(settings, out), arm)
-        rows.append((what, arm.name, rate, *map(float, areas), macro(areas)))
+        aurocs = _validation_aurocs(study.sharing_features(settings, out), arm)
+        rows.append((what, arm.name, rate, *map(float, aurocs), macro(aurocs)))
     return Table(headers, tuple(rows), ("validation, seed 0",))
 
 

@@ -1,6 +1,6 @@
-"""The labels, the patient-wise split and the pixels of the Kermany X-rays.
+"""Labels, patient-wise split and pixels of the Kermany X-rays.
 
-The folder holds `labels.csv` with the columns file (path of a JPEG below the folder), patient and kind (normal,
+The folder has `labels.csv` with the columns file (path of a JPEG below the folder), patient and kind (normal,
 bacteria or virus).
 """
 
@@ -23,10 +23,10 @@ SHARES = {"train": 0.6, "validation": 0.1, "test": 0.3}
 
 
 def read_table(folder: Path) -> LabelTable:
-    """One row an image, with its patient.
+    """Read the labels and patients, one row per image.
 
     Raises:
-        AWBError: There is no labels.csv, or a kind that is not known.
+        AWBError: There is no labels.csv, or it has an unknown kind.
     """
     path = folder / "labels.csv"
     if not path.is_file():
@@ -43,7 +43,7 @@ def read_table(folder: Path) -> LabelTable:
 
 
 def split_table(table: LabelTable) -> tuple[Split, dict[str, LabelTable]]:
-    """The one split of all arms, 60/10/30 % of the patients, and its sets."""
+    """Split that all arms share, 60/10/30 % of the patients, and its sets."""
     split = split_by_group(table, SHARES, seed=0, name="kermany 60/10/30")
     sets = split.tables(table)
     require_disjoint({"train": sets["train"]}, {name: sets[name] for name in ("validation", "test")})
@@ -51,20 +51,20 @@ def split_table(table: LabelTable) -> tuple[Split, dict[str, LabelTable]]:
 
 
 def describe(split: Split, sets: dict[str, LabelTable]) -> Table:
-    """How many images and patients of each kind are in each set."""
+    """Table of the images and patients of each kind in each set."""
     headers = ("set", "patients", "images", "normal", "bacteria", "virus")
     rows = []
-    for name, part in sets.items():
-        kinds = [int(np.sum(part.labels[:, column] == value)) for column, value in ((0, 0), (1, 1), (1, 0))]
-        rows.append((name, len(np.unique(part.groups)), len(part), *kinds))
+    for name, subset in sets.items():
+        kinds = [int(np.sum(subset.labels[:, column] == value)) for column, value in ((0, 0), (1, 1), (1, 0))]
+        rows.append((name, len(np.unique(subset.groups)), len(subset), *kinds))
     return Table(headers, tuple(rows), (f"{split.name}, sha256 {split.checksum[:12]}…",))
 
 
 def read_images(folder: Path, table: LabelTable, size: int) -> Tensor:
-    """All images in the order of the table: grey, resized to a square, N×3×size×size in [−1, 1]."""
+    """Read all images in the order of the table: grey, resized to a square, N×3×size×size in [−1, 1]."""
     pixels = np.empty((len(table), size, size), dtype=np.uint8)
     for i, name in enumerate(table.images):
         with Image.open(folder / str(name), formats=["JPEG"]) as image:
             pixels[i] = np.asarray(image.convert("L").resize((size, size), Image.Resampling.BICUBIC))
-    # the mean and deviation, 0.5, that the weights were trained with
+    # the weights were trained with mean and deviation 0.5
     return (torch.from_numpy(pixels)[:, None].float() / 127.5 - 1).expand(-1, 3, -1, -1)

@@ -16,7 +16,7 @@ from benchmarks.kermany.arms import ARMS, Arm
 from benchmarks.kermany.data import CLASSES
 from benchmarks.kermany.training import Study, run_name
 
-# B − A, by the names of arms; those that one of the two modes lacks are left out there
+# differences first − second, by the names of arms; a mode without one of the two skips the pair
 PAIRS = (
     ("LKA identity", "no AWB"),
     ("control", "no AWB"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable
@@ -14,24 +13,23 @@ import torch
 from torch import Tensor, nn
 
 import awb
-from awb.study import BCELoss, LabelTable, OptimizerSettings
+from awb.study import BCELoss, LabelTable, OptimizerSettings, write_predictions
 from benchmarks.kermany.arms import Arm, build, make_features
-from benchmarks.kermany.data import CLASSES
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all arms have in common; learning rates are those of `--choose`, from validation alone.
+    """Settings shared by all arms; learning rates were chosen on validation with `--choose`.
 
     Attributes:
         size: Side of the images in pixels.
-        epochs_frozen: With a frozen backbone.
-        epochs_tuned: With fine-tuning.
-        batch: Images a step.
-        head_lr: Of the classifier, in every arm.
-        block_lr: Of the blocks.
-        backbone_lr: Of the backbone, where it trains.
-        weight_decay: Of weights, not of biases and norms.
+        epochs_frozen: Number of epochs with a frozen backbone.
+        epochs_tuned: Number of epochs with fine-tuning.
+        batch: Images per step.
+        head_lr: Learning rate of the classifier, in every arm.
+        block_lr: Learning rate of the blocks.
+        backbone_lr: Learning rate of the backbone, where it trains.
+        weight_decay: Weight decay of weights, but not of biases and norms.
     """
 
     size: int = 128
@@ -45,13 +43,13 @@ class Settings:
 
 
 class Study:
-    """The data of all runs; images are read and features made when the first run wants them.
+    """Data of all runs; images are read and features computed when a run first needs them.
 
     Args:
-        images: Gives N×3×H×W.
-        table: Their labels.
-        sets: The sets of the split.
-        settings: Of all runs.
+        images: Function that returns the images, N×3×H×W.
+        table: Labels of the images.
+        sets: Sets of the split by name.
+        settings: Settings of all runs.
         out: Folder of the results.
     """
 
@@ -75,11 +73,11 @@ class Study:
         return torch.from_numpy(self.table.find(self.sets[name].images))
 
     def held_out(self) -> LabelTable:
-        """The labels of what a run predicts: validation and test."""
+        """Labels of the images that each run predicts: validation and test."""
         return self.table.take(torch.cat([self.rows("validation"), self.rows("test")]).numpy())
 
     def sharing_features(self, settings: Settings, out: Path) -> Study:
-        """The same data with other learning rates."""
+        """Study with the same data and other settings."""
         other = Study(self.images, self.table, self.sets, settings, out)
         other._features = self._features
         return other
@@ -91,10 +89,10 @@ def run_name(arm: Arm, seed: int) -> str:
 
 
 def run(study: Study, arm: Arm, seed: int) -> Path:
-    """Do a run that is not done yet: its diagnosis and figures as JSON, then its logits as CSV.
+    """Train one arm unless its file exists; write diagnosis and numbers as JSON, then logits as CSV.
 
     Returns:
-        The CSV file: image, and a logit for each class.
+        The CSV file: image, and one logit per class.
     """
     path = study.out / f"{run_name(arm, seed)}.csv"
     if path.exists():
@@ -112,12 +110,12 @@ def run(study: Study, arm: Arm, seed: int) -> Path:
     facts |= {"seconds": time.monotonic() - started, "cpu seconds": time.process_time() - cpu}
     path.with_suffix(".json").write_text(json.dumps(facts, indent=1))
     rows = torch.cat([study.rows("validation"), study.rows("test")])
-    _write(path, study.table.images[rows.numpy()].tolist(), predict(model, features, rows))
+    write_predictions(path, study.held_out(), predict(model, features, rows).numpy())
     return path
 
 
 def diagnosis(model: nn.Module, features: Tensor) -> dict[str, Any]:
-    """What `awb.diagnose` says before the first step; nothing where there are no blocks."""
+    """Result of `awb.diagnose` before the first step; empty without blocks."""
     model.train()
     if not awb.awb_blocks(model):
         return {"dead": None, "sites": []}
@@ -130,7 +128,7 @@ def diagnosis(model: nn.Module, features: Tensor) -> dict[str, Any]:
 
 
 def train(model: nn.Module, arm: Arm, seed: int, study: Study, features: Tensor) -> list[float]:
-    """Train for the arm's epochs; the last one is kept. Returns the mean loss of each epoch."""
+    """Train for the arm's epochs and keep the last weights. Returns the mean loss of each epoch."""
     settings, rows = study.settings, study.rows("train")
     labels, loss = torch.from_numpy(study.table.labels).float(), BCELoss()
     epochs = arm.epochs * (settings.epochs_frozen if arm.frozen else settings.epochs_tuned)
@@ -153,33 +151,24 @@ def train(model: nn.Module, arm: Arm, seed: int, study: Study, features: Tensor)
 
 
 def groups(model: nn.Module, arm: Arm, settings: Settings) -> list[dict[str, Any]]:
-    """`awb.param_groups`, with a rate of its own for the classifier, so that it is the same in every arm."""
+    """Groups of `awb.param_groups`, with the classifier's rate set to the same value in every arm."""
     head = {id(p) for p in model.get_submodule("classifier").parameters()}
-    parted = []
+    by_rate = []
     block_lr = arm.rate * settings.block_lr
     for group in awb.param_groups(model, block_lr, settings.backbone_lr, settings.weight_decay):
         for lr, is_head in ((settings.head_lr, True), (group["lr"], False)):
             members = [p for p in group["params"] if p.requires_grad and (id(p) in head) == is_head]
             if members:
-                parted.append({"params": members, "lr": lr, "weight_decay": group["weight_decay"]})
-    return parted
+                by_rate.append({"params": members, "lr": lr, "weight_decay": group["weight_decay"]})
+    return by_rate
 
 
 @torch.no_grad()
 def predict(model: nn.Module, features: Tensor, rows: Tensor, batch: int = 64) -> Tensor:
-    """Logits in eval mode."""
+    """Logits of some images, in eval mode."""
     model.eval()
-    return torch.cat([model(features[part]) for part in rows.split(batch)])
+    return torch.cat([model(features[chunk]) for chunk in rows.split(batch)])
 
 
 def _some(rows: Tensor, count: int = 32) -> Tensor:
     return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:count]]
-
-
-def _write(path: Path, images: list[str], logits: Tensor) -> None:
-    unfinished = path.with_suffix(".part")
-    with unfinished.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("image", *CLASSES))
-        writer.writerows((image, *map(repr, row)) for image, row in zip(images, logits.tolist(), strict=True))
-    unfinished.rename(path)  # a file that is there is whole

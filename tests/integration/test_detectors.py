@@ -27,6 +27,7 @@ def detector() -> tuple[nn.Module, list[Tensor]]:
     return model, [torch.rand(3, 64, 64), torch.rand(3, 64, 80)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "stages", "blocks"),
     [
@@ -58,6 +59,7 @@ def test_detector(part: str, stages: Any, blocks: list[str]) -> None:
     assert same(outputs(model, (images,)), expected)
 
 
+@pytest.mark.slow
 def test_one_of_several_maps() -> None:
     """A feature pyramid's level, named by a `Site`."""
     model, images = detector()
@@ -72,6 +74,7 @@ def test_one_of_several_maps() -> None:
 BOX = {"boxes": torch.tensor([[8.0, 8.0, 40.0, 40.0]]), "labels": torch.tensor([1])}
 
 
+@pytest.mark.slow
 def test_whole_detector() -> None:
     """It takes a list of images, of sizes that may differ, and its box head runs on what it finds."""
     model, images = detector()
@@ -97,6 +100,7 @@ def test_whole_detector() -> None:
     assert_same(before, snapshot(model))
 
 
+@pytest.mark.slow
 def test_box_head_returns_no_map() -> None:
     model, images = detector()
     with pytest.raises(awb.AWBError, match=r"'roi_heads\.box_head' returns \(\d+, 1024\); a block needs"):

@@ -17,6 +17,8 @@ import awb
 from tests.helpers import calibrate
 from tests.integration.networks import NAMES, attached, batch
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = 2
 GLOBAL_BATCH = 4
 TRAINED = "test_resnet, batch norm in train mode"

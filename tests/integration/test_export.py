@@ -15,6 +15,7 @@ from tests.integration.networks import NAMES, attached, batch
 BATCH_SIZES = (1, 5)  # traced with 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_export_with_a_dynamic_batch(name: str) -> None:
     model = attached(name)
@@ -24,6 +25,7 @@ def test_export_with_a_dynamic_batch(name: str) -> None:
         assert_equal_and_with_blocks(exported(batch(name, size)), model, batch(name, size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_onnx_with_a_dynamic_batch(name: str, tmp_path: Path) -> None:
     model = attached(name)
@@ -37,8 +39,9 @@ def test_onnx_with_a_dynamic_batch(name: str, tmp_path: Path) -> None:
         assert_equal_and_with_blocks(torch.from_numpy(logits), model, batch(name, size))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("test_resnet", marks=pytest.mark.slow), pytest.param("test_vit", marks=pytest.mark.rest)]
+)
 def test_inductor(name: str) -> None:
     """A training step's logits and gradients."""
     model = attached(name)

@@ -14,6 +14,7 @@ from torchvision.models import segmentation
 
 import awb
 from tests.helpers import assert_same, calibrate, perturb, snapshot
+from tests.levels import slow_but
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
 
@@ -106,7 +107,9 @@ def same(a: list[Tensor], b: list[Tensor]) -> bool:
     return len(a) == len(b) and all(map(torch.equal, a, b))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", slow_but([case for case in CASES if case not in ("deeplabv3", "fcn", "fcn, backbone", "unet, timm")], CASES)
+)
 def test_attach_by_path(case: str) -> None:
     build, stages, example, sites = CASES[case]
     torch.manual_seed(0)
@@ -285,7 +288,7 @@ OUTPUTS = {"output_hidden_states": True}
 
 
 @pytest.mark.parametrize("ran", [False, True], ids=["new", "after a forward"])
-@pytest.mark.parametrize("case", CAPTURING)
+@pytest.mark.parametrize("case", slow_but(["vit"], CAPTURING))
 def test_models_that_capture_outputs_with_hooks(case: str, ran: bool) -> None:
     """transformers installs its hooks in the first forward, and finds them there in the next."""
     build, site = CAPTURING[case]

@@ -16,6 +16,7 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 import awb
 from benchmarks.zoo_coverage import Row, _no_random_init, build, set_weights, smallest_size, tame
 from tests.helpers import calibrate, gradients, perturb
+from tests.levels import slow_but
 
 # of 60 files of timm, the smallest of each by number of parameters
 TINY = "dla46x_c test_convnext test_efficientnet test_nfnet test_resnet test_vit".split()  # noqa: SIM905
@@ -29,6 +30,8 @@ poolformerv2_s12 pvt_v2_b0 regnetx_002 repghostnet_050 repvit_m1 resnest14d resn
 shvit_s1 skresnet18 starnet_s050 swiftformer_xs test_byobnet test_coatnet test_mambaout test_vit_relpos
 tiny_vit_5m_224 visformer_tiny vit_tiny_r_s16_p8_224 xcit_nano_12_p8_224
 """.split()  # noqa: SIM905 (a list would be longer than it is clear)
+
+PARAMS = slow_but(["test_resnet", "test_vit"], TINY) + [pytest.param(name, marks=pytest.mark.rest) for name in NAMES]
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the networks' own
 
@@ -44,7 +47,10 @@ class Case:
     stages: list[awb.Stage]
 
 
-@pytest.fixture(scope="module", params=[*TINY, *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES)])
+@pytest.fixture(
+    scope="module",
+    params=PARAMS,
+)
 def case(request: pytest.FixtureRequest) -> Case:
     torch.manual_seed(0)
     name = request.param

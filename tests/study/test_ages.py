@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from awb import AWBError
-from awb.study.ages import years
+from awb.study import age_in_years
 from tests.test_cli import refusal, rows
 
 
@@ -17,13 +17,13 @@ from tests.test_cli import refusal, rows
      ("120", 120)],
 )  # fmt: skip
 def test_ages_are_read_in_any_spelling(text: str, age: float) -> None:
-    assert years(text) == pytest.approx(age, abs=1e-4)
+    assert age_in_years(text) == pytest.approx(age, abs=1e-4)
 
 
 @pytest.mark.parametrize("text", ["411", "121", "-3", "old", "", "nan", "58X", "1e1", "inf"])
 def test_what_is_no_age_is_refused(text: str) -> None:
     with pytest.raises(AWBError, match="expected years from 0 to 120"):
-        years(text)
+        age_in_years(text)
 
 
 def test_bands_of_ages_are_made_of_any_spelling(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import awb.study
 
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.slow
 def test_import_leaves_the_heavy_libraries_alone() -> None:
     code = "import sys, awb.study; print([m for m in ('torchvision', 'timm', 'sklearn', 'scipy') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -117,7 +117,7 @@ def test_a_predicted_column_that_is_no_class_of_the_labels_is_named(
     predictions = tmp_path / "predictions.csv"
     predictions.write_text("image,A,B\n" + "".join(f"{i},{(i * 7) % 10},.5\n" for i in range(60)))
     command = ("study", "evaluate", str(predictions), str(labels), "--group", "patient")
-    assert "predicts 'B', which is no class" in refusal(capsys, *command)
+    assert "predicts 'B', which is not a class" in refusal(capsys, *command)
     assert main([*command, "--classes", "A", "--replicates", "20"]) == 0
     # a column that came along from the labels is no prediction
     predictions.write_text("image,A,B\n" + "".join(f"{i},{(i * 7) % 10},{i % 9}\n" for i in range(60)))

@@ -45,7 +45,7 @@ def test_one_group_on_each_side_leaves_out_what_is_not_defined() -> None:
         evaluate(y, SCORES[:, :3], PATIENTS)
     table = evaluate(y, SCORES[:, :3], PATIENTS, min_groups=1, **OPTIONS)
     assert [row["class"] for row in table] == ["class 0", "macro (1)"]
-    assert table.notes[-1] == "left out, since fewer than 1 patients have it or have it not: class 1, class 2"
+    assert table.notes[-1] == "left out, since there is one label only: class 1, class 2"
 
 
 def test_where_all_classes_have_enough_nothing_changes() -> None:

@@ -130,7 +130,7 @@ def test_thresholds_are_checked_as_the_audit_checks(tmp_path: Path, capsys: pyte
     ):
         line = refusal(capsys, *command, "--thresholds-from", *files("val", images, patients))
         assert words in line
-        assert "thresholds must come from others" in line
+        assert "thresholds must be chosen on other patients" in line
     from awb.cli import main
 
     assert main([*command, "--thresholds-from", *files("val", "other/{}.jpg", "v{}")]) == 0

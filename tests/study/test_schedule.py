@@ -268,7 +268,7 @@ def test_a_state_of_another_schedule_is_refused() -> None:
     for other in others:
         with pytest.raises(AWBError, match="another schedule"):
             ScheduleState(other).load_state_dict(state)
-    with pytest.raises(AWBError, match="no state of a schedule"):
+    with pytest.raises(AWBError, match="not a ScheduleState state dict"):
         same.load_state_dict({"epoch": 3})
 
 

@@ -136,7 +136,7 @@ def test_a_file_that_was_changed_is_refused(tmp_path: Path) -> None:
         with pytest.raises(AWBError, match="was changed"):
             Split.load(path)
     path.write_text("image,patient\na,1\n")
-    with pytest.raises(AWBError, match="no split"):
+    with pytest.raises(AWBError, match="not a split"):
         Split.load(path)
     whole = gzip.compress(text.encode())
     for damaged in (whole[: len(whole) // 2], whole[:-4] + b"0000", b"no gzip"):

@@ -59,11 +59,11 @@ ONLY_TORCHVISION = {
     "shufflenet_v2_x2_0", "squeezenet1_0", "squeezenet1_1",
 }  # fmt: skip
 PAIRS = {**{name: name for name in SAME_NAME.split()}, **OTHER_NAME}
-QUICK = {"resnet18", "vgg11_bn", "vit_b_16"}
+QUICK = {"resnet18", "vgg11_bn"}
 ONE_OF_EACH = {
     "resnet50", "resnext50_32x4d", "wide_resnet50_2", "densenet121", "vgg11", "convnext_tiny", "inception_v3",
     "efficientnet_b0", "efficientnet_v2_s", "maxvit_t", "mnasnet1_0", "mobilenet_v2", "mobilenet_v3_large",
-    "mobilenet_v3_small", "swin_t", "swin_v2_t", "regnet_x_400mf", "regnet_y_400mf",
+    "mobilenet_v3_small", "swin_t", "swin_v2_t", "regnet_x_400mf", "regnet_y_400mf", "vit_b_16",
 }  # fmt: skip
 SIZES = {"swin": 256, "maxv": 224, "ince": 299, "vit_": 224}  # what both take; by default 64
 
@@ -88,7 +88,7 @@ def test_every_network_of_torchvision_has_its_pair_or_none() -> None:
 
 
 def level(theirs: str) -> list[pytest.MarkDecorator]:
-    """Three pairs are quick; one of each family, or of its versions, is slow; the rest are their larger ones."""
+    """Two pairs are quick; one of each family, or of its versions, is slow; the rest are their larger ones."""
     return [] if theirs in QUICK else [pytest.mark.slow] if theirs in ONE_OF_EACH else [pytest.mark.rest]
 
 

@@ -1,6 +1,18 @@
-"""Metrics of multi-label predictions, with patient-clustered intervals. Plain arrays in, tables out."""
+"""Metrics of multi-label predictions, with patient-clustered intervals: arrays in, tables out.
 
-from awb.study.metrics.arrays import Cases, ClassCases, check_cases
+All functions take arrays of n images and C classes (tensors and lists too), and one axis, (n,), for one class:
+
+Labels (n, C)         0, 1 or NaN: unknown, and the image is left out of that class
+Scores (n, C)         any numbers that grow with the finding: logits and probabilities alike
+Probabilities (n, C)  0 to 1
+Logits (n, C)         numbers before the sigmoid
+Groups (n,)           the patient of each image, whom the bootstrap draws; range(n) if images are independent
+classes               C names; by default class 0, class 1, …
+
+Bad arrays are refused with the class and the row: other shapes, no images, a label other than 0, 1 and NaN, a
+prediction that is not finite, a number of names other than C.
+"""
+
 from awb.study.metrics.bootstrap import bootstrap
 from awb.study.metrics.calibration import (
     brier_score,
@@ -8,6 +20,7 @@ from awb.study.metrics.calibration import (
     expected_calibration_error,
     reliability_curve,
 )
+from awb.study.metrics.cases import Cases, ClassCases, check_cases
 from awb.study.metrics.compare import compare
 from awb.study.metrics.estimates import Estimates, estimate
 from awb.study.metrics.evaluate import evaluate

@@ -1,10 +1,10 @@
-"""A metric on every replicate of the patients: exactly scikit-learn's weighted numbers, without its sorting.
+"""AUROC and AUPRC on every bootstrap replicate: exactly scikit-learn's weighted values, without repeated sorting.
 
-A replicate draws patients with replacement, so it is the same images with whole-number weights (Field & Welsh 2007,
-"Bootstrapping clustered data"). Ranks do not change with the weights. So the images are put in order once, into bins
-between the distinct scores of positives, and summed by patient: a sparse (bins × patients) matrix. That matrix times
-the patients' counts, for a block of replicates that stays in the cache, gives the weight in each bin; a cumulative
-sum gives what a positive beats. All sums are of whole numbers in float64, so they are exact.
+A replicate draws patients with replacement: the same images with whole-number weights (Field & Welsh 2007,
+"Bootstrapping clustered data"). Weights do not change ranks. So the images are sorted once, into bins between the
+distinct scores of positives, and counted by patient in a sparse (bins × patients) matrix. Its product with the
+patients' counts, for a block of replicates that fits in the cache, is the weight in each bin; a cumulative sum gives
+the weight of the negatives below each positive. All sums are of whole numbers in float64, so they are exact.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean
-from awb.study.metrics.arrays import ClassCases, Floats, Indices, check_cases
+from awb.study.array_types import Floats, Indices
+from awb.study.metrics.cases import ClassCases, check_cases
 from awb.study.metrics.replicates import Replicates
 
 
 class WeightedMetric(Protocol):
-    """What scikit-learn's metrics look like."""
+    """Signature of scikit-learn's metrics."""
 
     def __call__(self, y_true: Any, y_score: Any, *, sample_weight: Any) -> float:
-        """The metric of one class: labels, scores and weights, (k,) each."""
+        """Metric of one class, from labels, scores and weights, (k,) each."""
 
 
 Metric = Literal["auroc", "auprc"] | WeightedMetric
@@ -39,19 +40,19 @@ def bootstrap(
     metric: Metric = "auroc",
     classes: Sequence[str] | None = None,
 ) -> Floats:
-    """A metric of each class on each replicate.
+    """Compute a metric of each class on each bootstrap replicate.
 
     Args:
-        y_true: 0, 1 or NaN (unknown, left out of that class), (n, C), or (n,) for one class.
-        scores: Same shape.
+        y_true: Labels (n, C).
+        scores: Scores (n, C).
         replicates: `draw_replicates(groups)`, of the same n images.
         metric: `auroc` or `auprc`, both fast, or a function `metric(y_true, scores, sample_weight=…)` of one class,
             called for each class and replicate.
-        classes: C names, for messages.
+        classes: C names.
 
     Returns:
-        (replicates, C). NaN where no positive or no negative of a class was drawn; such a replicate tells
-        nothing of that class and is left out of its interval.
+        float64 (replicates, C). NaN where no positive or no negative of a class was drawn; such a replicate says
+        nothing about that class and is left out of its interval.
 
     Raises:
         AWBError: Bad arrays, replicates of other images, or no such metric.
@@ -78,11 +79,11 @@ def _find(metric: Metric) -> Callable[[ClassCases, Indices, int], _OfBlock]:
 
 def _auroc(known: ClassCases, groups: Indices, n_groups: int) -> _OfBlock:
     y, scores = known.y_true, known.values
-    if 2 * y.sum() > len(y):  # the same area from the other side, with fewer bins
+    if 2 * y.sum() > len(y):  # the same AUROC with labels and signs swapped, and fewer bins
         y, scores = ~y, -scores
     levels, level = np.unique(scores[y], return_inverse=True)
     positives = _histogram(level, groups[y], len(levels), n_groups)
-    # a negative is in the sum of a level once if the level is at least its score, and once more if it is above it
+    # the cumulative sum at a level counts a negative once if its score is at most the level, twice if it is below
     at_least, above = (np.searchsorted(levels, scores[~y], side) for side in ("left", "right"))
     negatives = _histogram(
         np.concatenate([at_least, above]), np.concatenate([groups[~y], groups[~y]]), len(levels), n_groups
@@ -109,10 +110,10 @@ def _auprc(known: ClassCases, groups: Indices, n_groups: int) -> _OfBlock:
         positive = positives @ counts
         true_positive = np.cumsum(positive, axis=0)
         called = true_positive + np.cumsum(negatives @ counts, axis=0)
-        np.maximum(called, 1, out=called)  # nothing drawn so far: the term is 0
+        np.maximum(called, 1, out=called)  # nothing drawn so far: true_positive is 0, and so is the term
         precision = np.divide(true_positive, called, out=called)
         average = _ratio(np.einsum("lb,lb->b", positive, precision), positive.sum(axis=0))
-        # defined with no negative too, but then it says nothing; AUROC's rule for both
+        # without negatives AUPRC is defined but says nothing, so it follows AUROC's rule
         return np.where(negatives_of @ counts > 0, average, np.nan)
 
     return of_block
@@ -129,7 +130,7 @@ def _any(metric: WeightedMetric, known: ClassCases, groups: Indices) -> _OfBlock
 
 
 def _histogram(bins: Indices, groups: Indices, n_bins: int, n_groups: int) -> Any:
-    """How many images of each group are in each bin, sparse (n_bins, n_groups); later bins are dropped."""
+    """Number of images of each group in each bin, sparse (n_bins, n_groups); bins beyond n_bins are dropped."""
     from scipy.sparse import csr_array
 
     inside = bins < n_bins

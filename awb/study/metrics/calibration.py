@@ -1,4 +1,4 @@
-"""Do probabilities mean what they say? Brier score, ECE and reliability curves."""
+"""Calibration of probabilities: Brier score, ECE and reliability curves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import ClassCases, Floats, Indices, check_cases
+from awb.study.array_types import Floats, Indices
+from awb.study.metrics.cases import ClassCases, check_cases
 from awb.study.metrics.table_columns import or_none
 from awb.table import Table
 
@@ -19,12 +20,12 @@ Binning = Literal["width", "mass"]
 def brier_score(y_true: npt.ArrayLike, probs: npt.ArrayLike, *, classes: Sequence[str] | None = None) -> Floats:
     """Mean squared difference of probability and label (Brier 1950): scikit-learn's `brier_score_loss`.
 
-    Always answering the prevalence p gives p · (1 − p), which is small for a rare class: compare with that.
+    Compare it with p · (1 − p), which a constant prediction of the prevalence p gets: small for a rare class.
 
     Args:
-        y_true: 0, 1 or NaN (unknown, left out of that class), (n, C), or (n,) for one class.
-        probs: In 0–1, same shape.
-        classes: C names, for messages.
+        y_true: Labels (n, C).
+        probs: Probabilities (n, C).
+        classes: C names.
 
     Returns:
         (C,) in 0–1, lower is better; NaN for a class without a known label.
@@ -46,16 +47,16 @@ def expected_calibration_error(
 ) -> Floats:
     """ECE: the mean over images of |share of positives − mean probability| in the image's bin.
 
-    Of the probability of the class itself, not of the more probable answer (Naeini et al. 2015; Guo et al. 2017,
-    equation 3, for the formula). It depends on the bins: state them.
+    Computed on the probability of the class itself, not of the more probable answer (formula: Naeini et al. 2015; Guo
+    et al. 2017, equation 3). It depends on the bins, so report them with it.
 
     Args:
-        y_true: 0, 1 or NaN (unknown, left out of that class), (n, C), or (n,) for one class.
-        probs: In 0–1, same shape.
-        n_bins: How many bins.
-        binning: `width`: bins of equal width in 0–1; `mass`: of equally many images (as far as ties allow), which
-            looks where the images are, as a rule near 0.
-        classes: C names, for messages.
+        y_true: Labels (n, C).
+        probs: Probabilities (n, C).
+        n_bins: Number of bins.
+        binning: `width`: bins of equal width in 0–1; `mass`: bins of equally many images (as far as ties allow), so
+            that most lie where most images are, usually near 0.
+        classes: C names.
 
     Returns:
         (C,) in 0–1; NaN for a class without a known label.
@@ -76,17 +77,17 @@ def reliability_curve(
     binning: Binning = "width",
     classes: Sequence[str] | None = None,
 ) -> Table:
-    """The points of a reliability diagram: scikit-learn's `calibration_curve`, with counts.
+    """Points of a reliability diagram: scikit-learn's `calibration_curve`, with counts.
 
     Args:
-        y_true: 0, 1 or NaN (unknown, left out of that class), (n, C), or (n,) for one class.
-        probs: In 0–1, same shape.
-        n_bins: How many bins.
+        y_true: Labels (n, C).
+        probs: Probabilities (n, C).
+        n_bins: Number of bins.
         binning: `width` or `mass`, as in `expected_calibration_error`.
         classes: C names.
 
     Returns:
-        A row a class and bin that is not empty: images, mean probability, share of positives.
+        One row per class and non-empty bin: images, mean probability, share of positives.
 
     Raises:
         AWBError: Bad arrays, a value outside 0–1, or bad bins.
@@ -108,17 +109,17 @@ def evaluate_calibration(
     n_bins: int = 15,
     classes: Sequence[str] | None = None,
 ) -> Table:
-    """Calibration of each class.
+    """Table of each class's calibration.
 
     Args:
-        y_true: 0, 1 or NaN (unknown, left out of that class), (n, C), or (n,) for one class.
-        probs: In 0–1, same shape.
-        n_bins: Of both ECEs.
+        y_true: Labels (n, C).
+        probs: Probabilities (n, C).
+        n_bins: Number of bins of both ECEs.
         classes: C names.
 
     Returns:
-        A row a class: prevalence and mean probability, which agree if calibrated at large; the Brier score, and that
-        of always answering the prevalence; ECE with bins of equal width and of equal mass.
+        One row per class: prevalence and mean probability, equal if calibrated on average; the Brier score, and that
+        of always predicting the prevalence; ECE with bins of equal width and of equal mass.
 
     Raises:
         AWBError: Bad arrays, or a value outside 0–1.
@@ -137,7 +138,7 @@ def evaluate_calibration(
 
 
 def _bins(known: ClassCases, n_bins: int, binning: Binning) -> tuple[Floats, Floats, Floats]:
-    """Images, mean probability and share of positives in each bin that is not empty."""
+    """Images, mean probability and share of positives of each non-empty bin."""
     bins = _bin_of(known.values, n_bins, binning)
     count, probs, positives = (
         np.bincount(bins, weights, minlength=n_bins) for weights in (None, known.values, known.y_true)
@@ -147,7 +148,7 @@ def _bins(known: ClassCases, n_bins: int, binning: Binning) -> tuple[Floats, Flo
 
 
 def _bin_of(probs: Floats, n_bins: int, binning: Binning) -> Indices:
-    """Scikit-learn's bins: a probability on an edge belongs to the bin below."""
+    """Bin of each probability, as scikit-learn assigns it: on an edge, the bin below."""
     if not len(probs):
         return np.zeros(0, dtype=np.intp)
     edges = np.linspace(0, 1, n_bins + 1)

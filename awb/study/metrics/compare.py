@@ -1,4 +1,4 @@
-"""Is model B better than model A? Both on the same replicates of the patients."""
+"""Comparison of two models on the same bootstrap replicates of the patients."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import Undefined, check_cases, require_both_labels
 from awb.study.metrics.bootstrap import Metric
+from awb.study.metrics.cases import Undefined, check_cases, require_both_labels
 from awb.study.metrics.estimates import estimate_cases, metric_title
 from awb.study.metrics.intervals import check_level
 from awb.study.metrics.min_groups import keep_supported
@@ -45,27 +45,27 @@ def compare(
     max_left_out: float = 0.05,
     min_groups: int | None = None,
 ) -> Table:
-    """The difference B − A of a metric, class by class and macro, paired on the same patients.
+    """Table of the difference B − A of a metric, per class and macro, paired on the same patients.
 
     Args:
-        y_true: 0, 1 or NaN (unknown, left out of that class), (n, C), or (n,) for one class.
-        scores_a: Of the first model, same shape.
-        scores_b: Of the second model, same shape and order.
-        groups: The patient of each image, (n,).
-        names: Of the two models.
+        y_true: Labels (n, C).
+        scores_a: Scores of the first model, A.
+        scores_b: Scores of the second model, B, in the same order.
+        groups: Groups (n,).
+        names: Names of the two models.
         metric: `auroc`, `auprc`, or a function as `bootstrap` takes it.
         classes: C names.
-        n_replicates: Of the bootstrap; the smallest possible p is 2 / (n_replicates + 1).
-        seed: Of the bootstrap.
-        level: Of the intervals.
+        n_replicates: Number of bootstrap replicates; the smallest possible p is 2 / (n_replicates + 1).
+        seed: Bootstrap seed.
+        level: Confidence level of the intervals.
         undefined: `raise` or `skip`, as in `evaluate`.
         max_left_out: As in `evaluate`; without an interval there is no p either.
         min_groups: As in `evaluate`: classes that fewer groups have, or have not, are left out and named.
 
     Returns:
-        A row a class and a macro row: both models' values, the difference with its percentile interval, the
-        two-sided bootstrap p (`bootstrap_p`), and p corrected over the classes by `holm`; the macro row is one
-        question by itself, so it is not corrected.
+        One row per class and a macro row: both models' values, the difference with its percentile interval, the
+        two-sided bootstrap p (`bootstrap_p`), and p corrected over the classes by `holm`. The macro row asks a single
+        question, so its p is not corrected.
 
     Raises:
         AWBError: Bad arrays, an image without a group, an undefined class, two models of one name, or no class with

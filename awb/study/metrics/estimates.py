@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import Bools, Cases, Floats, Undefined, check_cases, require_both_labels
+from awb.study.array_types import Bools, Floats
 from awb.study.metrics.bootstrap import Metric, bootstrap
+from awb.study.metrics.cases import Cases, Undefined, check_cases, require_both_labels
 from awb.study.metrics.intervals import Interval, holding, percentile_interval
 from awb.study.metrics.p_values import bootstrap_p
 from awb.study.metrics.ranking import each_class, macro
@@ -156,7 +157,7 @@ def estimate(
 
     Args:
         y_true: Labels (n, C).
-        scores: Same shape.
+        scores: Scores (n, C).
         replicates: `draw_replicates(groups)`, of the same n images.
         metric: `auroc`, `auprc`, or a function as `bootstrap` takes it.
         classes: C names.

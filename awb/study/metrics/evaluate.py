@@ -1,4 +1,4 @@
-"""One tidy table: every class and their mean, with patient-clustered intervals."""
+"""Table of AUROC and AUPRC, per class and macro, with patient-clustered intervals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy.typing as npt
 
-from awb.study.metrics.arrays import Undefined, check_cases, require_both_labels
+from awb.study.metrics.cases import Undefined, check_cases, require_both_labels
 from awb.study.metrics.estimates import estimate_cases
 from awb.study.metrics.intervals import Interval, bias_corrected_interval, check_level
 from awb.study.metrics.min_groups import keep_supported
@@ -41,29 +41,29 @@ def evaluate(
     max_left_out: float = 0.05,
     min_groups: int | None = None,
 ) -> Table:
-    """AUROC and AUPRC of each class and their macro mean, with patient-clustered bootstrap intervals.
+    """Table of AUROC and AUPRC, per class and macro, with patient-clustered bootstrap intervals.
 
     Args:
-        y_true: 0, 1 or NaN (unknown, left out of that class), (n, C), or (n,) for one class.
-        scores: Any numbers that grow with the finding, same shape.
-        groups: The patient of each image, (n,): what the bootstrap draws. `range(n)` if images are independent.
+        y_true: Labels (n, C).
+        scores: Scores (n, C).
+        groups: Groups (n,).
         classes: C names.
-        n_replicates: Of the bootstrap.
-        seed: Of the bootstrap.
-        level: Of the intervals.
-        undefined: What to do with a class that has one label only: `raise`, or `skip`: its row is shown
-            without values, and the macro row says how many classes it averages.
-        max_left_out: The largest share of replicates without a positive (or without a negative) of a class;
-            with more, its interval is not given.
+        n_replicates: Number of bootstrap replicates.
+        seed: Bootstrap seed.
+        level: Confidence level of the intervals.
+        undefined: For a class with one label only: `raise`, or `skip`: its row has no values, and the macro row says
+            how many classes it averages.
+        max_left_out: Largest share of replicates without a positive, or without a negative, of a class; with more,
+            the class has no interval.
         min_groups: Classes that fewer groups have, or have not, get no row and are not in the macro mean; a note
             names them. None leaves no class out. 5 is sensible: with fewer, intervals say little.
 
     Returns:
-        A row a class and a macro row: images with a known label, positives, groups that have a positive,
-        prevalence, AUROC and AUPRC with intervals, and how many replicates were left out. What is not defined is
-        None. The macro mean is over findings: a class such as `No Finding` beside them has its row only. The
-        interval of the macro AUPRC is `bias_corrected_interval`, the others are percentiles; where none holds, as
-        for the macro AUPRC of many rare classes, there is none, and a note says why.
+        One row per class and a macro row: images with a known label, positives, groups with a positive, prevalence,
+        AUROC and AUPRC with intervals, and the number of replicates left out. Undefined values are None. The macro
+        mean is over findings: a class such as `No Finding` beside them has a row but is not averaged. The interval of
+        the macro AUPRC is `bias_corrected_interval`, the others are percentile intervals. Where neither can be
+        trusted, as for the macro AUPRC of many rare classes, there is none, and a note says why.
 
     Raises:
         AWBError: Bad arrays, an image without a group, an undefined class, or no class with enough groups.
@@ -88,7 +88,7 @@ def evaluate(
             intervals[name][-1] = bias_corrected_interval(found.sampled[:, -1], found.values[-1], **options)
         columns[name] = or_none(found.values)
         columns[interval_header(name, level)] = intervals[name]
-        left_out = count_left_out(found)  # the same for both
+        left_out = count_left_out(found)  # the same for both metrics
     columns["left out"] = left_out
     is_moved = averaged.sum() > 1 and intervals["AUPRC"][-1] is not None
     moved = "; the macro AUPRC's is moved by twice their bias" if is_moved else ""

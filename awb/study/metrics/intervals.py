@@ -1,4 +1,4 @@
-"""From replicates to an interval, and the rules for when there is none."""
+"""Confidence intervals from bootstrap replicates, and the rules for when there is none."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
+from awb.study.array_types import Floats
 
-Floats = npt.NDArray[np.float64]
-_ROUNDING = 1e-9  # two ways to the same number
+_ROUNDING = 1e-9  # two ways of computing one number differ by less
 MAX_BIAS = 0.75  # in standard deviations of the replicates; see `bias_corrected_interval`
 
 
 class Interval(NamedTuple):
-    """A confidence interval; prints as `0.790–0.834`."""
+    """Confidence interval; prints as `0.790–0.834`."""
 
     low: float
     high: float
@@ -26,15 +26,15 @@ class Interval(NamedTuple):
 
 
 def percentile_interval(values: npt.ArrayLike, *, level: float = 0.95, max_left_out: float = 0.05) -> Interval | None:
-    """The percentile bootstrap interval.
+    """Percentile bootstrap interval.
 
-    Replicates without a positive or without a negative (NaN) are left out. If they are many, what is left is no
-    sample of what could have been seen, and there is no interval.
+    Undefined replicates (NaN: without a positive or without a negative) are left out. If they are many, the others are
+    no longer a fair sample, and there is no interval.
 
     Args:
-        values: A metric on each replicate, (R,), NaN where it is not defined.
-        level: The share of replicates inside.
-        max_left_out: The largest share of replicates that may be left out.
+        values: Metric on each replicate, (R,); NaN where it is not defined.
+        level: Share of the replicates inside.
+        max_left_out: Largest share of replicates that may be undefined.
 
     Returns:
         The interval; None if more than `max_left_out` of the replicates are undefined.
@@ -50,29 +50,29 @@ def percentile_interval(values: npt.ArrayLike, *, level: float = 0.95, max_left_
 def bias_corrected_interval(
     values: npt.ArrayLike, estimate: float, *, level: float = 0.95, max_left_out: float = 0.05
 ) -> Interval | None:
-    """The percentile bootstrap interval, moved by twice the replicates' bias: for a mean of several AUPRCs.
+    """Percentile bootstrap interval, shifted by twice the replicates' bias: for a macro mean of AUPRCs.
 
-    An AUPRC of few positives comes out too high, since each positive counts itself in its own precision, and a
-    replicate, which draws positives twice, counts them once more. In one class this bias is small beside chance. In a
-    mean over classes chance evens out and the bias does not, and the percentile interval lies above the truth: it
-    held it in 80 % of studies with NIH's prevalences and 400 patients, and in 2 % with 40 rare classes; this one in
-    93 % of the former (`python -m benchmarks.coverage --macro`). So it is moved once from the replicates to the
-    estimate, and once more from the estimate towards the truth, by mean(replicates) − estimate (Efron & Tibshirani
-    1993, *An Introduction to the Bootstrap*, chapter 10). If the replicates are symmetric this is the basic (pivotal)
-    interval.
+    AUPRC with few positives is biased upwards, since each positive counts in its own precision; a replicate, which
+    draws positives repeatedly, adds the same bias once more. In one class the bias is small beside chance. In a mean
+    over classes chance evens out and the bias does not, so that the percentile interval lies above the truth: it
+    covered it in 80 % of studies with NIH's prevalences and 400 patients, and in 2 % with 40 rare classes; this one
+    covered it in 93 % of the former (`python -m benchmarks.coverage --macro`). It is shifted down by the bias,
+    mean(replicates) − estimate, twice: once from the replicates to the estimate, once from the estimate towards the
+    truth (Efron & Tibshirani 1993, *An Introduction to the Bootstrap*, chapter 10). If the replicates are symmetric,
+    this is the basic (pivotal) interval.
 
-    The replicates' bias is smaller than the estimate's, so that where it is large no interval here covers: above 0.75
-    standard deviations of the replicates there is none.
+    The replicates' bias is smaller than the estimate's. Where it is large, no interval covers: above 0.75 standard
+    deviations of the replicates there is none.
 
     Args:
-        values: A metric on each replicate, (R,), NaN where it is not defined.
-        estimate: The metric on all images, each once.
-        level: The share of replicates inside.
-        max_left_out: The largest share of replicates that may be left out.
+        values: Metric on each replicate, (R,); NaN where it is not defined.
+        estimate: Metric on all images, each once.
+        level: Share of the replicates inside.
+        max_left_out: Largest share of replicates that may be undefined.
 
     Returns:
         The interval; None if more than `max_left_out` of the replicates are undefined, if they are too biased, or if
-        the interval would not hold the estimate.
+        the interval would not contain the estimate.
 
     Raises:
         AWBError: No replicates, or a level or share outside 0–1.
@@ -96,14 +96,14 @@ def bias_corrected_interval(
 
 
 def holding(interval: Interval | None, estimate: float) -> Interval | None:
-    """The interval if it holds the estimate that stands beside it, else None."""
+    """The interval if it contains the estimate printed beside it, else None."""
     if interval is None or not interval.low - _ROUNDING <= estimate <= interval.high + _ROUNDING:
         return None
     return interval
 
 
 def _defined(values: npt.ArrayLike, max_left_out: float) -> Floats | None:
-    """The replicates that say something, or None if there are too few of them."""
+    """The defined replicates, or None if there are too few of them."""
     replicates = np.asarray(values, dtype=np.float64)
     if replicates.ndim != 1 or not len(replicates):
         raise AWBError(f"values have shape {replicates.shape}; expected (replicates,), at least one")
@@ -118,7 +118,7 @@ def _quantiles(defined: Floats, level: float) -> Interval:
 
 
 def check_level(level: float, max_left_out: float) -> None:
-    """Refuse shares that are none.
+    """Refuse shares out of range.
 
     Raises:
         AWBError: `level` is not between 0 and 1, or `max_left_out` not in 0–1 (1 excluded).

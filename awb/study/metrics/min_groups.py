@@ -1,4 +1,4 @@
-"""Leave out the classes that too few groups have, or have not."""
+"""Option `min_groups`: leave out the classes that too few groups have, or have not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import Bools, Cases, check_groups, require_one_group_per_image
+from awb.study.array_types import Bools
+from awb.study.metrics.cases import Cases, check_groups, require_one_group_per_image
 from awb.study.supported import supported_classes, unsupported_note
 
 

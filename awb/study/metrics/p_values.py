@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from awb.study.metrics.arrays import Floats
+from awb.study.array_types import Floats
 
 
 def bootstrap_p(differences: npt.ArrayLike) -> float:
     """Two-sided p of no difference, from a paired difference on each replicate.
 
-    Twice the smaller share of replicates at or beyond 0 on either side, each share counted as (k + 1) / (R + 1) so
-    that it is never 0, and at most 1 (Davison & Hinkley 1997, *Bootstrap Methods*, section 4.2 for the +1). The
-    percentile interval at level 1 − p just touches 0.
+    Twice the smaller share of replicates at or beyond 0 on either side, at most 1. Each share is (k + 1) / (R + 1), so
+    that it is never 0 (Davison & Hinkley 1997, *Bootstrap Methods*, section 4.2). The percentile interval at level
+    1 − p just touches 0.
 
     Args:
-        differences: (R,), NaN where not defined.
+        differences: Difference on each replicate, (R,); NaN where it is not defined.
 
     Returns:
         p; NaN without a defined replicate.
@@ -30,12 +30,12 @@ def bootstrap_p(differences: npt.ArrayLike) -> float:
 
 
 def holm(p: npt.ArrayLike) -> Floats:
-    """Holm's step-down correction (1979): the chance of any false claim among all m stays below the level.
+    """Holm's step-down correction (1979) of m p-values: the chance of any false claim stays below the level.
 
     The i-th smallest p is multiplied by m − i + 1, and is at least the one before it, at most 1.
 
     Args:
-        p: (m,); NaN is no test: it is not counted and stays NaN.
+        p: p-values, (m,). NaN is not a test: it is not counted and stays NaN.
 
     Returns:
         Corrected p, (m,).

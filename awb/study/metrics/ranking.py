@@ -1,4 +1,4 @@
-"""How well scores rank positives above negatives: scikit-learn's AUROC and AUPRC, class by class."""
+"""AUROC and AUPRC of each class, as scikit-learn computes them, and the macro mean."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from awb.study.metrics.arrays import Cases, Floats, Undefined, check_cases, require_both_labels
+from awb.study.array_types import Floats
+from awb.study.metrics.cases import Cases, Undefined, check_cases, require_both_labels
 
 
 def auroc(
@@ -17,21 +18,21 @@ def auroc(
     classes: Sequence[str] | None = None,
     undefined: Undefined = "raise",
 ) -> Floats:
-    """Area under the ROC curve of each class: scikit-learn's `roc_auc_score`.
+    """AUROC of each class, the area under the ROC curve: scikit-learn's `roc_auc_score`.
 
-    The probability that a positive image scores higher than a negative one, ties counted as half.
+    It is the probability that a positive image scores higher than a negative one, ties counted as half.
 
     Args:
-        y_true: 0, 1 or NaN (unknown, left out of that class), (n, C), or (n,) for one class.
-        scores: Any numbers that grow with the finding: logits or probabilities alike, same shape.
-        classes: C names, for messages.
-        undefined: What to do with a class that has one label only: `raise`, or `skip` (NaN, never 0.5).
+        y_true: Labels (n, C).
+        scores: Scores (n, C).
+        classes: C names.
+        undefined: For a class with one label only: `raise`, or `skip` (NaN, never 0.5).
 
     Returns:
         (C,) in 0–1.
 
     Raises:
-        AWBError: Bad arrays (see `check_cases`), or an undefined class.
+        AWBError: Bad arrays, or an undefined class.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -45,9 +46,9 @@ def auprc(
     classes: Sequence[str] | None = None,
     undefined: Undefined = "raise",
 ) -> Floats:
-    """Area under the precision–recall curve of each class: scikit-learn's `average_precision_score`.
+    """AUPRC of each class, the area under the precision–recall curve: scikit-learn's `average_precision_score`.
 
-    The mean precision over the positives, no interpolation. Scores that tell nothing give the prevalence, not 0.5.
+    It is the mean precision over the positives, without interpolation. Random scores get the prevalence, not 0.5.
     Arguments, result and errors as for `auroc`.
     """
     from sklearn.metrics import average_precision_score
@@ -56,10 +57,10 @@ def auprc(
 
 
 def macro(values: npt.ArrayLike) -> float:
-    """The mean over the classes where a metric is defined (not NaN); each class counts the same.
+    """Macro mean: the unweighted mean over the classes where a metric is defined (not NaN).
 
     Args:
-        values: (C,), such as `auroc(...)`.
+        values: Metric of each class, (C,), such as `auroc(...)`.
 
     Returns:
         The mean; NaN if no class is defined.
@@ -70,7 +71,7 @@ def macro(values: npt.ArrayLike) -> float:
 
 
 def each_class(metric: Callable[..., float], cases: Cases, undefined: Undefined, *, what: str) -> Floats:
-    """A metric of (y_true, values), class by class; NaN where a class has one label only and that is allowed.
+    """Apply a metric of (y_true, values) to each class; NaN for a class with one label only if `undefined` is `skip`.
 
     Raises:
         AWBError: A class has one label only, and `undefined` is `raise`.

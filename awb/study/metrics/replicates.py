@@ -1,4 +1,4 @@
-"""The replicates of a patient-clustered bootstrap: how often each group was drawn."""
+"""Replicates of a patient-clustered bootstrap: how often each group is drawn."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import Floats, Indices, check_groups, require_one_group_per_image
+from awb.study.array_types import Floats, Indices
+from awb.study.metrics.cases import check_groups, require_one_group_per_image
 
 _BLOCK = 32  # groups × 32 and score bins × 32 float64 stay in a core's cache
 
 
 @dataclass(frozen=True, eq=False)
 class Replicates:
-    """Draws of G groups out of G with replacement; an image comes along as often as its group was drawn.
+    """R draws of G groups out of G with replacement; an image counts as often as its group is drawn.
 
-    Nothing is stored: 32 replicates at a time are drawn anew from the seed and their block's number, so every model,
-    class and metric sees the same ones.
+    Draws are not stored: 32 replicates at a time are drawn again from the seed and the number of their block, so that
+    every model, class and metric gets the same ones.
 
     Attributes:
-        groups: Each image's group as a number from 0, (n,).
-        n_replicates: R.
-        seed: Of the draws.
+        groups: Group of each image as a number from 0, (n,).
+        n_replicates: Number of replicates, R.
+        seed: Seed of the draws.
     """
 
     groups: Indices
@@ -36,7 +37,7 @@ class Replicates:
 
     @property
     def n_groups(self) -> int:
-        """G."""
+        """Number of groups, G."""
         return int(self.groups.max()) + 1
 
     def require_images(self, n: int) -> None:
@@ -48,13 +49,13 @@ class Replicates:
         require_one_group_per_image(self.groups, n)
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
-        """Some replicates at a time, and the draws of each group in them: whole numbers as float64, (G, ≤ 32)."""
+        """Slices of up to 32 replicates, with the number of draws of each group in them, float64 (G, ≤ 32)."""
         for start in range(0, self.n_replicates, _BLOCK):
             stop = min(start + _BLOCK, self.n_replicates)
             yield slice(start, stop), self._counts(start // _BLOCK)[:, : stop - start]
 
     def weights(self, replicate: int) -> Floats:
-        """Each image's weight in one replicate, (n,): scikit-learn's `sample_weight`.
+        """Weight of each image in one replicate, (n,): scikit-learn's `sample_weight`.
 
         Raises:
             AWBError: There is no such replicate.
@@ -66,18 +67,18 @@ class Replicates:
     def _counts(self, block: int) -> Floats:
         n = self.n_groups
         drawn = np.random.default_rng((self.seed, block)).integers(n, size=(_BLOCK, n))
-        drawn += n * np.arange(_BLOCK)[:, None]  # one histogram for all
+        drawn += n * np.arange(_BLOCK)[:, None]  # one histogram for the whole block
         counts = np.bincount(drawn.ravel(), minlength=_BLOCK * n).reshape(_BLOCK, n)
         return np.ascontiguousarray(counts.T, dtype=np.float64)
 
 
 def draw_replicates(groups: npt.ArrayLike, *, n_replicates: int = 2000, seed: int = 0) -> Replicates:
-    """Replicates for `bootstrap`.
+    """Draw bootstrap replicates of groups, for `bootstrap` and `estimate`.
 
     Args:
-        groups: What is drawn as one, as a rule the patient of each image, (n,) numbers or strings. Images that
-            are independent of each other are a group each: `range(n)`.
-        n_replicates: How many; 2,000 for a 95 % interval is usual.
+        groups: Groups (n,), numbers or strings: images of one group, usually a patient, are drawn together. Images
+            that are independent of each other are a group each: `range(n)`.
+        n_replicates: Number of replicates; 2,000 is usual for a 95 % interval.
         seed: A non-negative int.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The same table for each view, sex or age band."""
+"""Evaluation of each subgroup: view, sex or age band."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import check_cases, check_groups
+from awb.study.metrics.cases import check_cases, check_groups
 from awb.study.metrics.evaluate import evaluate
 from awb.study.supported import supported_classes
 from awb.table import Table
@@ -27,21 +27,22 @@ def evaluate_subgroups(
     min_groups: int | None = None,
     **options: Any,
 ) -> Table:
-    """`evaluate` on each subgroup's images.
+    """Table of `evaluate` for each subgroup's images.
 
     Args:
-        y_true: 0, 1 or NaN (unknown), (n, C), or (n,) for one class.
-        scores: Same shape.
-        groups: The patient of each image, (n,).
-        subgroups: The subgroup of each image, (n,): view, sex, `bands(age, …)`. In order of their names.
+        y_true: Labels (n, C).
+        scores: Scores (n, C).
+        groups: Groups (n,).
+        subgroups: Subgroup of each image, (n,): view, sex, `bands(age, …)`. Rows come in the order of their names.
         classes: C names.
         min_groups: As in `evaluate`, counted within the subgroup; a subgroup without any such class has no rows, and
             a note names it. None leaves nothing out.
-        options: Of `evaluate`. Rare classes have one label only in small subgroups; `undefined="skip"` shows them as –.
+        options: Options of `evaluate`. Rare classes have one label only in small subgroups: `undefined="skip"` shows
+            them as –.
 
     Returns:
-        The rows of `evaluate` under a first column `subgroup`. AUROC under different case mixes is no fair
-        comparison by itself: look at the prevalences too.
+        The rows of `evaluate` with a first column `subgroup`. Subgroups differ in case mix, so that their AUROCs alone
+        are not a fair comparison: look at the prevalences too.
 
     Raises:
         AWBError: As `evaluate`, naming the subgroup; not one subgroup per image; or no subgroup has a class with
@@ -51,7 +52,7 @@ def evaluate_subgroups(
     names, patients = np.asarray(subgroups), np.asarray(groups)
     for what, given in (("subgroups", names), ("groups", patients)):
         if given.shape != (len(cases.y_true),):
-            raise AWBError(f"{what} have shape {given.shape}; expected {(len(cases.y_true),)}, one an image")
+            raise AWBError(f"{what} have shape {given.shape}; expected {(len(cases.y_true),)}, one per image")
     numbers = patients if min_groups is None else check_groups(patients)
     rows: list[tuple[Any, ...]] = []
     notes: list[str] = []
@@ -81,14 +82,14 @@ def evaluate_subgroups(
 
 
 def bands(values: npt.ArrayLike, edges: Sequence[float]) -> npt.NDArray[np.str_]:
-    """Put numbers, such as ages, into named bands.
+    """Sort numbers, such as ages, into named bands.
 
     Args:
-        values: (n,).
+        values: Numbers (n,).
         edges: Where bands start, increasing: `[0, 18, 65]` makes `0–<18`, `18–<65` and `≥65`.
 
     Returns:
-        The band of each value, (n,) strings.
+        Name of each value's band, (n,) strings.
 
     Raises:
         AWBError: Edges that do not increase, or a value that is not a number or below the first edge.
@@ -108,7 +109,7 @@ def bands(values: npt.ArrayLike, edges: Sequence[float]) -> npt.NDArray[np.str_]
 
 
 def _in_order(names: npt.NDArray[Any]) -> list[Any]:
-    """Each name once, sorted; bands by the number they start with."""
+    """Distinct names, sorted; bands by the number they start with."""
     unknown = [row for row, name in enumerate(names.tolist()) if name is None or name != name or name == ""]
     if unknown:
         raise AWBError(f"{len(unknown):,} images have no subgroup, the first in row {unknown[0]}")

@@ -1,4 +1,4 @@
-"""A temperature a class: logits of an overconfident network, divided until their probabilities fit."""
+"""Temperature scaling: one temperature per class, by which logits are divided before the sigmoid."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.arrays import ClassCases, Floats, check_cases, require_both_labels
+from awb.study.array_types import Floats
+from awb.study.metrics.cases import ClassCases, check_cases, require_both_labels
 
 _MANY = 20  # images; one or two logits may well lie in 0–1
 
 
 def fit_temperature(y_true: npt.ArrayLike, logits: npt.ArrayLike, *, classes: Sequence[str] | None = None) -> Floats:
-    """The temperature of each class that makes sigmoid(logit / T) most likely (Guo et al. 2017, section 4).
+    """Temperature T of each class that maximises the likelihood of sigmoid(logit / T) (Guo et al. 2017, section 4).
 
-    Fit on validation, never on test. It does not change the ranking, so neither AUROC nor AUPRC; and it does not move
-    a logit of 0, so it cannot mend probabilities that are all too high, as after training with class weights.
+    Fit it on validation, never on test. It changes neither the ranking, nor AUROC, nor AUPRC. A logit of 0 stays 0, so
+    that it cannot correct probabilities that are all too high, as after training with class weights.
 
     Args:
-        y_true: 0, 1 or NaN (unknown, left out of that class), (n, C), or (n,) for one class.
-        logits: Before the sigmoid, same shape.
-        classes: C names, for messages.
+        y_true: Labels (n, C).
+        logits: Logits (n, C).
+        classes: C names.
 
     Returns:
-        (C,), positive.
+        Temperatures (C,), all positive.
 
     Raises:
         AWBError: Bad arrays; at least 20 images whose values all lie in 0–1, as probabilities do and logits do not; a
-            class with one label only; or no such temperature: the sign of the logits tells every label (T → 0), or
+            class with one label only; or no such temperature: the sign of the logits gives every label (T → 0), or
             they are no better than chance (T → ∞).
     """
     cases = check_cases(y_true, logits, classes, kind="logits")
@@ -42,14 +43,14 @@ def apply_temperature(logits: npt.ArrayLike, temperatures: npt.ArrayLike) -> Flo
     """Probabilities sigmoid(logits / temperatures).
 
     Args:
-        logits: (n, C), or (n,) for one class.
-        temperatures: (C,), as from `fit_temperature`.
+        logits: Logits (n, C), or (n,) for one class.
+        temperatures: Temperatures (C,), as from `fit_temperature`.
 
     Returns:
-        Same shape as the logits.
+        Probabilities of the same shape.
 
     Raises:
-        AWBError: Not one positive temperature a class, logits that are not finite, or at least 20 images whose logits
+        AWBError: Not one positive temperature per class, logits that are not finite, or at least 20 images whose logits
             all lie in 0–1, as probabilities do.
     """
     from scipy.special import expit
@@ -57,13 +58,13 @@ def apply_temperature(logits: npt.ArrayLike, temperatures: npt.ArrayLike) -> Flo
     values = check_cases(np.zeros(np.shape(logits)), logits, kind="logits").values
     scale = np.asarray(temperatures, dtype=np.float64)
     if scale.shape != (values.shape[1],) or not ((scale > 0) & np.isfinite(scale)).all():
-        raise AWBError(f"temperatures {scale}; expected {values.shape[1]} positive numbers, one a class")
+        raise AWBError(f"temperatures {scale}; expected {values.shape[1]} positive numbers, one per class")
     _refuse_probabilities(values)
     return np.asarray(expit(values / scale)).reshape(np.shape(logits))
 
 
 def _refuse_probabilities(values: Floats) -> None:
-    """Logits of 0 to 1 alone would be a network that calls everything positive, and nothing for sure."""
+    """Refuse logits that all lie in 0–1: such a network would call everything positive, and be sure of nothing."""
     if len(values) >= _MANY and (values >= 0).all() and (values <= 1).all() and ((values > 0) & (values < 1)).any():
         raise AWBError(
             "all logits lie in 0–1, as probabilities do; give what was before the sigmoid (scipy.special.logit takes "

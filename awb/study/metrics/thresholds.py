@@ -1,4 +1,4 @@
-"""Decisions at thresholds: chosen on validation, applied to test. An image is positive if score ≥ threshold."""
+"""Decisions at thresholds, chosen on validation and applied to test. An image is positive if score ≥ threshold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean
-from awb.study.metrics.arrays import ClassCases, Floats, check_cases, require_both_labels
+from awb.study.array_types import Floats
+from awb.study.metrics.cases import ClassCases, check_cases, require_both_labels
 from awb.study.metrics.table_columns import or_none
 from awb.table import Table
 
@@ -26,18 +27,18 @@ def choose_thresholds(
     target: float | None = None,
     classes: Sequence[str] | None = None,
 ) -> Floats:
-    """A threshold a class, chosen among the scores of these images: use validation, never test.
+    """Threshold of each class, chosen among the scores of these images: use validation, never test.
 
     Args:
-        y_true: 0, 1 or NaN (unknown, left out of that class), (n, C), or (n,) for one class.
-        scores: Same shape.
+        y_true: Labels (n, C).
+        scores: Scores (n, C).
         rule: `youden`: largest sensitivity + specificity − 1 (Youden 1950); `f1`: largest F1; `sensitivity`: the
             highest threshold that reaches `target`; `specificity`: the lowest that does. Among equals, the highest.
         target: A share in 0–1, for the last two rules.
-        classes: C names, for messages.
+        classes: C names.
 
     Returns:
-        (C,); just above the highest score where only calling nothing positive will do.
+        Thresholds (C,); just above the highest score where only calling nothing positive reaches the target.
 
     Raises:
         AWBError: Bad arrays, a class with one label only, no such rule, or a target missing or out of place.
@@ -56,18 +57,18 @@ def choose_thresholds(
 def sensitivity_at_specificity(
     y_true: npt.ArrayLike, scores: npt.ArrayLike, specificity: float, *, classes: Sequence[str] | None = None
 ) -> Floats:
-    """The highest sensitivity on a class's own ROC curve where specificity is at least a given share.
+    """Highest sensitivity on each class's own ROC curve where specificity is at least a given share.
 
-    A property of the ranking, like AUROC; for a decision made beforehand, choose the threshold on validation.
+    Like AUROC it describes the ranking. For a decision made beforehand, choose the threshold on validation.
 
     Args:
-        y_true: 0, 1 or NaN (unknown), (n, C), or (n,) for one class.
-        scores: Same shape.
+        y_true: Labels (n, C).
+        scores: Scores (n, C).
         specificity: A share in 0–1.
-        classes: C names, for messages.
+        classes: C names.
 
     Returns:
-        (C,) in 0–1.
+        Sensitivities (C,), in 0–1.
 
     Raises:
         AWBError: Bad arrays, a class with one label only, or a share outside 0–1.
@@ -85,26 +86,26 @@ def operating_points(
     *,
     classes: Sequence[str] | None = None,
 ) -> Table:
-    """What decisions at given thresholds are worth.
+    """Table of sensitivity, specificity and other measures of decisions at given thresholds.
 
     Args:
-        y_true: 0, 1 or NaN (unknown, left out of that class), (n, C), or (n,) for one class.
-        scores: Same shape.
-        thresholds: (C,), as `choose_thresholds` made them on other images; an image with its score at or above
-            the threshold is called positive.
+        y_true: Labels (n, C).
+        scores: Scores (n, C).
+        thresholds: Thresholds (C,), as `choose_thresholds` chose them on other images; an image with a score at or
+            above the threshold is called positive.
         classes: C names.
 
     Returns:
-        A row a class: sensitivity, specificity, PPV, NPV, F1 and MCC (Matthews correlation). A ratio without
-        a denominator, such as PPV where nothing is called positive, is None.
+        One row per class: sensitivity, specificity, PPV, NPV, F1 and MCC (Matthews correlation). A ratio with a
+        denominator of 0, such as the PPV where nothing is called positive, is None.
 
     Raises:
-        AWBError: Bad arrays, or not one finite threshold a class.
+        AWBError: Bad arrays, or not one finite threshold per class.
     """
     cases = check_cases(y_true, scores, classes)
     chosen = np.asarray(thresholds, dtype=np.float64)
     if chosen.shape != (len(cases.classes),) or not np.isfinite(chosen).all():
-        raise AWBError(f"thresholds {chosen}; expected {len(cases.classes)} finite numbers, one a class")
+        raise AWBError(f"thresholds {chosen}; expected {len(cases.classes)} finite numbers, one per class")
     rows = tuple(_row(known, float(t)) for known, t in zip(cases, chosen, strict=True))
     headers = ("class", "n", "positives", "threshold", "sensitivity", "specificity", "PPV", "NPV", "F1", "MCC")
     return Table(headers, rows)

@@ -1,4 +1,4 @@
-"""Checking what a metric is given: every refusal names the class and the row."""
+"""Checked labels, predictions and groups of a metric; each error names the class and the row."""
 
 from __future__ import annotations
 
@@ -11,24 +11,22 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, shortlist
+from awb.study.array_types import Bools, Floats, Indices
 from awb.study.names import is_missing, patient_key, require_one_spelling
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Indices = npt.NDArray[np.intp]
 Kind = Literal["scores", "probs", "logits"]
 Undefined = Literal["raise", "skip"]
 
 
 @dataclass(frozen=True, eq=False)
 class ClassCases:
-    """The images of one class whose label is known.
+    """Images of one class whose label is known.
 
     Attributes:
-        name: The class.
-        y_true: Labels, (k,).
-        values: Scores, probs or logits, (k,).
-        rows: Their rows among all images, (k,).
+        name: Name of the class.
+        y_true: True where the label is 1, (k,).
+        values: Scores, probabilities or logits, (k,).
+        rows: Row of each image among all n images, (k,).
     """
 
     name: str
@@ -38,7 +36,7 @@ class ClassCases:
 
     @property
     def missing(self) -> str | None:
-        """What keeps a ranking metric from being defined here, or None."""
+        """Reason why ranking metrics are undefined: `no positive`, `no negative`, `no known label`; else None."""
         if len(self.y_true) == 0:
             return "no known label"
         if self.y_true.all():
@@ -51,11 +49,11 @@ Known = ClassCases
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """Checked labels and predictions.
+    """Checked labels and predictions of n images for C classes. Iterating gives a `ClassCases` for each class.
 
     Attributes:
-        y_true: 0, 1 or NaN (unknown), (n, C).
-        values: Finite, (n, C).
+        y_true: Labels (n, C): 0, 1 or NaN.
+        values: Scores, probabilities or logits (n, C), all finite.
         classes: C names.
     """
 
@@ -69,7 +67,6 @@ class Cases:
         return self if use.all() else Cases(self.y_true[:, use], self.values[:, use], names)
 
     def __iter__(self) -> Iterator[ClassCases]:
-        """Class by class, the images whose label is known."""
         for c, name in enumerate(self.classes):
             rows = np.flatnonzero(~np.isnan(self.y_true[:, c]))
             yield ClassCases(name, self.y_true[rows, c] == 1, self.values[rows, c], rows)
@@ -78,13 +75,13 @@ class Cases:
 def check_cases(
     y_true: npt.ArrayLike, values: npt.ArrayLike, classes: Sequence[str] | None = None, *, kind: Kind = "scores"
 ) -> Cases:
-    """Labels and predictions as float64 arrays of n images × C classes.
+    """Check labels and predictions; return both as float64 arrays (n, C).
 
     Args:
-        y_true: 0, 1 or NaN (unknown), (n, C), or (n,) for one class; an array or a tensor.
+        y_true: Labels (n, C); an array or a tensor.
         values: Predictions of the same shape.
         classes: C names; by default `class 0`, `class 1`, ….
-        kind: What the predictions are; `probs` must lie in 0–1.
+        kind: `scores`, `logits`, or `probs`, which must lie in 0–1.
 
     Raises:
         AWBError: Shapes disagree, no images, a label other than 0, 1 and NaN, a prediction that is not finite or
@@ -107,10 +104,10 @@ def check_cases(
 
 
 def check_groups(groups: Any) -> Indices:
-    """Each image's group as a number from 0, (n,).
+    """Check the group of each image; return it as a number from 0, (n,).
 
     Raises:
-        AWBError: Not one axis, an image whose group is not known, a group written in more than one way (`13` and
+        AWBError: Not one axis, an image without a group, a group written in more than one way (`13` and
             `13.0`), or fewer than two groups.
     """
     given = np.asarray(_on_cpu(groups))
@@ -162,7 +159,7 @@ def _columns(given: Any, name: str) -> Floats:
 
 
 def _on_cpu(given: Any) -> Any:
-    """A tensor's values as numpy reads them: off the graph and the device; numpy has no bfloat16."""
+    """Values of a tensor as numpy can read them: detached, on the CPU, and in float64, since numpy has no bfloat16."""
     if not hasattr(given, "detach"):
         return given
     tensor = given.detach().cpu()

@@ -12,15 +12,16 @@ Part = Callable[[str], bool]
 
 
 def freeze_parts(model: nn.Module, parts: Mapping[str, Part], frozen: Collection[str]) -> None:
-    """Let the parameters of some parts wait and those of the others train; to be called after `model.train()`.
+    """Freeze the parameters of some parts of a model and unfreeze those of the others; call it after `model.train()`.
 
-    Normalisation layers with running statistics in a frozen part go to eval mode: their statistics would otherwise
-    move although no parameter does. `model.train()` sets them to train mode again, hence the order.
+    Normalisation layers with running statistics in a frozen part are set to eval mode: their statistics would change
+    otherwise. `model.train()` sets them back to train mode, hence the order.
 
     Args:
-        model: The model, also within DistributedDataParallel if the part's predicate knows its prefix.
-        parts: For each part, which names of parameters and buffers (as in the model's state dict) belong to it.
-        frozen: The parts that wait; all parameters in the other parts train, those in no part are left alone.
+        model: Model; it may be wrapped in DistributedDataParallel if the predicates expect its prefix.
+        parts: For each part, a predicate that is true for the names of its parameters and buffers, as they are in the
+            model's state dict.
+        frozen: Names of the frozen parts. Parameters in the other parts train; those in no part are not touched.
 
     Raises:
         AWBError: A frozen part is not among the parts, or a part has no parameter.
@@ -29,15 +30,15 @@ def freeze_parts(model: nn.Module, parts: Mapping[str, Part], frozen: Collection
         if name not in parts:
             raise AWBError(f"no part {name!r}: there are {', '.join(parts)}{did_you_mean(name, parts)}")
     parameters = dict(model.named_parameters())
-    waiting = [parts[name] for name in frozen]
+    frozen_parts = [parts[name] for name in frozen]
     for part, belongs in parts.items():
         members = [path for path in parameters if belongs(path)]
         if not members:
             raise AWBError(f"part {part!r} has no parameter of {type(model).__name__}")
         for path in members:
-            parameters[path].requires_grad_(not any(waits(path) for waits in waiting))
+            parameters[path].requires_grad_(not any(freezes(path) for freezes in frozen_parts))
     for path, module in model.named_modules():
         if getattr(module, "running_mean", None) is not None:
             statistics = f"{path}.running_mean" if path else "running_mean"
-            if any(waits(statistics) for waits in waiting):
+            if any(freezes(statistics) for freezes in frozen_parts):
                 module.eval()
