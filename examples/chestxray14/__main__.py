@@ -15,6 +15,8 @@ from awb.terminal import print_anything, run_to_the_end
 COMMANDS = {
     "prepare": "decode a study's images once into an image store, or draw phantoms",
     "audit": "print what the splits of ChestX-ray14 share",
+    "recipes": "list the recipes with their cost, or print one whole",
+    "init": "write a study file for a table of your own",
     "train": "train a recipe in a folder, or resume it",
     "evaluate": "evaluate a finished run on its test set",
     "compare": "compare evaluated runs on the same test patients",

@@ -19,11 +19,11 @@ from examples.chestxray14.data.images import find_images
 from examples.chestxray14.data.study import load_study
 from examples.chestxray14.phantoms import draw_phantoms
 from examples.chestxray14.phantoms.write import write_phantoms
-from examples.chestxray14.recipes.schema import Recipe, load_recipe
+from examples.chestxray14.recipes.find import find_recipe
+from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.runs.folder import RunFolder
 from examples.chestxray14.training.trainer import Trainer, TrainerOptions
 
-RECIPES = Path(__file__).parents[2] / "examples" / "chestxray14" / "recipes"
 SMALL = {"data.image_size": 32, "data.batch_size": 8, "stages.*.epochs": 2}
 # one process that has torch loaded is forked for each training: a start takes no time
 SERVER = multiprocessing.get_context("forkserver")
@@ -39,7 +39,7 @@ def prepare_phantoms(folder: Path, n_patients: int = 40) -> LabelTable:
 
 
 def tiny_recipe(**overrides: Any) -> Recipe:
-    return load_recipe(RECIPES / "tiny.yaml", SMALL | {key.replace("__", "."): v for key, v in overrides.items()})
+    return find_recipe("tiny", SMALL | {key.replace("__", "."): v for key, v in overrides.items()})
 
 
 def train(recipe: Recipe, phantoms: Path, run: Path, checkpoint_every: int = 2) -> Trainer:

@@ -15,7 +15,7 @@ import awb
 from awb.study import LabelTable
 from examples.chestxray14.data.nih import read_data_entry
 from examples.chestxray14.runs.folder import RunFolder
-from tests.chestxray14.small_runs import RECIPES, equal, weights
+from tests.chestxray14.small_runs import equal, weights
 
 ROOT = Path(__file__).parents[2]
 TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -40,7 +40,7 @@ def write_table(path: Path, table: LabelTable) -> None:
 
 def command(launcher: list[str], run: Path, phantoms: Path, table: Path) -> list[str]:
     words = [
-        sys.executable, *launcher, "-m", "examples.chestxray14", "train", str(RECIPES / "tiny.yaml"), str(run),
+        sys.executable, *launcher, "-m", "examples.chestxray14", "train", "tiny", str(run),
         "--data", str(phantoms / "data"), "--store", str(phantoms / "store"), "--table", str(table),
         "--checkpoint-every", "2",
     ]  # fmt: skip

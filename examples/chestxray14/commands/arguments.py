@@ -1,4 +1,4 @@
-"""Options that several commands have, and numbers that are refused before anything begins."""
+"""Options shared by several commands, and numbers that are checked before anything begins."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import argparse
 import math
 from collections.abc import Callable
 
-FEWEST_REPLICATES = 40  # of which a 95 % interval leaves one out on each side
+FEWEST_REPLICATES = 40  # a 95 % interval leaves one of them out on each side
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
-    """A type of argparse: a whole number that is not smaller."""
+    """An argparse type: a whole number of at least `minimum`."""
 
     def number(text: str) -> int:
         if not text.strip().removeprefix("-").isdigit() or int(text) < minimum:
@@ -21,7 +21,7 @@ def at_least(minimum: int) -> Callable[[str], int]:
 
 
 def above_zero(text: str) -> float:
-    """A type of argparse: a number above 0."""
+    """An argparse type: a number above 0."""
     try:
         number = float(text)
     except ValueError:
@@ -34,7 +34,14 @@ def above_zero(text: str) -> float:
 def add_replicates_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replicates", type=at_least(FEWEST_REPLICATES), default=2000, metavar="N",
-        help="of the bootstrap (default: %(default)s)",
+        help="bootstrap replicates (default: %(default)s)",
+    )  # fmt: skip
+
+
+def add_set_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE",
+        help="in place of the recipe's value: data.image_size=128, stages.*.epochs=2, stages.0.optimizer.lr=1e-3",
     )  # fmt: skip
 
 

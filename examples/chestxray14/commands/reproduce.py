@@ -18,7 +18,7 @@ from examples.chestxray14.commands.arguments import above_zero, add_replicates_a
 from examples.chestxray14.commands.study_arguments import add_study_arguments, source_of
 from examples.chestxray14.commands.train import add_training_arguments
 from examples.chestxray14.data.study import StudySource
-from examples.chestxray14.recipes.find import read_overrides
+from examples.chestxray14.recipes.overrides import read_overrides
 from examples.chestxray14.recipes.schema import Recipe
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_study_arguments(parser)
     parser.add_argument(
         "--cells", nargs="+", default=[], metavar="RECIPE",
-        help="names of recipes, as in a shell (`vgg16_bn-*-lka-*`), or YAML files; by default all but demo and tiny",
+        help="names, as in a shell (`vgg16_bn-*-lka-*`), FILE.yaml, STUDY.yaml, STUDY.yaml:CELL; by default the study",
     )  # fmt: skip
     add_training_arguments(parser)
     parser.add_argument(

@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from examples.chestxray14.commands.arguments import add_workers_argument, at_least
+from examples.chestxray14.commands.arguments import add_set_argument, add_workers_argument, at_least
 from examples.chestxray14.commands.study_arguments import add_study_arguments, study_of
 from examples.chestxray14.evaluation.evaluated_run import is_evaluated
 from examples.chestxray14.evaluation.model_card import write_model_card
-from examples.chestxray14.recipes.find import find_recipe, read_overrides
-from examples.chestxray14.recipes.schema import load_recipe
+from examples.chestxray14.recipes.find import find_recipe
+from examples.chestxray14.recipes.overrides import read_overrides
 from examples.chestxray14.runs.folder import RunFolder
 from examples.chestxray14.training.trainer import Trainer, TrainerOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", help="a YAML file, or the name of one of the example's recipes")
+    parser.add_argument("recipe", help="a name that `recipes` lists, FILE.yaml, or STUDY.yaml:CELL")
     parser.add_argument("run", type=Path, help="folder of the run; a run that was begun there is resumed")
     add_study_arguments(parser)
     add_training_arguments(parser)
@@ -25,10 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of every command that trains."""
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE",
-        help="replaces the recipe's value: data.image_size=128, stages.*.epochs=2, stages.0.optimizer.lr=1e-3",
-    )  # fmt: skip
+    add_set_argument(parser)
     add_workers_argument(parser)
     parser.add_argument(
         "--checkpoint-every", type=at_least(1), default=500, metavar="STEPS",
@@ -38,7 +35,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, and write a model card if the run has none with results yet."""
-    recipe = load_recipe(find_recipe(args.recipe), read_overrides(args.set))
+    recipe = find_recipe(args.recipe, read_overrides(args.set))
     study, folder = study_of(args, recipe), RunFolder(args.run)
     trainer = Trainer(recipe, study, folder, TrainerOptions(args.workers, args.checkpoint_every, args.tensorboard))
     if trainer.accelerator.is_main_process:

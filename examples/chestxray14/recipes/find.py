@@ -1,40 +1,120 @@
-"""A recipe by its name or file, and values given on the command line."""
+"""Recipes by name: cells of the example's own studies, of study files, and whole recipe files.
+
+NAME          a cell of the example's studies
+FILE          a file with one whole recipe, as each run's folder has one; or a study file, all of whose cells are meant
+FILE:NAME     a cell of a study file
+
+A name may be a pattern as in a shell where several recipes are wanted.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from awb import AWBError
-from awb.errors import did_you_mean
-from examples.chestxray14.recipes.schema import RECIPES, shipped_recipes
-from examples.chestxray14.recipes.strict_yaml import parse_yaml
+from awb.errors import did_you_mean, shortlist
+from examples.chestxray14.recipes.schema import Recipe, build_recipe
+from examples.chestxray14.recipes.strict_yaml import read_yaml
+from examples.chestxray14.recipes.study_file import CELL_NAME, StudyFile, is_study, select
+
+STUDY = Path(__file__).with_name("study.yaml")
+PHANTOMS = Path(__file__).with_name("phantoms.yaml")  # small runs that are none of the report's cells
+_FILE_AND_NAME = re.compile(r"(.+?\.ya?ml)(?::(.*))?")
+_Overrides = Mapping[str, Any] | None
 
 
-def find_recipe(text: str) -> Path:
-    """The file that is meant.
+@cache
+def shipped_studies() -> tuple[StudyFile, StudyFile]:
+    """The example's own: the study, and the small runs for phantoms."""
+    return StudyFile.load(STUDY), StudyFile.load(PHANTOMS)
+
+
+def shipped_names() -> list[str]:
+    """Names of all cells of the example's studies."""
+    return [name for study in shipped_studies() for name in study.contents]
+
+
+def find_recipe(text: str, overrides: _Overrides = None) -> Recipe:
+    """The one recipe that is meant.
+
+    Args:
+        text: NAME, FILE or FILE:NAME.
+        overrides: As `load_recipe` takes them.
 
     Raises:
-        AWBError: There is none.
+        AWBError: There is none, or the file has several; or as `load_recipe` and `StudyFile.load`.
     """
-    if Path(text).suffix in (".yaml", ".yml"):
-        return Path(text)
-    files = shipped_recipes()
-    if text not in files:
-        raise AWBError(f"no recipe {text!r}{did_you_mean(text, files)}; give a .yaml file or a name in {RECIPES.name}/")
-    return files[text]
+    path, name = _split(text)
+    if path is None:
+        for study in shipped_studies():
+            if text in study.contents:
+                return study.recipe(text, overrides)
+        near = did_you_mean(text, shipped_names())
+        raise AWBError(f"no recipe {text!r}{near}; `recipes` lists them; or give FILE.yaml, or STUDY.yaml:CELL")
+    content = read_yaml(Path(path))
+    if not is_study(content):
+        _require_no_cell(path, name)
+        return build_recipe(content, path, overrides)
+    study = StudyFile.parse(content, path)
+    if name is None and len(study.contents) > 1:
+        example = next(iter(study.contents))
+        raise AWBError(
+            f"{path} is a study of {len(study.contents)} cells; name one, such as {path}:{example}; "
+            f"there are {shortlist(study.contents, 60)}"
+        )
+    return study.recipe(next(iter(study.contents)) if name is None else name, overrides)
 
 
-def read_overrides(texts: list[str]) -> dict[str, Any]:
-    """`KEY=VALUE`, values as in YAML.
+def find_recipes(patterns: Sequence[str] = (), overrides: _Overrides = None) -> dict[str, Recipe]:
+    """Recipes by name: a cell's own, or that of a whole recipe's file without its suffix.
+
+    Args:
+        patterns: NAME, FILE or FILE:NAME, names as in a shell (`vgg16_bn-*-lka-*`); by default the whole study.
+        overrides: As `load_recipe` takes them, for all.
 
     Raises:
-        AWBError: No `=`, or no YAML.
+        AWBError: A pattern matches none; two recipes have one name; a file's name cannot be a cell's; or as
+            `load_recipe` and `StudyFile.load`.
     """
-    overrides = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise AWBError(f"--set {text}: expected KEY=VALUE")
-        overrides[name] = parse_yaml(value, f"--set {text}")
-    return overrides
+    found: dict[str, Recipe] = {}
+    places: dict[str, Path] = {}
+    for pattern in patterns or (str(STUDY),):
+        for name, (place, recipe) in _matching(pattern, overrides).items():
+            if places.setdefault(name, place) != place:
+                raise AWBError(f"two recipes are called {name}: one of {places[name]} and one of {place}")
+            found[name] = recipe
+    return found
+
+
+def _matching(pattern: str, overrides: _Overrides) -> dict[str, tuple[Path, Recipe]]:
+    """The recipes of one pattern by name, each with its file."""
+    path, name = _split(pattern)
+    if path is None:
+        names = select(pattern, shipped_names(), "no recipe")
+        studies = shipped_studies()
+        return {n: (s.path, s.recipe(n, overrides)) for n in names for s in studies if n in s.contents}
+    content = read_yaml(Path(path))
+    if is_study(content):
+        study = StudyFile.parse(content, path)
+        names = select(name or "*", study.contents, f"{path} has no cell")
+        return {n: (study.path, study.recipe(n, overrides)) for n in names}
+    _require_no_cell(path, name)
+    stem = Path(path).stem
+    if not CELL_NAME.fullmatch(stem):
+        raise AWBError(f"{path}: a cell is called as its file is; expected letters, digits and . _ + = - only")
+    return {stem: (Path(path), build_recipe(content, path, overrides))}
+
+
+def _split(text: str) -> tuple[str | None, str | None]:
+    """File and name in it; either may be missing."""
+    match = _FILE_AND_NAME.fullmatch(text)
+    return (None, text) if match is None else (match[1], match[2])
+
+
+def _require_no_cell(path: str, name: str | None) -> None:
+    if name is not None:
+        raise AWBError(f"{path} is one whole recipe, not a study with cells; leave out {':' + name!r}")

@@ -1,34 +1,27 @@
-"""Recipes: everything that decides what a training gives, in one YAML file. Unknown keys are refused."""
+"""Recipes: everything that decides the result of a run, as one mapping. Unknown keys are refused."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from awb import AWBError
-from awb.errors import did_you_mean
 from awb.study import BCELoss, FocalLoss, OptimizerSettings, Schedule, TrainingStage
+from examples.chestxray14.recipes.overrides import override
+from examples.chestxray14.recipes.sections import Section, validate
 from examples.chestxray14.recipes.strict_yaml import read_yaml, to_yaml
 from examples.chestxray14.recipes.transforms import Augmentation, Transform
 
-RECIPES = Path(__file__).parent
 PART = "backbone"  # what `frozen` may name: everything but the blocks and the classifier
 Triple = tuple[float, float, float]
-_MOST_ERRORS = 8  # that are shown
 
 
-class _Section(BaseModel):
-    # strict: "0.1" in quotes is no number, 1 is no boolean
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """The network."""
 
     backbone: Literal["densenet121", "vgg16_bn", "efficientnet_lite0", "tiny"]
@@ -51,8 +44,8 @@ class ModelSettings(_Section):
         return self
 
 
-class AugmentationSettings(_Section):
-    """Of training images; see `transforms.Augmentation`."""
+class AugmentationSettings(Section):
+    """Random changes of training images; see `transforms.Augmentation`."""
 
     flip: float
     rotation: float
@@ -61,23 +54,23 @@ class AugmentationSettings(_Section):
     zoom: tuple[float, float]
 
 
-class SplitSettings(_Section):
-    """Which of `splits.py`; overlapping sets are refused unless they are named here."""
+class SplitSettings(Section):
+    """A split of `data/splits.py`; overlapping sets are refused unless they are named here."""
 
     name: Literal["nested", "official", "lists", "report"]
     seed: int
     allow_overlap: tuple[tuple[str, str], ...]
 
 
-class DataSettings(_Section):
-    """Images and batches."""
+class DataSettings(Section):
+    """Split, images and batches."""
 
     split: SplitSettings
     image_size: Annotated[int, Field(ge=1)]
     mean: Triple
     std: Triple
     augmentation: AugmentationSettings | None
-    batch_size: Annotated[int, Field(ge=1)]  # images of one optimiser step, of all processes together
+    batch_size: Annotated[int, Field(ge=1)]  # images per optimiser step, all processes together
 
     def transform(self, training: bool) -> Transform:
         augmentation = None
@@ -86,7 +79,7 @@ class DataSettings(_Section):
         return Transform(self.image_size, augmentation, self.mean, self.std)
 
 
-class BCESettings(_Section):
+class BCESettings(Section):
     kind: Literal["bce"]
     alpha: float | None
 
@@ -94,7 +87,7 @@ class BCESettings(_Section):
         return BCELoss(self.alpha)
 
 
-class FocalSettings(_Section):
+class FocalSettings(Section):
     kind: Literal["focal"]
     gamma: float
     alpha: float | None
@@ -104,8 +97,8 @@ class FocalSettings(_Section):
         return FocalLoss(self.gamma, self.alpha, self.variant)
 
 
-class OptimizerSection(_Section):
-    """See `awb.study.OptimizerSettings`; an lr of null is found before the stage begins."""
+class OptimizerSection(Section):
+    """Optimiser of a stage; see `awb.study.OptimizerSettings`. An lr of null is found before the stage begins."""
 
     name: Literal["adamw", "adam", "sgd"]
     lr: float | None
@@ -113,8 +106,8 @@ class OptimizerSection(_Section):
     lr_schedule: Literal["one_cycle", "cosine", "constant"]
 
 
-class StageSettings(_Section):
-    """See `awb.study.TrainingStage`."""
+class StageSettings(Section):
+    """One stage; see `awb.study.TrainingStage`."""
 
     name: str
     samples: Literal["all", "abnormal"]
@@ -138,24 +131,24 @@ class StageSettings(_Section):
         )
 
 
-class LRFinderSettings(_Section):
-    """See `lr_finder.py`."""
+class LRFinderSettings(Section):
+    """Range test of the learning rate; see `training/lr_finder.py`."""
 
     lowest: Annotated[float, Field(gt=0)]
     highest: Annotated[float, Field(gt=0)]
     steps: Annotated[int, Field(ge=10)]
 
 
-class TrainingSettings(_Section):
+class TrainingSettings(Section):
     seed: int
     accumulation: Annotated[int, Field(ge=1)]
     precision: Literal["fp32", "bf16"]
-    ema: Annotated[float, Field(gt=0, lt=1)] | None  # decay a step; the average is validated and kept
+    ema: Annotated[float, Field(gt=0, lt=1)] | None  # decay per step; the average is validated and kept
     lr_finder: LRFinderSettings | None
 
 
-class Recipe(_Section):
-    """All of a training."""
+class Recipe(Section):
+    """All settings of a run."""
 
     name: str
     model: ModelSettings
@@ -172,14 +165,14 @@ class Recipe(_Section):
             raise ValueError("training.lr_finder is given if a stage's lr is null, and only then")
         if self.data.batch_size % self.training.accumulation:
             raise ValueError(
-                f"data.batch_size {self.data.batch_size} is no multiple of training.accumulation "
+                f"data.batch_size {self.data.batch_size} is not a multiple of training.accumulation "
                 f"{self.training.accumulation}"
             )
         return self
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of its content, name included."""
+        """SHA-256 of the content, name included."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
     def schedule(self) -> Schedule:
@@ -190,7 +183,7 @@ class Recipe(_Section):
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Read a recipe.
+    """Read a file that holds one whole recipe.
 
     Args:
         path: The YAML file.
@@ -198,21 +191,24 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
             a number is a place in a list, `*` each of them.
 
     Raises:
-        AWBError: No such file or no YAML; a key is unknown, missing or given twice; a value is of another type or
+        AWBError: No such file, or not YAML; a key is unknown, missing or given twice; a value is of another type or
             out of its range; an override names no value.
     """
-    content = read_yaml(Path(path))
+    return build_recipe(read_yaml(Path(path)), str(path), overrides)
+
+
+def build_recipe(content: Any, where: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe of plain values, into which the overrides are written.
+
+    Raises:
+        AWBError: As `load_recipe`.
+    """
     if not isinstance(content, dict):
         what = "nothing" if content is None else f"a {type(content).__name__}"
-        raise AWBError(f"{path} holds {what}; expected {', '.join(Recipe.model_fields)}, and what belongs to each")
-    for key, value in (overrides or {}).items():
-        _override(content, key.split("."), value, f"{path}: override {key!r}")
-    return parse_recipe(content, str(path))
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """The example's own recipe files, by name."""
-    return {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
+        raise AWBError(f"{where} holds {what}; expected {', '.join(Recipe.model_fields)}, and what belongs to each")
+    for path, value in (overrides or {}).items():
+        override(content, path, value, f"{where}: override {path!r}")
+    return parse_recipe(content, where)
 
 
 def parse_recipe(content: Any, where: str = "recipe") -> Recipe:
@@ -221,60 +217,4 @@ def parse_recipe(content: Any, where: str = "recipe") -> Recipe:
     Raises:
         AWBError: As `load_recipe`.
     """
-    try:
-        # through JSON, whose lists may be tuples in strict mode too
-        return Recipe.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        lines = [_explain(one) for one in error.errors()]
-        more = f"; and {len(lines) - _MOST_ERRORS:,} more" if len(lines) > _MOST_ERRORS else ""
-        raise AWBError(f"{where}: " + "; ".join(lines[:_MOST_ERRORS]) + more) from None
-    except TypeError as error:  # a date, say
-        raise AWBError(f"{where}: {error}") from None
-
-
-def _override(content: Any, keys: list[str], value: Any, where: str) -> None:
-    key, *rest = keys
-    if isinstance(content, list) and key == "*":
-        for i in range(len(content)):
-            _override(content, [str(i), *rest], value, where)
-        return
-    place: Any = int(key) if isinstance(content, list) and key.isdigit() else key
-    known = range(len(content)) if isinstance(content, list) else content if isinstance(content, dict) else ()
-    if place not in known:
-        near = did_you_mean(key, map(str, known))
-        raise AWBError(f"{where}: nothing is at {key!r}{near}; there are {', '.join(map(str, known)) or 'no keys'}")
-    if rest:
-        _override(content[place], rest, value, where)
-    else:
-        content[place] = value
-
-
-def _explain(error: Any) -> str:
-    """One of pydantic's errors: the path, what is wrong, and the nearest key."""
-    path = ".".join(str(part) for part in error["loc"] if part not in ("bce", "focal"))
-    if error["type"] == "extra_forbidden":
-        return f"{path} is no key{did_you_mean(str(error['loc'][-1]), _fields(error['loc'][:-1]))}"
-    if error["type"] == "missing":
-        return f"{path} is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    place = f"{path}: " if path else ""  # else of several values together
-    return f"{place}{message}" + ("" if isinstance(error["input"], dict) else f", not {_short(error['input'])}")
-
-
-def _short(value: Any) -> str:
-    """A value as Python writes it, or the beginning of it."""
-    short = reprlib.Repr()
-    short.maxstring = 100
-    return short.repr(value)
-
-
-def _fields(loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that belong at a place in a recipe."""
-    unions: dict[str, Any] = {"bce": BCESettings, "focal": FocalSettings}
-    sections = {
-        "model": ModelSettings, "data": DataSettings, "split": SplitSettings, "augmentation": AugmentationSettings,
-        "stages": StageSettings, "optimizer": OptimizerSection, "training": TrainingSettings,
-        "lr_finder": LRFinderSettings, **unions,
-    }  # fmt: skip
-    named = [part for part in loc if part in sections]
-    return list((sections[named[-1]] if named else Recipe).model_fields)
+    return validate(Recipe, content, where)

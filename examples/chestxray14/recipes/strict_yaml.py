@@ -1,4 +1,4 @@
-"""YAML that says what it looks like, and no more than it looks: the part of YAML 1.2 that is plain values.
+"""Strict YAML: the plain values of YAML 1.2, each read as what it looks like.
 
 `1e-3` is a number, `012` is twelve, and `1:30` and `2026-01-02` are text. PyYAML reads YAML 1.1, in which they are
 text, ten, ninety and a date, and takes the last of two equal keys. Anchors, aliases and tags are refused: with them a
@@ -28,7 +28,10 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if event.anchor is not None:
-            raise _error("anchors (&) and aliases (*) are not for recipes; write the value where it is wanted", event)
+            raise _error(
+                "anchors (&) and aliases (*) are not for recipes; write the value in its place, or name it in `pieces`",
+                event,
+            )
         if event.tag is not None:
             raise _error(f"the tag {event.tag!r} is not for recipes; write the value alone", event)
         if self._depth > _DEEPEST:
@@ -49,7 +52,7 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.tag != f"{_TAG}str":
-                raise _error("a key that is no text", key)
+                raise _error("a key that is not text", key)
             if key.value in seen:
                 raise _error(f"{key.value} given twice", key)
             seen.add(key.value)
@@ -65,7 +68,7 @@ class _Loader(yaml.SafeLoader):
         text = self.construct_scalar(node)
         value = float(text) if text[-1] in "0123456789." else math.nan  # .inf and .nan
         if not math.isfinite(value):
-            raise _error(f"{text} is no finite number", node)
+            raise _error(f"{text} is not a finite number", node)
         return value
 
 
@@ -74,7 +77,7 @@ def _error(problem: str, place: Any) -> yaml.constructor.ConstructorError:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes text that this module, or YAML 1.1, would read as something else."""
+    """A dumper that quotes text which this module, or YAML 1.1, would read as something else."""
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -95,16 +98,16 @@ def read_yaml(path: Path) -> Any:
     """The content of a YAML file.
 
     Raises:
-        AWBError: No such file, one that is no recipe's size or not in UTF-8, or as `parse_yaml`.
+        AWBError: No such file, a file that is too large or not in UTF-8, or as `parse_yaml`.
     """
     if not path.is_file():
         raise AWBError(f"no recipe {path}")
     with path.open("rb") as file:
         content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:
-        raise AWBError(f"{path} is no recipe: it has more than {_LARGEST:,} bytes")
+        raise AWBError(f"{path} is not a recipe: it has more than {_LARGEST:,} bytes")
     try:
-        text = content.decode("utf-8-sig")  # editors may put a byte-order mark before the first key
+        text = content.decode("utf-8-sig")  # some editors write a byte-order mark first
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise AWBError(f"{path}, line {line}: not text in UTF-8 ({error.reason}); save it as UTF-8") from None
@@ -112,10 +115,10 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The content of a YAML text: mappings with keys of text, lists, text, numbers, true, false and null.
+    """The content of a YAML text: mappings with text keys, lists, text, numbers, true, false and null.
 
     Raises:
-        AWBError: It is no YAML, gives a key twice, or has what recipes do not: see the module. The line is named.
+        AWBError: Not YAML, a key given twice, or a feature that the module refuses; the line is named.
     """
     try:
         return yaml.load(text, _Loader)  # a SafeLoader

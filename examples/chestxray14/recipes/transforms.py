@@ -1,4 +1,4 @@
-"""From a store's uint8 image to a network's input, augmented by nothing but the generator that is passed."""
+"""Transforms from a stored uint8 image to a network's input; all randomness comes from the generator passed in."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Augmentation:
     Attributes:
         flip: Probability of a horizontal flip.
         rotation: Probability of a rotation.
-        degrees: Its largest angle, either way.
-        crop: Least share of the image's area in a random crop, which is then enlarged; 1 crops nothing.
-        zoom: Least and largest factor about the middle; (1, 1) changes nothing.
+        degrees: Largest angle of rotation, either way.
+        crop: Smallest share of the image's area in a random crop, which is then enlarged; 1 crops nothing.
+        zoom: Smallest and largest zoom about the centre; (1, 1) changes nothing.
     """
 
     flip: float = 0.5
@@ -38,19 +38,19 @@ class Augmentation:
         if not (0 <= self.flip <= 1 and 0 <= self.rotation <= 1):
             raise AWBError(f"flip {self.flip}, rotation {self.rotation}: expected probabilities, 0 to 1")
         if not 0 < self.crop <= 1:
-            raise AWBError(f"crop {self.crop}: expected the least share of the area, above 0 and at most 1")
+            raise AWBError(f"crop {self.crop}: expected the smallest share of the area, above 0 and at most 1")
         if not 0 < self.zoom[0] <= self.zoom[1]:
-            raise AWBError(f"zoom {self.zoom}: expected two factors, the lesser first")
+            raise AWBError(f"zoom {self.zoom}: expected two factors, the smaller first")
 
 
 @dataclass(frozen=True)
 class Transform:
-    """Resize, augment, and normalise.
+    """Augmentation, resizing and normalisation of one image.
 
     Attributes:
         size: Side of the network's input in pixels.
         augmentation: None for validation and test.
-        mean, std: Of each channel, at intensities 0 to 1.
+        mean, std: Mean and standard deviation of each channel, for intensities 0 to 1.
     """
 
     size: int = 224
@@ -59,11 +59,11 @@ class Transform:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __call__(self, pixels: npt.NDArray[np.uint8], rng: np.random.Generator | None = None) -> Tensor:
-        """The image of a store as a network's input.
+        """Make a stored image a network's input.
 
         Args:
             pixels: uint8 (H, W), writable.
-            rng: Wanted if there is an augmentation, which is a function of its state alone.
+            rng: Required with an augmentation, which is a function of its state alone.
 
         Returns:
             float32 (3, size, size).
@@ -86,8 +86,8 @@ def augment(image: Tensor, settings: Augmentation, rng: np.random.Generator) -> 
 
     Args:
         image: uint8 (1, H, W).
-        settings: What may be changed.
-        rng: Where chance comes from.
+        settings: Ranges and probabilities of the changes.
+        rng: Source of all random numbers.
 
     Returns:
         uint8 (1, H', W').
@@ -105,7 +105,7 @@ def augment(image: Tensor, settings: Augmentation, rng: np.random.Generator) -> 
 
 
 def _crop(image: Tensor, area: float, across: float, down: float) -> Tensor:
-    """A crop of the image's own aspect ratio."""
+    """Crop with the image's own aspect ratio."""
     height, width = (max(1, round(side * area**0.5)) for side in image.shape[-2:])
     top = round(down * (image.shape[-2] - height))
     left = round(across * (image.shape[-1] - width))

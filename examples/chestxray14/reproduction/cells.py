@@ -2,59 +2,33 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import awb
-from awb import AWBError, Table
-from awb.errors import did_you_mean, shortlist
+from awb import Table
 from examples.chestxray14.data.dataset import count_steps
 from examples.chestxray14.data.study import Study
-from examples.chestxray14.recipes.schema import Recipe, load_recipe, shipped_recipes
+from examples.chestxray14.recipes.find import find_recipes
+from examples.chestxray14.recipes.schema import Recipe
+from examples.chestxray14.recipes.study_file import require_different_runs
 from examples.chestxray14.training.networks import build_model
 
-EMBEDDED = ("demo*", "tiny*")  # for phantoms; none of the report's cells
-_NAME = re.compile(r"[\w+=-][\w.+=-]*")  # of folders, and in tables
 _BACKWARD = 2  # a backward pass costs two forward passes
 
 
 def find_cells(patterns: Sequence[str] = (), overrides: Mapping[str, Any] | None = None) -> dict[str, Recipe]:
-    """Recipes by name.
+    """Recipes of the cells by name, no two of them the same run.
 
     Args:
-        patterns: Names as in a shell, such as `vgg16_bn-*-lka-*`, or paths of YAML files; by default all of the
-            example's but those for phantoms.
+        patterns: As `find_recipes` takes them; by default the whole study.
         overrides: As `load_recipe` takes them, for all.
 
     Raises:
-        AWBError: A pattern names none, two files have one name or one that is no name of a folder, two are one
-            training, or as `load_recipe`.
+        AWBError: Two cells are the same run, or as `find_recipes`.
     """
-    files = shipped_recipes()
-    chosen: dict[str, Path] = {}
-    if not patterns:
-        chosen = {n: p for n, p in files.items() if not any(fnmatch.fnmatch(n, one) for one in EMBEDDED)}
-    for pattern in patterns:
-        if pattern.endswith((".yaml", ".yml")):
-            found = {Path(pattern).stem: Path(pattern)}
-        else:
-            found = {name: path for name, path in files.items() if fnmatch.fnmatch(name, pattern)}
-        if not found:
-            raise AWBError(f"no recipe {pattern!r}{did_you_mean(pattern, files)}; there are {shortlist(files, 60)}")
-        for name, path in found.items():
-            if not _NAME.fullmatch(name):
-                raise AWBError(f"{path}: a cell is called as its file is; expected letters, digits and . _ + = - only")
-            if chosen.setdefault(name, path) != path:
-                raise AWBError(f"two recipes are called {name}: {chosen[name]} and {path}")
-    cells = {name: load_recipe(path, overrides) for name, path in chosen.items()}
-    first: dict[str, str] = {}
-    for name, recipe in cells.items():
-        other = first.setdefault(recipe.model_copy(update={"name": ""}).checksum, name)
-        if other != name:
-            raise AWBError(f"{other} and {name} are the same training under two names; give one of them")
+    cells = find_recipes(patterns, overrides)
+    require_different_runs(cells)
     return cells
 
 

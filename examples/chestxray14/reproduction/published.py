@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-from examples.chestxray14.recipes.schema import Recipe, load_recipe, shipped_recipes
+from examples.chestxray14.recipes.find import find_recipe
+from examples.chestxray14.recipes.schema import Recipe
 
 
 class Cost(NamedTuple):
@@ -57,8 +58,7 @@ def published_auroc(recipe: Recipe) -> float | None:
 
 @cache
 def _headlines() -> dict[str, float]:
-    files = shipped_recipes()
-    return {_training(load_recipe(files[name])): auroc for name, auroc in MEAN_AUROC.items()}
+    return {_training(find_recipe(name)): auroc for name, auroc in MEAN_AUROC.items()}
 
 
 def _training(recipe: Recipe) -> str:

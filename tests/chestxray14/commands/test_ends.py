@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 
 from examples.chestxray14.__main__ import main
-from examples.chestxray14.recipes.schema import load_recipe
+from examples.chestxray14.recipes.find import find_recipe
 from examples.chestxray14.reproduction.cells import find_cells
 from examples.chestxray14.reproduction.claims import claimed_by
 from examples.chestxray14.reproduction.work import Output
-from tests.chestxray14.small_runs import RECIPES
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -116,7 +115,7 @@ def test_one_killed_process_is_named_with_its_cell_which_the_other_takes_over(ph
 def two_cells(folder: Path) -> list[str]:
     """Two recipes that differ in their seed."""
     for seed, name in enumerate(("one", "two")):
-        recipe = load_recipe(RECIPES / "tiny.yaml", {"training.seed": seed})
+        recipe = find_recipe("tiny", {"training.seed": seed})
         (folder / f"{name}.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     return [str(folder / "one.yaml"), str(folder / "two.yaml")]
 

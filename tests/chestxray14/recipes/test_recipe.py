@@ -4,27 +4,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import awb
 from awb.study import BCELoss, two_stage
-from examples.chestxray14.recipes.recipe_files import study_recipes
+from examples.chestxray14.recipes.find import find_recipe
 from examples.chestxray14.recipes.schema import load_recipe, parse_recipe
 from examples.chestxray14.recipes.strict_yaml import parse_yaml
-from tests.chestxray14.small_runs import RECIPES
 
 
 def content() -> Any:
-    return yaml.safe_load((RECIPES / "densenet121-last-lka-bce_focal.yaml").read_text())
-
-
-def test_the_files_are_what_the_script_writes_and_nothing_else() -> None:
-    written = {f"{recipe.name}.yaml": recipe.to_yaml() for recipe in study_recipes()}
-    assert written == {path.name: path.read_text() for path in RECIPES.iterdir()}
+    return find_recipe("densenet121-last-lka-bce_focal").model_dump(mode="json")
 
 
 def test_the_two_stage_recipes_have_the_schedules_of_the_report() -> None:
-    ours1, ours2 = (load_recipe(RECIPES / f"vgg16_bn-last-lka-{losses}.yaml") for losses in ("bce_bce", "bce_focal"))
+    ours1, ours2 = (find_recipe(f"vgg16_bn-last-lka-{losses}") for losses in ("bce_bce", "bce_focal"))
     assert ours1.schedule().checksum == two_stage(loss=BCELoss()).checksum
     assert ours2.schedule().checksum == two_stage().checksum
 
@@ -32,8 +25,8 @@ def test_the_two_stage_recipes_have_the_schedules_of_the_report() -> None:
 @pytest.mark.parametrize(("ours", "losses"), [(1, "bce_bce"), (2, "bce_focal")])
 def test_the_headline_recipes_are_vgg_with_three_blocks_on_the_report_s_split(ours: int, losses: str) -> None:
     # the names of its weights: vgg_lka_3_block_8768 and vgg_lka_3_block_8818
-    report = load_recipe(RECIPES / f"report-ours{ours}.yaml").model_dump()
-    study = load_recipe(RECIPES / f"vgg16_bn-last-lka-{losses}.yaml").model_dump()
+    report = find_recipe(f"report-ours{ours}").model_dump()
+    study = find_recipe(f"vgg16_bn-last-lka-{losses}").model_dump()
     assert report["data"]["split"]["name"] == "report"
     differ = {"name", "model", "data", "stages"}
     assert {key for key in report if report[key] != study[key]} == differ
@@ -42,7 +35,7 @@ def test_the_headline_recipes_are_vgg_with_three_blocks_on_the_report_s_split(ou
 
 
 def test_a_recipe_survives_being_written_and_read(tmp_path: Path) -> None:
-    recipe = load_recipe(RECIPES / "demo.yaml")
+    recipe = find_recipe("demo")
     (tmp_path / "copy.yaml").write_text(recipe.to_yaml())
     copy = load_recipe(tmp_path / "copy.yaml")
     assert copy == recipe
@@ -68,9 +61,9 @@ def test_a_key_given_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("model.placment", "all", r"model\.placment is no key; did you mean 'placement'"),
-        ("stages.0.optimizer.learning_rate", 1.0, r"stages\.0\.optimizer\.learning_rate is no key"),
-        ("stages.1.loss.gama", 2.0, r"stages\.1\.loss\.gama is no key; did you mean 'gamma'"),
+        ("model.placment", "all", r"model\.placment is not a key; did you mean 'placement'"),
+        ("stages.0.optimizer.learning_rate", 1.0, r"stages\.0\.optimizer\.learning_rate is not a key"),
+        ("stages.1.loss.gama", 2.0, r"stages\.1\.loss\.gama is not a key; did you mean 'gamma'"),
         ("training.precision", "fp16", r"training\.precision.*'fp32' or 'bf16'.*'fp16'"),
         ("model.placement", "last:0", r"model\.placement"),
         ("model.dropout", "0.5", r"model\.dropout: .*valid number.*'0\.5'"),
@@ -79,7 +72,7 @@ def test_a_key_given_twice_is_refused() -> None:
         ("model.attention", None, "attention and init are null with placement plain, and only then"),
         ("model.final_relu", False, None),
         ("training.lr_finder", None, "lr_finder is given if a stage's lr is null, and only then"),
-        ("training.accumulation", 3, "batch_size 64 is no multiple of training.accumulation 3"),
+        ("training.accumulation", 3, "batch_size 64 is not a multiple of training.accumulation 3"),
         ("stages.0.frozen.backbone", 99, "frozen for 99 epochs"),
         ("stages.1.name", "abnormal", "a name of its own"),
         ("data.augmentation.flip", 2.0, "expected probabilities"),
@@ -106,8 +99,9 @@ def test_a_missing_key_is_named() -> None:
         parse_recipe(recipe)
 
 
-def test_overrides_replace_values_and_only_those_that_are_there() -> None:
-    path = RECIPES / "tiny.yaml"
+def test_overrides_replace_values_and_only_those_that_are_there(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(find_recipe("tiny").to_yaml())
     recipe = load_recipe(path, {"stages.*.epochs": 2, "stages.1.optimizer.lr": 1e-5, "data.image_size": 32})
     assert [stage.epochs for stage in recipe.stages] == [2, 2]
     assert recipe.stages[1].optimizer.lr == 1e-5
@@ -115,3 +109,10 @@ def test_overrides_replace_values_and_only_those_that_are_there() -> None:
     for wrong in ("data.imagesize", "stages.5.epochs", "seed", "name.first"):
         with pytest.raises(awb.AWBError, match=r"override .*nothing is at"):
             load_recipe(path, {wrong: 1})
+
+
+def test_an_override_of_several_places_leaves_them_independent(tmp_path: Path) -> None:
+    loss = {"kind": "bce", "alpha": None}
+    recipe = find_recipe("tiny", {"stages.*.loss": loss, "stages.1.loss.alpha": 0.25})
+    assert [stage.loss.alpha for stage in recipe.stages] == [None, 0.25]
+    assert loss["alpha"] is None

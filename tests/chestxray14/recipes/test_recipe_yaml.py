@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import awb
+from examples.chestxray14.recipes.find import find_recipe
 from examples.chestxray14.recipes.schema import load_recipe
 from examples.chestxray14.recipes.strict_yaml import parse_yaml, to_yaml
-from tests.chestxray14.small_runs import RECIPES
 
 BOMB = "a: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"b{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 7)
 )
-TINY = (RECIPES / "tiny.yaml").read_text(encoding="utf-8")
+TINY = find_recipe("tiny").to_yaml()
 
 
 def refused(path: Path, content: str | bytes) -> str:
@@ -41,11 +41,11 @@ def refused(path: Path, content: str | bytes) -> str:
         ("name: " + "x" * 5_000, "line 1: a value of 5,000 characters"),
         ("name: a\nseed: " + "9" * 900, "line 2: a whole number of more than 64 bits"),
         ("name: a\nname: b", "line 2: name given twice"),
-        ("name: a\n1: b", "line 2: a key that is no text"),
-        ("name: a\n[b]: c", "line 2: a key that is no text"),
-        ("name: a\nlr: .nan", "line 2: .nan is no finite number"),
-        ("name: a\nlr: -.inf", "line 2: -.inf is no finite number"),
-        ("name: a\nlr: 1e999", "line 2: 1e999 is no finite number"),
+        ("name: a\n1: b", "line 2: a key that is not text"),
+        ("name: a\n[b]: c", "line 2: a key that is not text"),
+        ("name: a\nlr: .nan", "line 2: .nan is not a finite number"),
+        ("name: a\nlr: -.inf", "line 2: -.inf is not a finite number"),
+        ("name: a\nlr: 1e999", "line 2: 1e999 is not a finite number"),
         ("name: a\nlr: !!int x", "line 2: the tag 'tag:yaml.org,2002:int' is not for recipes"),
         ("name: a\nlr: !!python/object/apply:os.system [ls]", "line 2: the tag"),
         ("name: a\nlr: !!binary aGVsbG8=", "line 2: the tag"),
@@ -62,7 +62,7 @@ def refused(path: Path, content: str | bytes) -> str:
         (TINY.replace("seed: 0", "seed: 2026-01-02", 1), "seed: Input should be a valid integer, not '2026-01-02'"),
         (TINY.replace("image_size: 64", "image_size: 1:30"), "image_size: Input should be a valid integer, not '1:30'"),
         (TINY.replace("image_size: 64", "image_size: 1_000"), "not '1_000'"),
-        (TINY + "".join(f"k{i}: {{}}\n" for i in range(3_000)), "k7 is no key; and 2,992 more"),
+        (TINY + "".join(f"k{i}: {{}}\n" for i in range(3_000)), "k7 is not a key; and 2,992 more"),
         (TINY.replace("image_size: 64", f"image_size: [{'1, ' * 5_000}]"), "image_size: Input should be"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every recipe in the repository trains two steps in each stage, at a tiny size and from random weights."""
+"""Twelve recipes with all that the study varies train two steps in each stage, tiny and from random weights."""
 
 from pathlib import Path
 
@@ -10,12 +10,25 @@ from awb.study import Split
 from examples.chestxray14.data.nih import read_data_entry
 from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.data.study import Study
-from examples.chestxray14.recipes.schema import Recipe, load_recipe
+from examples.chestxray14.recipes.find import find_recipe, find_recipes
+from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.runs.folder import RunFolder
 from examples.chestxray14.training.trainer import Trainer
-from tests.chestxray14.small_runs import RECIPES
 
-NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+NAMES = (
+    "densenet121-plain-bce",
+    "densenet121-after-lka-bce_focal",
+    "densenet121-last-cbam-default-bce_bce",
+    "densenet121-all-lka-default-focal",
+    "vgg16_bn-plain-bce_focal",
+    "vgg16_bn-after-cbam-focal",
+    "vgg16_bn-last-lka-bce_bce",
+    "vgg16_bn-all-cbam-default-bce",
+    "report-ours2",
+    "report-densenet121-last",
+    "demo",
+    "tiny",
+)
 # two epochs of one step each; the first is frozen where the recipe freezes
 TINY = {
     "model.pretrained": False, "data.image_size": 32, "data.batch_size": 2, "stages.*.epochs": 2,
@@ -25,9 +38,9 @@ TINY = {
 
 
 def small(name: str) -> Recipe:
-    recipe = load_recipe(RECIPES / f"{name}.yaml")
+    recipe = find_recipe(name)
     frozen = {f"stages.{i}.frozen.backbone": 1 for i, stage in enumerate(recipe.stages) if stage.frozen}
-    return load_recipe(RECIPES / f"{name}.yaml", TINY | frozen)
+    return find_recipe(name, TINY | frozen)
 
 
 def small_study(phantoms: Path, split: str) -> Study:
@@ -41,8 +54,22 @@ def small_study(phantoms: Path, split: str) -> Study:
     return Study(table, ImageStore.open(phantoms / "store"), Split.from_rows(split, table, sets), origin="phantoms")
 
 
-def test_there_are_the_recipes_that_the_docs_count() -> None:
-    assert len(NAMES) == 116
+def test_the_twelve_have_each_value_that_any_recipe_has() -> None:
+    every, twelve = (
+        [recipe.model_dump(mode="json") for recipe in find_recipes(names).values()] for names in (("*",), NAMES)
+    )
+    assert len(twelve) == 12
+    for key in ("backbone", "final_relu", "placement", "attention", "init"):
+        assert {recipe["model"][key] for recipe in twelve} == {recipe["model"][key] for recipe in every}
+    # each network with each kind of place, whatever the number of its last blocks
+    of_demos = ("efficientnet_lite0", "tiny")
+    places, all_places = (
+        {(r["model"]["backbone"], r["model"]["placement"]) for r in recipes if r["model"]["backbone"] not in of_demos}
+        for recipes in (twelve, every)
+    )
+    assert places == all_places
+    for value in (lambda r: [stage["loss"]["kind"] for stage in r["stages"]], lambda r: r["data"]["split"]["name"]):
+        assert {str(value(recipe)) for recipe in twelve} == {str(value(recipe)) for recipe in every}
 
 
 @pytest.mark.slow

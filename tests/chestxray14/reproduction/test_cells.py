@@ -9,7 +9,7 @@ import pytest
 
 import awb
 from examples.chestxray14.data.study import StudySource
-from examples.chestxray14.recipes.schema import RECIPES
+from examples.chestxray14.recipes.find import find_recipe, shipped_names
 from examples.chestxray14.reproduction.cells import estimate, find_cells
 from examples.chestxray14.reproduction.contrasts import QUESTIONS, pairs
 from examples.chestxray14.reproduction.factors import factors_of
@@ -24,7 +24,7 @@ _SCHEDULE = "Does the schedule help? Each against one stage of BCE"
 
 
 def test_by_default_all_recipes_but_those_for_phantoms_are_cells() -> None:
-    names = {path.stem for path in RECIPES.glob("*.yaml")}
+    names = set(shipped_names())
     assert set(find_cells()) == {name for name in names if not name.startswith(("demo", "tiny"))}
     assert set(find_cells(["report-*", "tiny"])) == {n for n in names if n.startswith("report-")} | {"tiny"}
 
@@ -36,7 +36,7 @@ def test_a_pattern_that_names_none_is_refused_with_the_nearest() -> None:
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     copy = tmp_path / "tiny.yaml"
-    copy.write_text((RECIPES / "tiny.yaml").read_text())
+    copy.write_text(find_recipe("tiny").to_yaml())
     with pytest.raises(awb.AWBError, match="two recipes are called tiny"):
         find_cells(["tiny", str(copy)])
 
@@ -110,17 +110,17 @@ def test_two_cells_of_one_stage_of_bce_are_no_schedule_against_another() -> None
     assert found == [(a, b) for a in ("one", "longer") for b in ("abnormal", "two")]
 
 
-def test_one_training_under_two_names_is_refused(tmp_path: Path) -> None:
+def test_one_run_under_two_names_is_refused(tmp_path: Path) -> None:
     copy = tmp_path / "copy.yaml"
-    copy.write_text((RECIPES / "tiny.yaml").read_text().replace("name: tiny", "name: copy"))
-    with pytest.raises(awb.AWBError, match="tiny and copy are the same training under two names"):
+    copy.write_text(find_recipe("tiny").to_yaml().replace("name: tiny", "name: copy"))
+    with pytest.raises(awb.AWBError, match="tiny and copy are the same run under two names"):
         find_cells(["tiny", str(copy)])
 
 
 @pytest.mark.parametrize("name", ["a|b", "a<b>", "a b", ".hidden"])
 def test_a_file_whose_name_is_none_for_a_cell_is_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.yaml"
-    path.write_text((RECIPES / "tiny.yaml").read_text())
+    path.write_text(find_recipe("tiny").to_yaml())
     with pytest.raises(awb.AWBError, match="a cell is called as its file is"):
         find_cells([str(path)])
 

@@ -6,15 +6,15 @@ from torch import nn
 
 import awb
 from awb.study import freeze_parts
-from examples.chestxray14.recipes.schema import ModelSettings, load_recipe
+from examples.chestxray14.recipes.find import find_recipe
+from examples.chestxray14.recipes.schema import ModelSettings
 from examples.chestxray14.reproduction.published import TABLE_4
 from examples.chestxray14.training.networks import DenseNetWithoutFinalReLU, build_model, freezable_parts
-from tests.chestxray14.small_runs import RECIPES
 from tests.levels import slow_but
 
 
 def settings(name: str, **changes: object) -> ModelSettings:
-    return load_recipe(RECIPES / f"{name}.yaml", {f"model.{key}": value for key, value in changes.items()}).model
+    return find_recipe(name, {f"model.{key}": value for key, value in changes.items()}).model
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,10 @@ import torch
 import awb
 from examples.chestxray14.__main__ import main
 from examples.chestxray14.data.study import load_study
-from examples.chestxray14.recipes.schema import load_recipe
+from examples.chestxray14.recipes.find import find_recipe
 from examples.chestxray14.runs.folder import RunFolder
 from examples.chestxray14.training.pretrained import load_packaged, load_torchvision
 from examples.chestxray14.training.trainer import Trainer
-from tests.chestxray14.small_runs import RECIPES
 from tests.levels import slow_but
 
 FILES = {"densenet121": "densenet121-a639ec97.pth", "vgg16_bn": "vgg16_bn-6c64b313.pth"}
@@ -84,7 +83,7 @@ def test_train_says_it_in_one_line_and_begins_no_run(
 
 def test_a_run_that_goes_on_downloads_nothing(phantoms: Path, tmp_path: Path, cache: Path) -> None:
     """Its checkpoint has all weights: it may go on where there is no network."""
-    recipe = load_recipe(RECIPES / "densenet121-plain-bce.yaml", {"data.image_size": 32, "data.batch_size": 8})
+    recipe = find_recipe("densenet121-plain-bce", {"data.image_size": 32, "data.batch_size": 8})
     study, folder = load_study(phantoms / "data", phantoms / "store", recipe.data.split), RunFolder(tmp_path)
     with pytest.raises(awb.AWBError, match="could not be downloaded"):
         Trainer(recipe, study, folder)

@@ -1,0 +1,87 @@
+"""List recipes, or print one whole.
+
+Without a name, all recipes of the example are listed. NAME is one of them, and may be a pattern as in a shell; FILE is
+a study file or a whole recipe; STUDY.yaml:CELL is one cell. A single recipe is printed as YAML, as runs keep it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from awb import Table
+from examples.chestxray14.commands.arguments import add_set_argument
+from examples.chestxray14.recipes.find import find_recipes
+from examples.chestxray14.recipes.overrides import read_overrides
+from examples.chestxray14.recipes.schema import Recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="NAME, FILE or STUDY.yaml:CELL; by default all")
+    parser.add_argument("--json", action="store_true", help="print all of them whole as JSON, with their checksums")
+    parser.add_argument(
+        "--cost", action="store_true", help="count parameters and MACs (1 or 2 s per network on one core)"
+    )
+    add_set_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    recipes = find_recipes(args.recipes or ["*"], read_overrides(args.set))
+    costs = _costs(recipes) if args.cost else {}
+    if args.json:
+        print(json.dumps([_as_json(name, recipe) | costs.get(name, {}) for name, recipe in recipes.items()], indent=1))
+    elif _is_one(args.recipes) and len(recipes) == 1:
+        (name,) = recipes
+        cost = ", ".join(f"{value:,} {what}" for what, value in costs.get(name, {}).items())
+        print((f"# {cost}\n" if cost else "") + recipes[name].to_yaml(), end="")
+    else:
+        print(_table(recipes, costs))
+    return 0
+
+
+def _is_one(names: list[str]) -> bool:
+    """True if one recipe was asked for, not a pattern that happens to match one."""
+    return len(names) == 1 and not any(character in names[0] for character in "*?[")
+
+
+def _as_json(name: str, recipe: Recipe) -> dict[str, Any]:
+    return {"name": name, "checksum": recipe.checksum, "recipe": recipe.model_dump(mode="json")}
+
+
+def _table(recipes: Mapping[str, Recipe], costs: Mapping[str, Mapping[str, int]]) -> Table:
+    """One row per recipe: what it trains, on what, and with `costs` its size."""
+    headers = ["recipe", "network", "placement", "attention", "init", "losses", "epochs", "split", "image"]
+    headers += ["params", "GMACs"] if costs else []
+    rows = []
+    for name, recipe in recipes.items():
+        model, data = recipe.model, recipe.data
+        row: list[Any] = [
+            name, model.backbone, model.placement, model.attention, model.init,
+            " → ".join(stage.loss.kind for stage in recipe.stages),
+            " + ".join(str(stage.epochs) for stage in recipe.stages), data.split.name, data.image_size,
+        ]  # fmt: skip
+        if costs:
+            row += [costs[name]["params"], costs[name]["MACs"] / 1e9]
+        rows.append(tuple(row))
+    note = f"{len(recipes)} recipes; `recipes NAME` prints one whole"
+    counted = "; parameters and multiply–accumulates of one image, with 14 findings" if costs else ""
+    return Table(tuple(headers), tuple(rows), (note + counted,))
+
+
+def _costs(recipes: Mapping[str, Recipe]) -> dict[str, dict[str, int]]:
+    """Parameters and MACs of each recipe's network; each distinct network is built once, from random weights."""
+    # here, so that a list without costs comes at once
+    from examples.chestxray14.reproduction.cells import profile_network
+
+    counted: dict[tuple[Any, ...], dict[str, int]] = {}
+    costs = {}
+    for name, recipe in recipes.items():
+        model = recipe.model
+        key = (model.backbone, model.placement, model.attention, recipe.data.image_size)
+        if key not in counted:
+            (profile,) = profile_network(recipe)
+            counted[key] = {what: profile[what] for what in ("params", "MACs")}
+        costs[name] = counted[key]
+    return costs

@@ -1,0 +1,104 @@
+"""Sections of a YAML file as pydantic models; an error names the path, what is wrong there, and the nearest key."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from awb import AWBError
+from awb.errors import did_you_mean
+
+_MOST_ERRORS = 8  # that are shown
+
+
+class Section(BaseModel):
+    """Strict and frozen; unknown keys are refused."""
+
+    # strict: "0.1" in quotes is not a number, 1 is not a boolean
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def validate(model: type[AnySection], content: Any, where: str) -> AnySection:
+    """A section of plain values.
+
+    Args:
+        model: What the content should be.
+        content: Mappings, lists, text, numbers, booleans and None.
+        where: Names the content in errors.
+
+    Raises:
+        AWBError: A key is unknown or missing; a value is of another type or out of its range.
+    """
+    try:
+        # through JSON, whose lists may be tuples in strict mode too
+        return model.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        lines = [_explain(model, one) for one in error.errors()]
+        more = f"; and {len(lines) - _MOST_ERRORS:,} more" if len(lines) > _MOST_ERRORS else ""
+        raise AWBError(f"{where}: " + "; ".join(lines[:_MOST_ERRORS]) + more) from None
+    except TypeError as error:  # a date, say
+        raise AWBError(f"{where}: {error}") from None
+
+
+def section_keys(model: type[Section]) -> set[str]:
+    """Keys, at any depth, whose values are sections or lists of them."""
+    found = set()
+    for name, field in model.model_fields.items():
+        below = list(_sections_in(field.annotation))
+        found |= {name} if below else set()
+        found |= {key for section in below for key in section_keys(section)}
+    return found
+
+
+def _sections_in(annotation: Any) -> Iterator[type[Section]]:
+    """The sections that a field's type names, such as both of a union."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections_in(inner)
+
+
+def _explain(model: type[Section], error: Any) -> str:
+    """One of pydantic's errors: the path, what is wrong, and the nearest key."""
+    loc = error["loc"]
+    parts, _ = _follow(model, loc)
+    path = ".".join(parts)
+    if error["type"] == "extra_forbidden":
+        known = [name for section in _follow(model, loc[:-1])[1] for name in section.model_fields]
+        return f"{path} is not a key{did_you_mean(str(loc[-1]), known)}"
+    if error["type"] == "missing":
+        return f"{path} is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    place = f"{path}: " if path else ""  # otherwise several values together
+    return f"{place}{message}" + ("" if isinstance(error["input"], dict) else f", not {_short(error['input'])}")
+
+
+def _follow(model: type[Section], loc: Sequence[int | str]) -> tuple[list[str], list[type[Section]]]:
+    """The keys of pydantic's location without its tags of unions, and the sections that may be there."""
+    path: list[str] = []
+    sections: list[type[Section]] = [model]
+    for part in loc:
+        fields = [section.model_fields[part] for section in sections if part in section.model_fields]
+        kinds = [section.model_fields.get("kind") for section in sections]
+        tagged = [s for s, kind in zip(sections, kinds, strict=True) if kind and part in get_args(kind.annotation)]
+        if fields:
+            sections = [section for field in fields for section in _sections_in(field.annotation)] or sections
+        elif tagged:
+            sections = tagged
+            continue
+        path.append(str(part))
+    return path, sections
+
+
+def _short(value: Any) -> str:
+    """A value as Python writes it, or the beginning of it."""
+    short = reprlib.Repr()
+    short.maxstring = 100
+    return short.repr(value)
