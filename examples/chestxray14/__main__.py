@@ -15,7 +15,7 @@ from awb.terminal import print_anything, run_to_the_end
 COMMANDS = {
     "prepare": "decode a study's images once into an image store, or draw phantoms",
     "audit": "print what the splits of ChestX-ray14 share",
-    "recipes": "list recipes with their costs, or print one",
+    "recipes": "list the recipes, with their costs if asked, or print one whole",
     "init": "write a study file for a table of your own",
     "train": "train a recipe in a folder, or resume it",
     "evaluate": "evaluate a finished run on its test set",

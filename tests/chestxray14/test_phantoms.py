@@ -76,6 +76,7 @@ def test_views_and_several_images_of_a_patient_are_as_nihs(nih: LabelTable) -> N
     assert len({(case.patient, case.sex, case.age) for case in cases}) == 8000
 
 
+@pytest.mark.slow
 def test_an_image_depends_on_seed_and_patient_not_on_the_set_it_is_in(tmp_path: Path) -> None:
     few, many = draw_phantoms(3, seed=4), draw_phantoms(6, seed=4)
     assert many.cases[: len(few)] == few.cases

@@ -45,6 +45,7 @@ def test_killed_processes_leave_all_other_jobs_to_the_others() -> None:
     assert "run the same command again, and it goes on; with fewer processes" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_what_a_job_raises_ends_the_others_and_shows_where_it_was() -> None:
     with pytest.raises(awb.AWBError, match="three") as caught:
         list(run_all(fail_at_three, [2, 3, 4, 5, 6], 2))

@@ -79,6 +79,7 @@ def is_there(group: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_training_is_one_line(phantoms: Path, tmp_path: Path) -> None:
     words = ["train", "tiny", str(tmp_path / "run"), *data(phantoms), *SMALL, "--set", "stages.*.epochs=500"]
     with started(*words) as process:

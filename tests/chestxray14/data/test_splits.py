@@ -98,6 +98,7 @@ def test_the_default_is_nested_balanced_and_shares_nothing(nih: LabelTable) -> N
 
 
 @needs_nih
+@pytest.mark.slow
 def test_the_official_split_has_nihs_counts_and_shares_nothing(nih: LabelTable) -> None:
     names = [read_list(NIH / f"{name}_list.txt.gz") for name in ("train_val", "test")]
     split = splits.official(nih, *names)

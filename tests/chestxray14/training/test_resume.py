@@ -92,6 +92,7 @@ def test_killed_while_a_checkpoint_is_written_it_goes_on(
     assert not (run / ".checkpoint.pt.tmp").exists()
 
 
+@pytest.mark.slow
 def test_killed_before_its_weights_are_written_it_goes_on(
     recipe: Recipe, phantoms: Path, unbroken: Path, tmp_path: Path
 ) -> None:
