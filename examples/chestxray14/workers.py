@@ -46,9 +46,7 @@ class WorkersKilledError(AWBError):
         self.killed = killed
 
 
-def run_all(
-    function: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None = None
-) -> Iterator[Result]:  # fmt: skip
+def run_all(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None = None) -> Iterator[Result]:
     """Results as they come, in any order.
 
     Processes are started as `start_child` does. In place of one that is killed another goes on with the jobs that are

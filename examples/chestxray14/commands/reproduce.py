@@ -21,7 +21,7 @@ from examples.chestxray14.commands.train import add_training_arguments
 from examples.chestxray14.data.study import StudySource
 from examples.chestxray14.recipes.overrides import read_overrides
 from examples.chestxray14.recipes.schema import Recipe
-from examples.chestxray14.reproduction.shards import Shard, held
+from examples.chestxray14.reproduction.shards import Shard, hold_shard
 
 if TYPE_CHECKING:
     from examples.chestxray14.reproduction.engines.task import Engine
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         print(estimate(cells, map(source.study, cells.values()), args.tflops))
         return 0
     source.require()
-    with held(args.out / "locks", args.shard, cells):
+    with hold_shard(args.out / "locks", args.shard, cells):
         return _reproduce(args, cells, source)
 
 

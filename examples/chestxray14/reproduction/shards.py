@@ -36,7 +36,7 @@ class Shard:
 
 
 @contextmanager
-def held(folder: Path, shard: Shard, cells: Collection[str]) -> Iterator[None]:
+def hold_shard(folder: Path, shard: Shard, cells: Collection[str]) -> Iterator[None]:
     """Hold a shard, so that no other command does one of its cells; the kernel frees it when this process ends.
 
     Args:

@@ -30,6 +30,7 @@ from tests.chestxray14.small_runs import equal, weights
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_killed_workers_and_a_killed_driver_cost_no_cell(engine: str, tmp_path: Path) -> None:
     if engine == "ray":

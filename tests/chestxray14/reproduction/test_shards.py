@@ -18,7 +18,7 @@ from examples.chestxray14.files.locks import try_lock
 from examples.chestxray14.reproduction.cells import find_cells
 from examples.chestxray14.reproduction.engines.task import lock_of
 from examples.chestxray14.reproduction.output import Output
-from examples.chestxray14.reproduction.shards import Shard, held
+from examples.chestxray14.reproduction.shards import Shard, hold_shard
 
 CELLS = [f"cell{i}" for i in range(10)]
 FORK = multiprocessing.get_context("fork")
@@ -35,8 +35,8 @@ def test_shards_are_disjoint_and_together_all_cells(count: int) -> None:
 def test_other_shards_of_the_same_cells_may_run_at_once(tmp_path: Path) -> None:
     with ExitStack() as stack:
         for index in (3, 1, 2):
-            stack.enter_context(held(tmp_path, Shard(index, 3), CELLS))
-    with held(tmp_path, Shard(), CELLS):  # all were given up
+            stack.enter_context(hold_shard(tmp_path, Shard(index, 3), CELLS))
+    with hold_shard(tmp_path, Shard(), CELLS):  # all were given up
         pass
 
 
@@ -55,19 +55,19 @@ def test_whoever_would_do_the_same_cells_is_refused(
     first: Shard, second: Shard, cells: list[str], tmp_path: Path
 ) -> None:
     with (
-        held(tmp_path / "locks", first, CELLS),
+        hold_shard(tmp_path / "locks", first, CELLS),
         pytest.raises(awb.AWBError, match=f"at {first}.* cannot do {second}.*--jobs N.*--engine ray.*--shard K/N"),
-        held(tmp_path / "locks", second, cells),
+        hold_shard(tmp_path / "locks", second, cells),
     ):
         pytest.fail("held twice")
-    with held(tmp_path / "locks", second, cells):
+    with hold_shard(tmp_path / "locks", second, cells):
         pass
 
 
 def _hold(folder: Path, shard: Shard, got: Any, start: Any, end: Any) -> None:
     start.wait()
     try:
-        with held(folder, shard, CELLS):
+        with hold_shard(folder, shard, CELLS):
             got.put(True)
             end.wait()
     except awb.AWBError:
@@ -95,12 +95,12 @@ def test_a_killed_command_s_shard_is_free_at_once(tmp_path: Path) -> None:
     process = FORK.Process(target=_hold, args=(tmp_path, Shard(), got, start, end))
     process.start()
     assert got.get(timeout=30)
-    with pytest.raises(awb.AWBError), held(tmp_path, Shard(), CELLS):
+    with pytest.raises(awb.AWBError), hold_shard(tmp_path, Shard(), CELLS):
         pass
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join(30)
-    with held(tmp_path, Shard(), CELLS):
+    with hold_shard(tmp_path, Shard(), CELLS):
         pass
 
 
@@ -114,7 +114,7 @@ def command(output: Path, source: StudySource, recipe_files: list[str], *words: 
 def test_a_second_command_is_refused_before_it_does_anything(
     tmp_path: Path, source: StudySource, recipe_files: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with held(tmp_path / "locks", Shard(), ["other"]):
+    with hold_shard(tmp_path / "locks", Shard(), ["other"]):
         assert main(command(tmp_path, source, recipe_files)) == 2
         assert main(command(tmp_path, source, recipe_files, "--shard", "1/2")) == 2
     assert capsys.readouterr().err.count(f"{tmp_path} is in use: another reproduce is at all cells") == 2

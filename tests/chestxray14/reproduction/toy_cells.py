@@ -21,7 +21,7 @@ from examples.chestxray14.files.locks import is_locked, try_lock
 from examples.chestxray14.reproduction.engines.local import LocalEngine
 from examples.chestxray14.reproduction.engines.ray_tasks import RayEngine
 from examples.chestxray14.reproduction.engines.task import Engine, Task, lock_of
-from examples.chestxray14.reproduction.shards import Shard, held
+from examples.chestxray14.reproduction.shards import Shard, hold_shard
 
 ROOT = Path(__file__).parents[3]
 CELLS, BAD, SECONDS, JOBS = 30, 7, 1.0, 2
@@ -46,7 +46,7 @@ def cell(path: Path) -> bool:
 
 def drive(engine_name: str, folder: Path) -> int:
     """Do all cells; 1 if one failed."""
-    with held(folder / "locks", Shard(), NAMES):
+    with hold_shard(folder / "locks", Shard(), NAMES):
         engine: Engine = LocalEngine(JOBS) if engine_name == "local" else RayEngine(JOBS)
         try:
             for name in NAMES:
@@ -63,13 +63,13 @@ class Counts(NamedTuple):
     """What came of cells whose workers and driver were killed.
 
     Attributes:
-        starts: Of cells' functions.
+        starts: Starts of cells.
         done: Cells whose file is there.
         twice: Cells that ended more than once.
         again: Cells that began after they were done.
         at_once: Starts of a cell that was running.
         workers_killed: Processes of cells that were killed.
-        processes_left: Processes of the command when it has ended.
+        processes_left: Number of processes of the commands when the last has ended.
         files_left: Temporary files.
         locks_left: Locks that are still held.
         status: The last driver's exit status.
@@ -106,13 +106,12 @@ def attack(engine: str, folder: Path, seed: int, patience: float) -> Counts:
             with _driver(engine, folder, short) as process:
                 sessions.append(process.pid)
                 for _ in range(3):
-                    victim = _running_cell(folder, process, chance)
-                    os.kill(victim, signal.SIGKILL)
+                    _kill_a_cell(folder, process, chance)
                     killed += 1
                 if not last:
                     _running_cell(folder, process, chance)
                     os.kill(process.pid, signal.SIGKILL)
-                printed, _ = process.communicate(timeout=300)
+                printed, _ = process.communicate(timeout=900)
         deadline = time.monotonic() + patience
         while (left := _processes(sessions)) and time.monotonic() < deadline:
             time.sleep(0.2)
@@ -148,6 +147,15 @@ def _driver(engine: str, folder: Path, temporary: str) -> Iterator[subprocess.Po
             yield process
         finally:
             process.kill()
+
+
+def _kill_a_cell(folder: Path, process: subprocess.Popen[str], chance: random.Random) -> None:
+    while True:
+        try:
+            os.kill(_running_cell(folder, process, chance), signal.SIGKILL)
+        except ProcessLookupError:  # it has just ended
+            continue
+        return
 
 
 def _running_cell(folder: Path, process: subprocess.Popen[str], chance: random.Random) -> int:
