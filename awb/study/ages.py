@@ -30,6 +30,3 @@ def age_in_years(text: str) -> float:
     if not 0 <= age <= OLDEST:
         raise AWBError(f"age {text!r}; expected years from 0 to {OLDEST}, or 058Y, 018M, 010D")
     return age
-
-
-years = age_in_years

@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from awb.errors import AWBError, did_you_mean, shortlist
-from awb.study.files import open_text as open_text
 from awb.study.files import read_csv
-from awb.study.files import require_commas as require_commas
 from awb.study.label_cells import Blank, LabelCells, Uncertain, is_positive
 from awb.study.label_table import LabelTable
 from awb.study.no_finding import means_no_finding, require_no_contradiction

@@ -28,9 +28,6 @@ def is_missing(name: object) -> bool:
     return str(name).strip().casefold() in _MISSING
 
 
-is_nobody = is_missing
-
-
 def patient_key(name: str) -> str:
     """Common form of the spellings of one patient: `13`, `13.0`, `00013`, `p13` and `Patient 13` all give `13`.
 

@@ -44,9 +44,6 @@ class ClassCases:
         return None if self.y_true.any() else "no positive"
 
 
-Known = ClassCases
-
-
 @dataclass(frozen=True, eq=False)
 class Cases:
     """Checked labels and predictions of n images for C classes. Iterating gives a `ClassCases` for each class.
