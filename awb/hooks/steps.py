@@ -69,7 +69,7 @@ class NoteGrid:
         shown = output if self.element is None else output[self.element]
         if shown is None:
             raise AWBError(f"{type(host).__name__} shows no token grid for this input: give it whole images")
-        if isinstance(shown, list | tuple):
+        if isinstance(shown, (list, tuple)):  # Dynamo before 2.14 cannot trace list | tuple
             self.grid.note((shown[0], shown[1]), next(value for value in output if isinstance(value, Tensor)))
         elif isinstance(shown, Tensor) and shown.ndim != 4:
             raise AWBError(f"{self.grid.source} returns {tuple(shown.shape)}, which shows no token grid: attach anew")

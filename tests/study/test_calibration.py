@@ -87,6 +87,8 @@ def test_no_nearby_temperature_is_more_likely_and_the_ranking_stays(study: Study
     for c in range(logits.shape[1]):
         known = ~np.isnan(study.y_true[:, c])
         y, z = study.y_true[known, c], logits[known, c]
+        if len(z) >= 20 and ((z >= 0) & (z <= 1)).all():
+            continue  # probabilities to all appearances, which are refused
         if (y - 0.5) @ z <= 0:
             with pytest.raises(AWBError, match="no better than chance"):
                 fit_temperature(y, z)
