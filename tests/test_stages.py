@@ -19,7 +19,8 @@ import awb
 from awb.stages.example_inputs import default_size, trace_model
 from awb.stages.homes import find_homes
 from tests.helpers import assert_same, snapshot
-from tests.levels import slow_but
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("convnext_atto", "regnety_002", "efficientnet_b0")]
 
 
 def vit(**kwargs: Any) -> nn.Module:
@@ -33,10 +34,7 @@ def test_a_residual_added_in_place_is_part_of_the_stage() -> None:
     assert stage.sites[0].module == "features.3.1"
 
 
-@pytest.mark.parametrize(
-    "name",
-    slow_but(["resnet18", "test_vit"], ["resnet18", "convnext_atto", "regnety_002", "test_vit", "efficientnet_b0"]),
-)
+@pytest.mark.parametrize("name", ["resnet18", "test_vit", *SLOW])
 def test_sites_run_once_in_every_mode(name: str) -> None:
     model = timm.create_model(name, pretrained=False)
     traced = trace_model(model, 64 if name != "test_vit" else None)
@@ -205,7 +203,6 @@ def test_bad_selectors_are_named(selector: Any, message: str) -> None:
     assert_same(before, snapshot(model))
 
 
-@pytest.mark.slow
 def test_a_stage_written_by_hand_is_checked() -> None:
     """Whatever a Stage or Site says, the trace and the weights know better."""
     model = vit()
@@ -261,7 +258,6 @@ def test_channels_equal_to_the_sides_of_the_map() -> None:
         assert block.site.layout == layout
 
 
-@pytest.mark.slow
 def test_default_input_size_is_what_the_model_was_built_for() -> None:
     assert default_size(timm.create_model("vit_tiny_patch16_224", pretrained=False, img_size=(96, 64))) == (96, 64)
     assert default_size(torchvision.models.vit_b_16(weights=None, image_size=64)) == (64, 64)
