@@ -14,13 +14,13 @@ from awb.terminal import print_anything, run_to_the_end
 # each is a module of `commands`, imported only if it is the one to run: none waits for the imports of another
 COMMANDS = {
     "prepare": "decode a study's images once into an image store, or draw phantoms",
-    "audit": "print what the splits of ChestX-ray14 share",
-    "recipes": "list the recipes, with their costs if asked, or print one whole",
+    "audit": "print the images and patients that sets of ChestX-ray14's splits share",
+    "recipes": "list recipes, or print one in full",
     "init": "write a study file for a table of your own",
-    "train": "train a recipe in a folder, or resume it",
+    "train": "train a recipe, or resume its run",
     "evaluate": "evaluate a finished run on its test set",
     "compare": "compare evaluated runs on the same test patients",
-    "explain": "draw maps of models, and measure how well they lie in boxes",
+    "explain": "draw where models look, and measure how well that matches boxes",
     "reproduce": "train and evaluate all cells of the study, and write one report",
 }
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser(chosen: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m examples.chestxray14", description="NIH ChestX-ray14, or your own."
+        prog="python -m examples.chestxray14", description="Train on NIH ChestX-ray14, or X-rays of your own."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():

@@ -34,18 +34,22 @@ def above_zero(text: str) -> float:
 def add_replicates_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replicates", type=at_least(FEWEST_REPLICATES), default=2000, metavar="N",
-        help="bootstrap replicates (default: %(default)s)",
+        help="number of bootstrap replicates (default: %(default)s)",
     )  # fmt: skip
 
 
 def add_set_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE",
-        help="in place of the recipe's value: data.image_size=128, stages.*.epochs=2, stages.0.optimizer.lr=1e-3",
+        help="replace a recipe value (repeatable): data.image_size=128, stages.*.epochs=2, stages.0.optimizer.lr=1e-3",
     )  # fmt: skip
 
 
 def add_workers_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--workers", type=at_least(0), default=0, metavar="N", help="processes that load images (default: %(default)s)"
+        "--workers",
+        type=at_least(0),
+        default=0,
+        metavar="N",
+        help="processes that load images; 0 loads them in this one (default: %(default)s)",
     )

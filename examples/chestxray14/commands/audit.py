@@ -1,4 +1,4 @@
-"""Print the sets of ChestX-ray14's splits, what they share, and the report's leak."""
+"""Print the sets of ChestX-ray14's splits, the images and patients they share, and the 2025 report's leak."""
 
 from __future__ import annotations
 

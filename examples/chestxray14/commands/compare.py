@@ -1,4 +1,4 @@
-"""Compare evaluated runs on the same test patients: the paired difference of each run from the first, per finding."""
+"""Compare evaluated runs on the same test patients: paired differences from the first run, per finding."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from examples.chestxray14.evaluation.compare import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of evaluated runs; the first is A")
-    parser.add_argument("--metric", choices=("auroc", "auprc"), default="auroc", help="(default: %(default)s)")
+    parser.add_argument(
+        "--metric", choices=("auroc", "auprc"), default="auroc", help="metric to compare (default: %(default)s)"
+    )
     add_replicates_argument(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the tables as Markdown")
 

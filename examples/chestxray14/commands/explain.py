@@ -1,8 +1,8 @@
-"""Explain networks on images of a store: draw where they looked, and measure it where there are boxes.
+"""Explain networks on images of an image store: draw where they look, and measure it against boxes.
 
-A network is a finished run, `--run all=runs/all`, or what a function of your own returns, `--model
-mine=module:function` or `--model mine=module:function:argument`: a torch.nn.Module with one logit for each of the 14
-findings in their order, or for each label column of --table.
+A network is either a finished run, `--run all=runs/all`, or the result of a function of your own, `--model
+mine=module:function` or `--model mine=module:function:argument`. The function returns a torch.nn.Module with one logit
+per finding: NIH's 14 in their order, or the label columns of --table.
 """
 
 from __future__ import annotations
@@ -30,37 +30,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="folder for tables and pictures")
     parser.add_argument(
         "--run", action="append", default=[], metavar="NAME=FOLDER",
-        help="a finished run; may be given several times; differences are from the first network",
+        help="a finished run (repeatable); differences are from the first network",
     )  # fmt: skip
-    parser.add_argument("--model", action="append", default=[], metavar="NAME=MODULE:FUNCTION[:ARGUMENT]")
-    parser.add_argument("--boxes", type=Path, metavar="FILE", help="NIH's BBox_List_2017.csv, or one like it")
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="NAME=MODULE:FUNCTION[:ARGUMENT]",
+        help="a network that a function of your own returns (repeatable)",
+    )  # fmt: skip
+    parser.add_argument("--boxes", type=Path, metavar="FILE", help="NIH's BBox_List_2017.csv, or a file in its format")
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument("--labels", type=Path, metavar="FILE", help="NIH's Data_Entry_2017*.csv, for --boxes")
-    labels.add_argument("--table", type=Path, metavar="FILE", help="your own CSV: path, patient, one column per label")
-    parser.add_argument("--image", nargs="+", default=[], metavar="NAME", help="images to draw, with boxes or without")
-    parser.add_argument("--finding", nargs="+", default=[], metavar="NAME", help="findings to draw on each of them")
+    labels.add_argument(
+        "--table", type=Path, metavar="FILE", help="your own CSV, for --boxes: path, patient, one column per label"
+    )
+    parser.add_argument("--image", nargs="+", default=[], metavar="NAME", help="images to draw, with or without boxes")
+    parser.add_argument("--finding", nargs="+", default=[], metavar="NAME", help="findings to draw on each image")
     parser.add_argument(
         "--layer",
         default=LAST,
-        help="layer of Grad-CAM: last (before pooling), the number of a block's stage, or a path",
+        help="layer for Grad-CAM: last (before pooling), stage of a block, or module path (default: %(default)s)",
     )
-    parser.add_argument("--attention", action="store_true", help="the blocks' attention maps as well")
-    parser.add_argument("--size", type=at_least(1), help="side of the networks' input in pixels (default: the store's)")
+    parser.add_argument("--attention", action="store_true", help="also draw the attention maps of the blocks")
+    parser.add_argument(
+        "--size",
+        type=at_least(1),
+        help="side of the networks' input in pixels (default: that of the runs; without runs, that of the image store)",
+    )
     parser.add_argument(
         "--tolerance",
         type=float,
         default=0.0,
-        help="tolerance of the pointing game, as a share of the side (default: %(default)s)",
+        help="tolerance of the pointing game, as a fraction of the image side (default: %(default)s)",
     )
     parser.add_argument(
-        "--overlays", type=at_least(0), default=48, help="boxed cases to draw, evenly chosen (default: 48)"
+        "--overlays",
+        type=at_least(0),
+        default=48,
+        help="number of cases with boxes to draw, evenly spaced (default: %(default)s)",
     )
     parser.add_argument(
         "--over", choices=("findings", "cases"), default="findings",
-        help="means over findings, each counting the same, or over cases: for data with few boxes per finding",
+        help="average over findings with equal weight, or over cases: for few boxes per finding (default: %(default)s)",
     )  # fmt: skip
     add_replicates_argument(parser)
-    parser.add_argument("--seed", type=int, default=0, help="seed of bootstrap and random map (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the bootstrap and the random map (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.boxes and not (args.image and args.finding):
         raise AWBError("nothing to explain: give --boxes and --labels, or --image and --finding")
     if args.boxes and not (args.labels or args.table):
-        raise AWBError("--boxes needs --labels or --table, whose patients the intervals draw")
+        raise AWBError("--boxes needs --labels or --table: the intervals are over patients")
     store = ImageStore.open(args.store, verify=True)
     table = _labels(args)
     classes = FINDINGS if table is None else table.classes

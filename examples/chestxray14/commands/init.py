@@ -1,7 +1,8 @@
 """Write a study file for a table of your own.
 
 TABLE is a CSV with the columns `path` and `patient`, and one column per finding (0, 1 or empty); or NIH's Data_Entry.
-What each column is taken for is said. OUT.yaml is a small, commented study to begin with; it is never written over.
+The command prints how it reads each column. OUT.yaml is a small study with comments to start from; an existing file is
+never overwritten.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ _FEWEST_STEPS = 8  # per epoch, if the table has images for as many
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("table", type=Path, metavar="TABLE", help="the CSV file of labels")
-    parser.add_argument("out", type=Path, metavar="OUT.yaml", help="the study file to write")
+    parser.add_argument("table", type=Path, metavar="TABLE", help="CSV file of labels")
+    parser.add_argument("out", type=Path, metavar="OUT.yaml", help="study file to write")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
-"""List recipes, or print one whole.
+"""List recipes, or print one in full.
 
-Without a name, all recipes of the example are listed. NAME is one of them, and may be a pattern as in a shell; FILE is
-a study file or a whole recipe; STUDY.yaml:CELL is one cell. A single recipe is printed as YAML, as runs keep it.
+The default is all recipes of the example. NAME is one of them, or a shell pattern; FILE is a study file or one complete
+recipe; STUDY.yaml:CELL is one cell of a study file. A single recipe is printed as YAML, as in the folder of its run.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from examples.chestxray14.recipes.schema import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="NAME, FILE or STUDY.yaml:CELL; by default all")
-    parser.add_argument("--json", action="store_true", help="print all of them whole as JSON, with their checksums")
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="NAME, FILE or STUDY.yaml:CELL (default: all)")
+    parser.add_argument("--json", action="store_true", help="print the recipes in full as JSON, with their checksums")
     parser.add_argument(
-        "--cost", action="store_true", help="count parameters and MACs (1 or 2 s per network on one core)"
+        "--cost", action="store_true", help="also print parameters and MACs (1 or 2 s per network on one core)"
     )
     add_set_argument(parser)
 

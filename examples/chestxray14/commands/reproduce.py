@@ -1,8 +1,8 @@
 """Train and evaluate all cells of the study, and write one report of them.
 
-Killed at any moment, the same command goes on. One command does all cells of an output folder: on this machine, as many
-at once as `--jobs` says, each with a GPU of its own; on many machines with `--engine ray`. Or give each of several
-commands, such as those of a SLURM array, its own `--shard K/N`.
+If killed at any moment, run the same command again to continue. One command runs all cells of an output folder: on this
+machine, `--jobs` of them at once, with a GPU for each; on several machines with `--engine ray`. Or start several
+commands, such as those of a SLURM array, each with its own `--shard K/N`.
 """
 
 from __future__ import annotations
@@ -29,37 +29,40 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", type=Path, help="the folder of all runs and the report")
+    parser.add_argument("out", type=Path, help="folder for all runs and the report")
     add_study_arguments(parser)
     parser.add_argument(
         "--cells", nargs="+", default=[], metavar="RECIPE",
-        help="names, as in a shell (`vgg16_bn-*-lka-*`), FILE.yaml, STUDY.yaml, STUDY.yaml:CELL; by default the study",
+        help="name or shell pattern (`vgg16_bn-*-lka-*`), FILE.yaml, STUDY.yaml, STUDY.yaml:CELL (default: the study)",
     )  # fmt: skip
     add_training_arguments(parser)
     parser.add_argument(
         "--engine", choices=("local", "ray"), default="local",
-        help="local: processes of this machine; ray: a Ray cluster (default: %(default)s)",
+        help="local: processes on this machine; ray: a Ray cluster (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--jobs", type=at_least(1), metavar="N",
-        help="cells at once on a machine, which split its cores and GPUs (default: 1; with ray one per GPU)",
+        help="cells at once per machine, which split its cores and GPUs (default: 1; with ray one per GPU, or 1)",
     )  # fmt: skip
     parser.add_argument(
-        "--address", help="of a Ray cluster, `auto` for the one that runs here; by default one is started for this run"
+        "--address", help="address of a Ray cluster, or `auto` for the one on this machine (default: start one)"
     )
     parser.add_argument(
         "--shard", type=read_shard, default=Shard(), metavar="K/N",
-        help="every N-th cell, from the K-th on; other commands may do the other shards at the same time",
+        help="run every N-th cell, from the K-th; other commands may run the other shards at the same time",
     )  # fmt: skip
     add_replicates_argument(parser)
-    parser.add_argument("--dry-run", action="store_true", help="print the cells with what each would cost, and end")
+    parser.add_argument("--dry-run", action="store_true", help="print the cells with the cost of each, and exit")
     parser.add_argument(
-        "--tflops", type=above_zero, default=20.0, help="10¹² operations a second, for --dry-run (default: %(default)s)"
+        "--tflops",
+        type=above_zero,
+        default=20.0,
+        help="sustained speed in 10¹² operations per second, for --dry-run (default: %(default)s)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what can be done; 1 if a cell failed, cannot be read, or is of another recipe than is asked for."""
+    """Run the cells and write the report; 1 if a cell failed, is unreadable, or has another recipe than requested."""
     # here, so that the other commands start without it
     from examples.chestxray14.reproduction.cells import estimate, find_cells
 
@@ -77,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_shard(text: str) -> Shard:
-    """A type of argparse: `K/N`, K from 1 to N."""
+    """An argparse type: `K/N`, K from 1 to N."""
     index, _, count = text.partition("/")
     if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
         raise argparse.ArgumentTypeError(f"{text}: expected K/N with K from 1 to N, such as 2/8")
@@ -112,7 +115,7 @@ def _reproduce(args: argparse.Namespace, cells: Mapping[str, Recipe], source: St
 
 
 def _absolute(source: StudySource) -> StudySource:
-    """The same files, for processes that start in another folder."""
+    """The same files by absolute path, for processes that start in another folder."""
     return StudySource(
         source.folder.absolute(), source.store.absolute(), source.table and source.table.absolute(),
         source.lists and tuple(path.absolute() for path in source.lists),
@@ -144,6 +147,6 @@ def _open_engine(args: argparse.Namespace) -> Engine:
 
 
 def _threads(args: argparse.Namespace) -> int:
-    """Torch's threads in each process; 0 leaves them, and Ray sets them itself."""
+    """Number of torch threads per process; 0 keeps torch's own, as with Ray, which sets it."""
     several = args.engine == "local" and (args.jobs or 1) > 1
     return max(1, (os.cpu_count() or 1) // args.jobs) if several else 0

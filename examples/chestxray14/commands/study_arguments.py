@@ -11,15 +11,23 @@ from examples.chestxray14.recipes.schema import Recipe
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that `study_of` and `source_of` read."""
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="folder that prepare read")
-    parser.add_argument("--store", type=Path, required=True, metavar="FOLDER", help="image store that prepare wrote")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="your own table of labels in place of NIH's")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder given to prepare, with NIH's labels, lists and boxes, if any",
+    )
+    parser.add_argument(
+        "--store", type=Path, required=True, metavar="FOLDER", help="folder of the image store that prepare wrote"
+    )
+    parser.add_argument("--table", type=Path, metavar="FILE", help="your own table of labels instead of NIH's")
     parser.add_argument(
         "--lists",
         type=Path,
         nargs=3,
         metavar=("TRAIN", "VALIDATION", "TEST"),
-        help="image names, for the split `lists`",
+        help="three files of image names, for the split `lists`",
     )
 
 

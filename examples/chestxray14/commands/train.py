@@ -1,4 +1,4 @@
-"""Train a recipe in a folder, or resume the run that was begun there."""
+"""Train a recipe, or resume the run in the folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from examples.chestxray14.training.trainer import Trainer, TrainerOptions
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="a name that `recipes` lists, FILE.yaml, or STUDY.yaml:CELL")
-    parser.add_argument("run", type=Path, help="folder of the run; a run that was begun there is resumed")
+    parser.add_argument("run", type=Path, help="folder of the run; an unfinished run in it is resumed")
     add_study_arguments(parser)
     add_training_arguments(parser)
     parser.add_argument("--tensorboard", action="store_true", help="also log for TensorBoard")
