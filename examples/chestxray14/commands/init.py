@@ -67,7 +67,7 @@ def _require_new(out: Path) -> None:
     if out.suffix not in (".yaml", ".yml"):
         raise AWBError(f"{out}: a study file is called something.yaml")
     if out.exists():
-        raise AWBError(f"{out} is there already, and is not written over; give another name, or take it away")
+        raise AWBError(f"{out} already exists and is not overwritten; give another name, or remove it")
     if not out.parent.is_dir():
         raise AWBError(f"no folder {out.parent}")
 

@@ -100,7 +100,7 @@ def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[s
     table, out = write_table(tmp_path / "t.csv"), tmp_path / "mine.yaml"
     out.write_text("mine")
     assert main(["init", str(table), str(out)]) == 2
-    assert "is there already, and is not written over" in capsys.readouterr().err
+    assert "already exists and is not overwritten" in capsys.readouterr().err
     assert out.read_text() == "mine"
     for wrong, words in ((tmp_path / "mine", "is called something.yaml"), (tmp_path / "no" / "m.yaml", "no folder")):
         assert main(["init", str(table), str(wrong)]) == 2
