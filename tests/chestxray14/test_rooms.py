@@ -12,7 +12,7 @@ from examples.chestxray14.__main__ import COMMANDS
 EXAMPLE = Path(__file__).parents[2] / "examples" / "chestxray14"
 # each may import itself and those before it
 ROOMS = (
-    "files", "workers", "child_processes", "recipes", "data", "phantoms", "runs", "training", "evaluation",
+    "files", "child_processes", "workers", "recipes", "data", "phantoms", "runs", "training", "evaluation",
     "explanation", "reproduction", "commands", "__main__",
 )  # fmt: skip
 

@@ -65,7 +65,7 @@ def _table(recipes: Mapping[str, Recipe], costs: Mapping[str, Mapping[str, int]]
         if costs:
             row += [costs[name]["params"], costs[name]["MACs"] / 1e9]
         rows.append(tuple(row))
-    note = f"{len(recipes)} recipes; `recipes NAME` prints one whole"
+    note = f"{len(recipes)} recipes; `recipes NAME` prints one in full"
     counted = "; parameters and multiply–accumulates of one image, with 14 findings" if costs else ""
     return Table(tuple(headers), tuple(rows), (note + counted,))
 
