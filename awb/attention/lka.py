@@ -61,7 +61,7 @@ class LKA(nn.Module):
         self.pointwise = nn.Conv2d(channels, channels, 1)
 
     def attention_map(self, x: Tensor) -> Tensor:
-        """The N×C×H×W map that multiplies `x`; unbounded, and 1 everywhere after `reset_identity()`.
+        """N×C×H×W map that multiplies `x`; unbounded, and 1 everywhere after `reset_identity()`.
 
         Values that are not finite count as 0 here: they stay where they are in `x`, and do not spread to neighbours.
         """

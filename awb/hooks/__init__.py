@@ -1,4 +1,4 @@
-"""The hooks that awb puts on a model: they run blocks, notice lost ones, and remember what was frozen or loaded.
+"""Hooks that awb puts on a model: they run blocks, notice lost ones, and remember what was frozen or loaded.
 
 Hooks are objects that hold plain data, never closures: a deepcopy of a model runs its own blocks, and pickling works.
 

@@ -113,7 +113,7 @@ class TokenGrid:
 
 
 class _Here(threading.local):
-    """The grid that the forward pass of this thread has shown, and the blocks that have read it."""
+    """Grid shown by this thread's forward pass, and the blocks that have read it."""
 
     def __init__(self) -> None:
         self.size: Grid | None = None
@@ -122,7 +122,7 @@ class _Here(threading.local):
 
 
 def _is_tracked(tensor: object) -> bool:
-    """Whether this is a real run, and not a compiler or FX reading the code."""
+    """True in a real run, False while a compiler or FX reads the code."""
     return isinstance(tensor, Tensor) and not torch.compiler.is_compiling()
 
 
