@@ -62,7 +62,7 @@ class TokenGrid:
                 self._graphs.append((size, _lifetime(source.grad_fn)))
 
     def of(self, tokens: Tensor, num_prefix_tokens: int, reader: object) -> Grid:
-        """The grid of the tokens that a block is given.
+        """Grid of the tokens that a block receives.
 
         Args:
             tokens: N×L×C.
@@ -90,7 +90,7 @@ class TokenGrid:
         return here.size
 
     def keep(self, output: Tensor) -> None:
-        """Tie the grid to the graph of a block's output, if frozen layers before it have left the map without one."""
+        """Tie the grid to the graph of a block's output, if frozen layers before the block left the map without one."""
         here = self._here
         if not self.source or not _is_tracked(output) or here.begun or in_backward() or here.size is None:
             return

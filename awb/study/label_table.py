@@ -93,7 +93,7 @@ class LabelTable:
         return LabelTable(self.images, names, self.labels[:, chosen], self.groups, self.columns)
 
     def supported(self, min_groups: int) -> Bools:
-        """Mask of the classes, (C,), that at least `min_groups` groups have and at least as many have not.
+        """Mask of the classes, (C,), that at least `min_groups` groups have and at least as many do not.
 
         With fewer, an interval says little: if 5 patients have a finding, 1 of 150 bootstrap replicates has none of
         them. `evaluate`, `compare` and `evaluate_subgroups` leave the others out by themselves, given `min_groups`.

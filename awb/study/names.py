@@ -1,4 +1,4 @@
-"""Spellings of names: when two mean the same patient or image, and when a cell means nothing."""
+"""Spellings of names: which ones mean the same patient or image, and which cells mean nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules of training in stages, as plain values: samples, loss, optimiser, frozen parts and epochs of each."""
+"""Training schedules in stages, as plain values: samples, loss, optimiser, frozen parts and epochs of each stage."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class TrainingStage:
         return frozenset(part for part, epochs in self.frozen.items() if epoch < epochs)
 
     def describe(self) -> dict[str, Any]:
-        """Stage as plain JSON values, with functions and losses by their names and settings."""
+        """Stage as plain JSON values, with functions and losses given by their names and settings."""
         return {
             "name": self.name,
             "samples": _identify(self.samples),
