@@ -59,7 +59,7 @@ def subgroup_of(header: str) -> str | None:
 
 
 def ages_in_years(table: LabelTable) -> LabelTable:
-    """The table with ages as years, empty where unknown; a table without ages as it is.
+    """Table with ages in years, empty where unknown; a table without ages is returned unchanged.
 
     A study reads them before training, so that a wrong age does not end the evaluation, which groups by age.
 

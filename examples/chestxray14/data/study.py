@@ -1,4 +1,4 @@
-"""A study: labels, images and a split, joined; what a recipe trains and tests on."""
+"""A study: the labels, images and split on which a recipe trains and tests."""
 
 from __future__ import annotations
 

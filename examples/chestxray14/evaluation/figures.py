@@ -1,4 +1,4 @@
-"""Figures of a report: curves of predictions and counts of labels. The caller, who knows the data, gives the titles."""
+"""Figures of a report: curves of predictions and counts of labels. The caller gives the titles."""
 
 from __future__ import annotations
 
