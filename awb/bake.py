@@ -24,7 +24,7 @@ class Baked(nn.Module):
     It has the attributes of the layer too, since its parent may read them.
 
     Args:
-        layer: The backbone's own module.
+        layer: Module of the backbone.
         blocks: The blocks, by the names that they get here.
         steps: The steps that run after the layer, in order.
     """

@@ -145,7 +145,7 @@ def require_finite(key: str, tensor: Tensor) -> None:
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors to the CPU, each with its own storage: safetensors refuses tensors that share one."""
+    """Copy tensors to the CPU, each with its own storage: safetensors refuses shared storage."""
     apart, storages = {}, set()
     for key, tensor in tensors.items():
         plain = tensor.detach().cpu().contiguous()

@@ -90,7 +90,7 @@ def check_host(module: nn.Module) -> None:
     """Refuse a module whose class cannot be replaced by a subclass.
 
     Raises:
-        AWBError: It cannot.
+        AWBError: The class cannot be replaced.
     """
     own: Any = type(module)
     if hook_of(module) is not None:
@@ -114,7 +114,7 @@ def require_removable(module: nn.Module) -> None:
     """Refuse a host over whose class another tool has put its own (FSDP2, a parametrisation).
 
     Raises:
-        AWBError: It has.
+        AWBError: Another tool has put its own class over the host's.
     """
     if is_host(module) and _OWN not in vars(type(module)):
         raise AWBError(

@@ -36,7 +36,7 @@ class HooksOfCopy:
     Args:
         model: The model.
         duplicate: The deep copy of the model.
-        memo: The copy's memo: what became of each object of the model.
+        memo: Memo of the copy: the copy of each object of the model.
         which: Which hooks to give it: the model's own, all or none.
 
     Attributes:
