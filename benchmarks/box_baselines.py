@@ -1,4 +1,4 @@
-"""How well do maps score if they ignore the image? All of NIH's boxes against the three baselines.
+"""How well do maps score that ignore the image? All of NIH's boxes against the three baselines.
 
     python -m benchmarks.box_baselines --boxes BBox_List_2017.csv --labels Data_Entry_2017_v2020.csv
 

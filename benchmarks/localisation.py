@@ -1,4 +1,4 @@
-"""Do attention blocks make maps sharper, and put them in the box more often? Synthetic images, by placement.
+"""Are maps sharper, and more often in the box, with attention blocks? Synthetic images, by placement.
 
     python -m benchmarks.localisation [--seeds 3] [--patients 700] [--epochs 12] [--sheet FILE]
 
