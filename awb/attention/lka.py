@@ -24,7 +24,7 @@ class LKA(nn.Module):
         kernel_size: Side of the depthwise kernel.
         dilated_kernel_size: Side of the dilated depthwise kernel.
         dilation: Dilation of the dilated depthwise kernel.
-        backend: How the map is computed; values agree up to rounding. `"stock"`: by PyTorch's convolutions;
+        backend: Method of computing the map; values agree up to rounding. `"stock"`: by PyTorch's convolutions;
             `"polyphase"`: the dilated one on interleaved sub-maps, with fast weight gradients; `"auto"`: the faster,
             as measured (docs/performance.md).
 

@@ -22,7 +22,7 @@ from awb.wrappers import follow, innermost, named_active_modules
 
 @dataclass(frozen=True)
 class PlacedBlock:
-    """A block in the model at hand.
+    """A block in the present model.
 
     Attributes:
         path: The block's path there.
@@ -41,7 +41,7 @@ class PresentPlan(NamedTuple):
     """Plan of a model's blocks with the paths that they have at present.
 
     Attributes:
-        root: The model that the paths refer to: the one attached to, if it is still whole, or else the one at hand.
+        root: The model that the paths refer to: the one attached to, if it is still whole, or else the present one.
         blocks: The blocks by their path in `root`.
         planned: Their plans, with paths in `root`.
     """

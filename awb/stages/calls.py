@@ -54,7 +54,7 @@ class Watch:
     Attributes:
         model: The model.
         calls: The calls, in the order in which they finished.
-        saw_values: Whether any tensor had values.
+        saw_values: True if any tensor had values.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -37,10 +37,10 @@ class HooksOfCopy:
         model: The model.
         duplicate: The deep copy of the model.
         memo: Memo of the copy: the copy of each object of the model.
-        which: Which hooks to give it: the model's own, all or none.
+        which: Hooks to give it: the model's own, all or none.
 
     Attributes:
-        which: Which hooks it was given.
+        which: Hooks that it was given: the model's own, all or none.
         given: Number of hooks that the copy has.
         left_out: Number of hooks that it has not.
     """

@@ -99,8 +99,8 @@ class LabelTable:
         them. `evaluate`, `compare` and `evaluate_subgroups` leave the others out by themselves, given `min_groups`.
 
         Args:
-            min_groups: Smallest number of groups (patients) on either side, at least 1. With 1, the classes of which
-                the table has both labels.
+            min_groups: Smallest number of groups (patients) on either side, at least 1. With 1, the classes that
+                have both labels in the table.
 
         Raises:
             AWBError: The table has no groups, or `min_groups` is below 1.

@@ -38,7 +38,7 @@ class TrainingStage:
             stand for is up to the caller: see `freeze_parts`.
         patience: Number of consecutive epochs without a lower validation loss after which the stage stops; None
             never stops early.
-        keep_best: Whether the stage ends with the weights of its lowest validation loss.
+        keep_best: End the stage with the weights of its lowest validation loss.
 
     Raises:
         AWBError: A value is out of range.

@@ -47,7 +47,7 @@ class WorkersKilledError(AWBError):
 
 
 def run_all(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None = None) -> Iterator[Result]:
-    """Results in the order in which jobs end.
+    """Results as jobs end, in any order.
 
     Processes are started as `start_child` does. In place of one that is killed another goes on with the jobs that are
     left.

@@ -41,7 +41,7 @@ def read_table(path: str | Path) -> LabelTable:
     `view`, `sex` (or `gender`) and `age`, however they are capitalised, are never labels, whatever they contain.
 
     Raises:
-        AWBError: As `awb.study.read_labels`, or there are two columns `sex` and `Sex`, say.
+        AWBError: As in `awb.study.read_labels`, or there are two columns `sex` and `Sex`, say.
     """
     with open_text(path) as file:
         header = [name.strip() for name in next(csv.reader(file), [])]

@@ -151,7 +151,7 @@ class StudySource:
         """Refuse missing or damaged files before the first run begins, whatever the recipes.
 
         Raises:
-            AWBError: As `read_labelled_images`, or pixels of the image store are not those that were decoded.
+            AWBError: As in `read_labelled_images`, or pixels of the image store are not those that were decoded.
         """
         _, images = read_labelled_images(self.folder, self.store, self.table)
         images.verify()

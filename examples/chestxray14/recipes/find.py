@@ -39,11 +39,11 @@ def shipped_names() -> list[str]:
 
 
 def find_recipe(text: str, overrides: _Overrides = None) -> Recipe:
-    """The single recipe with a name, in a file, or with a name in a study file.
+    """Find one recipe by name, by file, or by name in a study file.
 
     Args:
         text: NAME, FILE or FILE:NAME.
-        overrides: As `load_recipe` takes them.
+        overrides: Values by path, as in `load_recipe`.
 
     Raises:
         AWBError: There is none, or the file has several; or as `load_recipe` and `StudyFile.load`.
@@ -74,7 +74,7 @@ def find_recipes(patterns: Sequence[str] = (), overrides: _Overrides = None) -> 
 
     Args:
         patterns: NAME, FILE or FILE:NAME, names as in a shell (`vgg16_bn-*-lka-*`); by default the whole study.
-        overrides: As `load_recipe` takes them, for all.
+        overrides: Values by path for all recipes, as in `load_recipe`.
 
     Raises:
         AWBError: A pattern matches none; two recipes have one name; a file's name cannot be a cell's; or as

@@ -201,7 +201,7 @@ def build_recipe(content: Any, where: str, overrides: Mapping[str, Any] | None =
     """Build a recipe from plain values after applying the overrides.
 
     Raises:
-        AWBError: As `load_recipe`.
+        AWBError: As in `load_recipe`.
     """
     if not isinstance(content, dict):
         what = "nothing" if content is None else f"a {type(content).__name__}"
@@ -215,6 +215,6 @@ def parse_recipe(content: Any, where: str = "recipe") -> Recipe:
     """Build a recipe from plain values.
 
     Raises:
-        AWBError: As `load_recipe`.
+        AWBError: As in `load_recipe`.
     """
     return validate(Recipe, content, where)

@@ -117,8 +117,8 @@ class StudyFile:
         """The recipe of a cell.
 
         Args:
-            name: The cell's name.
-            overrides: As `load_recipe` takes them.
+            name: Name of the cell.
+            overrides: Values by path, as in `load_recipe`.
 
         Raises:
             AWBError: There is no such cell, or as `load_recipe`.

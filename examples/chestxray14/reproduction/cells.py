@@ -21,8 +21,8 @@ def find_cells(patterns: Sequence[str] = (), overrides: Mapping[str, Any] | None
     """Recipes of the cells by name; no two may be the same run.
 
     Args:
-        patterns: As `find_recipes` takes them; by default the whole study.
-        overrides: As `load_recipe` takes them, for all.
+        patterns: Patterns as in `find_recipes`; by default the whole study.
+        overrides: Values by path for all cells, as in `load_recipe`.
 
     Raises:
         AWBError: Two cells are the same run, or as `find_recipes`.

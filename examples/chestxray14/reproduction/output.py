@@ -21,7 +21,7 @@ class Output:
     """The output folder.
 
     Attributes:
-        path: It has `runs/`, `logs/`, `failed/`, `locks/`, `figures/` and the report.
+        path: Folder with `runs/`, `logs/`, `failed/`, `locks/`, `figures/` and the report.
     """
 
     path: Path

@@ -27,7 +27,7 @@ def attention_change(model: nn.Module, images: Tensor) -> dict[int | str, Tensor
         By stage number (or site), maps (N, h, w), 0 or more; all 0 at a block that is the identity.
 
     Raises:
-        AWBError: As `awb.capture_attention` does, or the model is in training mode.
+        AWBError: As in `awb.capture_attention` does, or the model is in training mode.
     """
     if model.training:
         raise AWBError("the model is in training mode, and its batch norms would change the maps: call eval()")

@@ -64,7 +64,7 @@ class Engine(Protocol):
         """Run a task when there is room."""
 
     def results(self) -> Iterator[Outcome]:
-        """Outcomes in the order in which tasks end, one per task."""
+        """Outcomes as tasks end, in any order, one per task."""
 
     def close(self) -> None:
         """End all running tasks, and release their resources."""
