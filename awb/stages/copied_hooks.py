@@ -42,7 +42,7 @@ class HooksOfCopy:
     Attributes:
         which: Hooks that it was given: the model's own, all or none.
         given: Number of hooks that the copy has.
-        left_out: Number of hooks that it has not.
+        left_out: Number of hooks that are not in the copy.
     """
 
     def __init__(self, model: nn.Module, duplicate: nn.Module, memo: dict[int, Any], which: Which) -> None:

@@ -38,7 +38,7 @@ def read_study_labels(
 def read_table(path: str | Path) -> LabelTable:
     """Table of your own: columns `path` and `patient`, and one column per label (0, 1 or empty).
 
-    `view`, `sex` (or `gender`) and `age`, however they are capitalised, are never labels, whatever they contain.
+    `view`, `sex` (or `gender`) and `age`, in any capitalisation and with any content, are never labels.
 
     Raises:
         AWBError: As in `awb.study.read_labels`, or there are two columns `sex` and `Sex`, say.

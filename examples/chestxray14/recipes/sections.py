@@ -1,4 +1,4 @@
-"""Sections of a YAML file as pydantic models; an error names the path, what is wrong there, and the nearest key."""
+"""Sections of a YAML file as pydantic models; an error names the path, the fault, and the nearest key."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ _PATIENCE = 60.0  # seconds that the processes of a killed attempt have to end
 class Task:
     """A function to call in another process, perhaps on another machine.
 
-    It may be called again when its process was killed, or when the last answer was lost with the driver: it is the
-    function that looks whether its work is done, and goes on from what is saved.
+    It may be called again after its process was killed, or after its last answer was lost with the driver. So the
+    function itself must check whether its work is done, and continue from saved work.
 
     Attributes:
         name: Unique name of the task, which is also a file name.
