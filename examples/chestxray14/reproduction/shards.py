@@ -59,7 +59,7 @@ def hold_shard(folder: Path, shard: Shard, cells: Collection[str]) -> Iterator[N
             if other.count != shard.count or name[3] != key or other.index == shard.index:
                 raise AWBError(_refusal(folder.parent, shard, other, name[3] == key))
         lock = try_lock(mine)
-    assert lock is not None  # it was free a moment ago, and who would take it waits at the gate
+    assert lock is not None  # it was free a moment ago, and to take it a process must pass the gate
     try:
         yield
     finally:
