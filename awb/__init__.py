@@ -97,5 +97,5 @@ mark_helpers(globals())
 
 
 def __dir__() -> list[str]:
-    """The public names, without the modules that they are imported from."""
+    """Public names, without the modules that they are imported from."""
     return sorted([*__all__, "study", *(name for name in globals() if name.startswith("__"))])

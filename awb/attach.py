@@ -192,7 +192,7 @@ def awb_disabled(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def require_own_thread(model: nn.Module) -> None:
-    """Refuse a model that runs its blocks in other threads, where the caller's switches have no effect.
+    """Refuse a model that runs its blocks in other threads: the caller's switches have no effect there.
 
     Raises:
         AWBError: The model is in `nn.DataParallel` on several devices.
@@ -202,13 +202,13 @@ def require_own_thread(model: nn.Module) -> None:
 
 
 def awb_blocks(model: nn.Module) -> dict[str, AWB]:
-    """The blocks in a model, by path; empty if there are none."""
+    """Blocks of a model, by path; empty if there are none."""
     require_module(model)
     return {name: module for name, module in named_active_modules(model) if isinstance(module, AWB)}
 
 
 def attached_blocks(model: nn.Module) -> dict[str, AWB]:
-    """The blocks in a model, by path, all of which must run.
+    """Blocks of a model, by path; it is an error if one of them no longer runs.
 
     Raises:
         AWBError: There are none, or one follows a module around the model.
@@ -218,7 +218,7 @@ def attached_blocks(model: nn.Module) -> dict[str, AWB]:
 
 
 def require_running(model: nn.Module) -> list[PlacedBlock]:
-    """The blocks in a model, each with the step that runs it, all of which must run.
+    """Blocks of a model, each with the step that runs it; it is an error if one of them no longer runs.
 
     Raises:
         AWBError: There are none, or one follows a module around the model.
@@ -263,7 +263,7 @@ def _build(model: nn.Module, planned: PlannedBlock) -> AWB:
 
 
 def _nearest_parameter(model: nn.Module, name: str) -> Tensor | None:
-    """A floating-point parameter of the module at a path, or else of the nearest module registered before it."""
+    """Floating-point parameter of the module at a path, or else of the nearest module registered before it."""
     own = [p for p in model.get_submodule(name).parameters() if p.is_floating_point()]
     if own:
         return own[0]
@@ -276,7 +276,7 @@ def _nearest_parameter(model: nn.Module, name: str) -> Tensor | None:
 
 
 def _check_hosts(model: nn.Module, blocks: list[AWB]) -> None:
-    """Refuse blocks after modules that cannot be hosts, before anything is changed."""
+    """Refuse blocks after modules that cannot be hosts; called before anything is changed."""
     names = {b.planned.site.module for b in blocks} | {
         b.planned.grid_source[0] for b in blocks if b.planned.grid_source
     }

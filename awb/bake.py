@@ -24,7 +24,7 @@ class Baked(nn.Module):
     It has the attributes of the layer too, since its parent may read them.
 
     Args:
-        layer: The backbone's own module.
+        layer: Module of the backbone.
         blocks: The blocks, by the names that they get here.
         steps: The steps that run after the layer, in order.
     """
@@ -118,7 +118,7 @@ def _baked(host: nn.Module) -> Baked:
 
 
 def _split(host: nn.Module, path: str) -> tuple[nn.Module, str, str]:
-    """The home of a block, the name of its child that contains the block, and the path from that name on."""
+    """Home of a block, the name of the home's child that contains the block, and the path from that name on."""
     names = path.split(".")
     at = max(i for i, name in enumerate(names) if name.startswith(CHILD))
     home = follow(host, ".".join(names[:at]))

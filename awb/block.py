@@ -60,7 +60,7 @@ class AWB(ObservedModule):
 
     @property
     def captured(self) -> list[Tensor] | None:
-        """The list in which this thread's `capture_attention` wants the map; None outside of it."""
+        """List in which this thread's `capture_attention` collects the map; None outside of it."""
         return capture_list(self.key)
 
     def forward(self, x: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
@@ -102,7 +102,7 @@ class AWB(ObservedModule):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Start again as planned, as the identity or as the kind initialises itself; on the CPU if it had no values."""
+        """Initialise again as planned: as the identity or by the kind's default; on the CPU if it had no values."""
         if any(p.is_meta for p in self.parameters()):
             self.to_empty(device="cpu")  # which ends here again
         else:
@@ -117,7 +117,7 @@ class AWB(ObservedModule):
         self.unset = any(p.is_meta for p in self.parameters())
 
     def after_conversion(self, convert: Callable[[Tensor], Tensor]) -> None:
-        """Start as planned if the conversion was `to_empty`, which leaves tensors without values."""
+        """Initialise as planned if the conversion was `to_empty`, which leaves tensors without values."""
         probe = _probe()
         moved = convert(probe)
         if any(p.is_meta for p in self.parameters()):
@@ -126,12 +126,12 @@ class AWB(ObservedModule):
             self.reset_parameters()
 
     def before_loading(self, state_dict: Any, prefix: str) -> None:
-        """Note that the block gets values, if the state dict has all of them."""
+        """Note that the block gets its values from the state dict, if that has all of them."""
         if self.unset and all(prefix + name in state_dict for name in self.state_dict()):
             self.unset = False
 
     def after_initialization(self) -> None:
-        """Start as planned what was not in the checkpoint: transformers' own rule does not know blocks."""
+        """Initialise as planned what the checkpoint lacked: transformers' own rule does not know blocks."""
         self._reset(lambda target: not is_initialized(target))
 
     def _require_values(self, x: Tensor) -> None:
@@ -144,7 +144,7 @@ class AWB(ObservedModule):
         )
 
     def _order(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Each token's position in raster order, and the inverse, as indices on the device of the tokens."""
+        """Position of each token in raster order, and the inverse, as indices on the device of the tokens."""
         if x.device in self._orders:
             return self._orders[x.device]
         order = torch.tensor(self.planned.site.order, device=x.device)
@@ -154,7 +154,7 @@ class AWB(ObservedModule):
         return pair
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state of a copy, which gets a key of its own: what this block is switched to does not concern it."""
+        """State for a copy, which gets its own key: switches set for this block do not apply to the copy."""
         return {**self.__dict__, "key": next(_KEYS), "_orders": {}}
 
     def extra_repr(self) -> str:
@@ -162,14 +162,14 @@ class AWB(ObservedModule):
 
 
 def _probe() -> Tensor:
-    """Zeros and ones, the same in every dtype, in an order never used before: freed memory may contain earlier ones."""
+    """Zeros and ones, equal in every dtype, in an order never used before: freed memory may contain earlier ones."""
     bits = next(_PROBES) * 0x9E3779B97F4A7C15 % 2**64  # an odd factor: no two alike
     return torch.tensor([float(bits >> i & 1) for i in range(64)], device="cpu", dtype=torch.float32)
 
 
 @torch.no_grad()
 def _is_identity(attention: nn.Module, site: Site) -> bool:
-    """Whether a fresh module returns its input, as timm's non-local ones do: a γ of 0 on it would never learn."""
+    """True if a fresh module returns its input, as timm's non-local ones do: a γ of 0 on it would never learn."""
     x = torch.randn(1, site.channels, *site.grid, generator=torch.Generator().manual_seed(0), device="cpu")
     probe = copy.deepcopy(attention)
     with torch.random.fork_rng(devices=[]):
@@ -178,7 +178,7 @@ def _is_identity(attention: nn.Module, site: Site) -> bool:
 
 @torch.no_grad()
 def _map_in_eval_mode(attention: Any, x: Tensor) -> Tensor:
-    """The attention map, computed in eval mode so that no statistic moves and no random number is drawn."""
+    """Attention map, computed in eval mode so that no statistic changes and no random number is drawn."""
     modes = [(module, module.training) for module in attention.modules()]
     attention.eval()
     attention_map: Tensor = attention.attention_map(x)

@@ -125,7 +125,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 
 
 def read_tensors(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, Tensor]:
-    """Read some of the tensors, whose shapes are known from the header, and so the memory that they take.
+    """Read some of the tensors; the header has told their shapes, and so the memory that they take.
 
     Raises:
         AWBError: The file has changed or is damaged.
@@ -145,7 +145,7 @@ def require_finite(key: str, tensor: Tensor) -> None:
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors to the CPU, each with its own storage: safetensors refuses tensors that share one."""
+    """Copy tensors to the CPU, each with its own storage: safetensors refuses shared storage."""
     apart, storages = {}, set()
     for key, tensor in tensors.items():
         plain = tensor.detach().cpu().contiguous()
@@ -180,7 +180,7 @@ def _json(metadata: Mapping[str, str], name: str) -> object:
 
 
 def _check_values(block: PlannedBlock, where: str) -> None:
-    """Check what the type hints do not say."""
+    """Check the rules that type hints cannot express."""
     site = block.site
     positions = math.prod(site.grid)
     if min(*site.grid, site.channels, block.reduction) < 1 or site.num_prefix_tokens < 0:
@@ -210,7 +210,7 @@ def _as_weights(value: object) -> tuple[SavedWeight, ...]:
 
 
 def _by(metadata: Mapping[str, str]) -> str:
-    """The versions that wrote and that read the file, for an error."""
+    """Versions of awb that wrote the file and that read it, for an error."""
     try:
         wrote = json.loads(metadata["versions"])["awb"]
     except (KeyError, ValueError, TypeError, RecursionError):

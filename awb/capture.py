@@ -97,7 +97,7 @@ def capture_attention(model: nn.Module, reduce: Reduce | None = None) -> Iterato
 
 
 def _by_key(blocks: Mapping[str, AWB]) -> dict[int | str, AWB]:
-    """The blocks, each by the first of its stage number, site and path that no other block has."""
+    """Blocks by stage number, site or path: the first of these that no other block shares."""
     names = {path: (block.planned.stage, str(block.planned.site), path) for path, block in blocks.items()}
     used = Counter(name for all_names in names.values() for name in all_names)
     keys = {path: next(n for n in names[path] if n is not None and used[n] == 1) for path in blocks}

@@ -167,7 +167,7 @@ def _require_weights_here(model: nn.Module, what: str) -> None:
 
 
 def _present(model: nn.Module) -> PresentPlan:
-    """The model that the paths in a file refer to, and the blocks and plan that it has already, if any."""
+    """Model that the paths in a file refer to, and its present blocks and plan, if any."""
     return present_plan(model, require_running(model)) if awb_blocks(model) else PresentPlan(model, {}, ())
 
 
@@ -189,7 +189,7 @@ def _new_blocks(
 
 
 def _state_of(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """The state dicts of modules, those of wrapped ones taken inside, with the modules' paths before the keys."""
+    """State dicts of modules, unwrapped first, with each module's path before its keys."""
     return {f"{name}.{key}": t for name, module in modules.items() for key, t in innermost(module).state_dict().items()}
 
 
@@ -213,7 +213,7 @@ def _cast(tensors: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[
 
 
 def _head(model: nn.Module) -> dict[str, nn.Module]:
-    """The head, if one is known; else empty, so that what was trained has to be named."""
+    """Head, if one is known; else empty, so that the trained modules have to be named."""
     try:
         return find_head(model, None)
     except AWBError:
@@ -226,7 +226,7 @@ def _named_modules(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Modul
 
 
 def _left_out(header: Header, names: Iterable[str]) -> list[str]:
-    """The modules of the file to skip, which must be in it."""
+    """Modules of the file to skip; each must be in it."""
     return _as_paths("without", names, header.modules, f"; the file has {list(header.modules)}")
 
 

@@ -1,4 +1,4 @@
-"""Checks before saving and loading: do a block and its plan, a plan and a model, a file and a model fit together?"""
+"""Checks before saving and loading: that block and plan, plan and model, and file and model fit together."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def check_weights(saved: Iterable[SavedWeight], model: nn.Module) -> None:
 def weight_fingerprints(
     model: nn.Module, without: Iterable[nn.Module] = (), names: Iterable[str] = ()
 ) -> dict[str, Fingerprint]:
-    """Fingerprints of the backbone's parameters: all but those of blocks, position embeddings and named exceptions.
+    """Fingerprints of the backbone's parameters, without blocks, position embeddings and named exceptions.
 
     Args:
         model: The model.
@@ -230,7 +230,7 @@ def _unsaved_bytes(module: nn.Module) -> int:
 
 @torch.inference_mode(False)
 def _structure(block: PlannedBlock) -> nn.Module | None:
-    """The planned attention, built without storage; None for a kind that cannot be built so.
+    """Planned attention, built without storage; None for a kind that cannot be built so.
 
     Raises:
         AWBError: It cannot be built at all.

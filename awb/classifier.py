@@ -89,7 +89,7 @@ def _default_head(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _adapters(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules that PEFT has added to layers, and trains: LoRA's matrices, copies of whole modules, prompts."""
+    """Modules that PEFT has added and trains: LoRA's matrices, copies of whole modules, prompts."""
     layers = [(path, m) for path, m in model.named_modules() if type(m).__module__.startswith("peft.")]
     return {
         _join(path, name): child

@@ -71,7 +71,7 @@ Commands = dict[str, argparse.ArgumentParser]
 
 
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, Commands]]:
-    """The parser, and the commands by the words that precede them."""
+    """Parser, and the commands by the words that select them."""
     parser = argparse.ArgumentParser(
         prog="awb", description="Attention after chosen stages of any torchvision or timm backbone, and honest studies."
     )
@@ -173,7 +173,7 @@ def _size(given: list[int]) -> Size:
 
 
 def _placement(text: str) -> Stages:
-    """The `stages` argument of one placement: an int, a path, a list if there are commas, a mapping if there are =."""
+    """`stages` argument for one placement: an int, a path, a list if there are commas, a mapping if there are =."""
     parts = [part.strip() for part in text.split(",")]
     if "" in parts:
         raise AWBError(f"--placements {text!r}: an item between its commas is empty")
@@ -199,7 +199,7 @@ def _selector(text: str) -> int | str:
 
 
 def _build(spec: str, num_classes: int | None = None) -> nn.Module:
-    """Build the model of this name, with random weights.
+    """Build the model with this name, with random weights.
 
     Raises:
         AWBError: No library has it.
@@ -248,7 +248,7 @@ def _names(library: str) -> list[str]:
 
 
 def _is_for_another_task(name: str) -> bool:
-    """Whether torchvision has the model for detection, segmentation, video or optical flow."""
+    """True if torchvision has the model for detection, segmentation, video or optical flow."""
     import torchvision
 
     return name in torchvision.models.list_models()
@@ -270,6 +270,6 @@ def _with_flags(message: str) -> str:
 
 
 def _readable(table: Table) -> str:
-    """The table as text, with a grid as in `14×14`."""
+    """Table as text, with grids written as `14×14`."""
     rows = tuple(tuple("×".join(map(str, v)) if type(v) is tuple else v for v in row) for row in table.rows)
     return str(Table(table.headers, rows, table.notes))

@@ -21,7 +21,7 @@ class UnknownFieldError(MalformedError):
 
 
 def from_json(kind: type[T], value: object, where: str) -> T:
-    """Build a dataclass from what `json.loads` gave; lists become tuples where the hint says so.
+    """Build a dataclass from the result of `json.loads`; lists become tuples where the hint says so.
 
     Args:
         kind: The dataclass, of plain types, tuples, mappings and other dataclasses.

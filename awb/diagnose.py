@@ -28,7 +28,7 @@ _HEAD, _BACKBONE = "head", "backbone"  # groups of parameters beside the blocks
 def diagnose(
     model: nn.Module, images: Any, *, raise_if_dead: bool = False, head: str | Sequence[str] | None = None
 ) -> Table:
-    """Measure whether signal and gradient pass every block, or in a network without blocks reach the classifier.
+    """Measure whether signal and gradient pass every block; without blocks, whether they reach the classifier.
 
     One forward and one backward pass in the model's present mode; parameters, gradients, statistics, random state
     and hooks are as before afterwards. The gradient is that of a fixed random projection of the logits and of
@@ -99,7 +99,7 @@ def _require_batch(model: nn.Module, blocks: Mapping[str, AWB], images: Any) -> 
 def _groups(
     model: nn.Module, blocks: Mapping[str, AWB], heads: Mapping[str, nn.Module], frozen_too: bool = False
 ) -> dict[str, list[nn.Parameter]]:
-    """The parameters whose gradient is measured: the blocks', or the backbone's that train; and the head's weights."""
+    """Parameters whose gradient is measured: the blocks', or the backbone's that train; and the head's weights."""
     groups = {path: list(block.parameters()) for path, block in blocks.items()}
     head = [p for module in heads.values() for p in module.parameters()]
     if not blocks:
@@ -126,7 +126,7 @@ def _blocks_table(
 
 
 def _plain_table(readings: Readings, norms: Mapping[str, float], trained: Mapping[str, float]) -> Table:
-    """The table of a network without blocks."""
+    """Table for a network without blocks."""
     features = [tensor for given in readings.features.values() for tensor in given]
     rows = (
         _weights_row(_BACKBONE, None, norms, trained),

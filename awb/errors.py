@@ -1,4 +1,4 @@
-"""The exceptions of the library, with one base class, so that a caller can catch whatever awb refuses."""
+"""Exceptions of the library, with one base class, so that a caller can catch everything that awb refuses."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
 
 def shortlist(names: Iterable[str], limit: int = 8) -> str:
-    """The first names, comma-separated, and a count of the rest."""
+    """First few names, comma-separated, and a count of the rest."""
     names = list(names)
     head = ", ".join(names[:limit])
     return head if len(names) <= limit else f"{head}, … ({len(names) - limit} more)"

@@ -11,7 +11,7 @@ from awb.errors import AWBError
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file in one step, or leave what was there as it was.
+    """Write a file in one step, or leave the old file as it was.
 
     The data goes to a hidden temporary file in the same folder, to the disk, and then takes the file's name in one
     step. A temporary file is left behind only if the process is killed meanwhile.

@@ -1,4 +1,4 @@
-"""Fingerprints of tensors, a few bytes each: to see that one changed, or that two models have the same weights."""
+"""Fingerprints of tensors, a few bytes each: they show that one changed, or that two models share weights."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fingerprint(tensor: Tensor) -> Fingerprint | None:
 
 
 def unchanged(before: Fingerprint, now: Fingerprint, frozen: bool) -> bool:
-    """Whether a tensor has the same values as before, on whatever device and in whatever dtype.
+    """True if a tensor has the same values as before, on any device and in any dtype.
 
     In the same dtype every bit counts; in a frozen tensor, all but the last ones, since averages of equal weights
     (EMA, SWA) stray that far. In another dtype the samples decide.
@@ -62,7 +62,7 @@ def unchanged(before: Fingerprint, now: Fingerprint, frozen: bool) -> bool:
 
 
 def same_values(a: bytes, b: bytes) -> bool:
-    """Whether the samples of two tensors are equal up to the precision of the coarser one.
+    """True if the samples of two tensors are equal up to the precision of the coarser one.
 
     The precision is read off the values: weights that were stored in bfloat16 stay rounded in float32.
     """

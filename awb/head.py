@@ -97,7 +97,7 @@ def _last_linear(model: nn.Module, name: str) -> str:
 
 
 def _dropout_before(parent: nn.Module, child: str) -> nn.Dropout | None:
-    """The dropout just before a child: the previous layer in a Sequential, else the parent's child `dropout`."""
+    """Dropout just before a child: the previous layer in a Sequential, else the parent's child `dropout`."""
     layers = children(parent)
     names = list(layers)
     previous = names[names.index(child) - 1] if names.index(child) else ""
@@ -106,7 +106,7 @@ def _dropout_before(parent: nn.Module, child: str) -> nn.Dropout | None:
 
 
 def _linear(width: int, like: Tensor, num_classes: int, dropout: float) -> nn.Module:
-    """A fresh linear layer, after dropout if there is any, on the device and in the dtype of a weight."""
+    """Fresh linear layer, after dropout if there is any, on the device and in the dtype of a weight."""
     linear = nn.Linear(width, num_classes, device=like.device, dtype=like.dtype)
     return nn.Sequential(nn.Dropout(dropout), linear) if dropout else linear
 

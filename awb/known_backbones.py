@@ -1,4 +1,4 @@
-"""Known backbones: whether a module is one, and what was added to it."""
+"""Known backbones: recognise them, and find what was added to one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn
 
 
 def is_known_backbone(module: nn.Module) -> bool:
-    """Whether a module is a whole network of torchvision, timm or Hugging Face, or of a subclass of one."""
+    """True if a module is a whole network of torchvision, timm or Hugging Face, or of a subclass of one."""
     names = [f"{cls.__module__}.{cls.__name__}" for cls in type(module).__mro__]
     if any(name.startswith("timm.models.") for name in names):
         return hasattr(module, "get_classifier") or hasattr(module, "feature_info")
@@ -52,7 +52,7 @@ def additions(model: nn.Module, known: set[int], prefix: str = "") -> list[str]:
 
 
 def _added(model: nn.Module, known: set[int]) -> list[str]:
-    """Paths of what a known backbone did not have when its library made it."""
+    """Paths of the modules and parameters that a known backbone did not have when its library made it."""
     names = [name for name, child in model.named_children() if next(child.parameters(), None) is not None]
     heads = [name for name in names if not (name.startswith("awb") or _has_more(model.get_submodule(name), known))]
     # libraries register the classifier last; what is assigned to a model later comes after it
@@ -78,19 +78,19 @@ def _assigned_names(model: nn.Module) -> set[str]:
 
 
 def _is_library_class(cls: type) -> bool:
-    """Whether a class is a library's, or a variant of one of its layers."""
+    """True if a class is a library's, or a variant of one of its layers."""
     bases = (base for base in cls.__mro__ if base not in (nn.Module, *_CONTAINERS))
     return cls in _CONTAINERS or any(base.__module__.partition(".")[0] in _LIBRARIES for base in bases)
 
 
 def _wrapped(module: nn.Module) -> tuple[str, nn.Module] | None:
-    """The one child that has all the parameters, with its name; None if there is no such child."""
+    """Only child that has all the parameters, with its name; None if there is no such child."""
     inside = [(name, child) for name, child in module.named_children() if next(child.parameters(), None) is not None]
     return inside[0] if len(inside) == 1 and not own_parameters(module) else None
 
 
 def path_inside_wrappers(model: nn.Module) -> str:
-    """The path, ending in a dot, of the network inside modules that have one child and no parameters of their own."""
+    """Path, ending in a dot, of the network inside modules that have one child and no parameters of their own."""
     inside = None if is_known_backbone(model) else _wrapped(model)
     return f"{inside[0]}.{path_inside_wrappers(inside[1])}" if inside else ""
 

@@ -1,4 +1,4 @@
-"""The depth of each parameter in a network, in layers from the stem."""
+"""Depth of each parameter in a network, in layers from the stem."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def depths(model: nn.Module, among: set[int]) -> dict[int, int]:
-    """Number of the layer of each parameter, by the parameter's id.
+    """Layer number of each parameter, by the parameter's id.
 
     A layer is what timm groups (`group_matcher`), where the network or one inside it is timm's. Elsewhere it is an
     element of a stack (modules of one class, one after another), or a module beside stacks. What has no matrix or
@@ -37,7 +37,7 @@ def depths(model: nn.Module, among: set[int]) -> dict[int, int]:
 
 
 def _layers(module: nn.Module, root: bool = False) -> Iterator[dict[str, nn.Parameter]]:
-    """The parameters of one layer after another, by name."""
+    """Parameters of one layer after another, by name."""
     if hasattr(type(module), "group_matcher"):
         yield from _timm_layers(module)
     elif root or isinstance(module, _CONTAINERS) or is_known_backbone(module) or any(map(_is_stack, module.modules())):

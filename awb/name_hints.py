@@ -1,4 +1,4 @@
-"""Hints for names that `awb` does not have, and for modules that are called where a function is meant."""
+"""Hints for names that `awb` does not have, and for modules that are called in place of a function."""
 
 from __future__ import annotations
 

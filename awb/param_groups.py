@@ -1,4 +1,4 @@
-"""Parameter groups for optimisers: learning rates and weight decay of new modules and of the backbone."""
+"""Parameter groups for optimisers: learning rates and weight decay for new modules and for the backbone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of an attachment, or dry run: everything that can go wrong is found before anything is touched."""
+"""Plan of an attachment (a dry run): everything that can go wrong is found before anything is touched."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WRAPPERS = {"DistributedDataParallel", "DataParallel", "FullyShardedDataParalle
 
 @dataclass(frozen=True)
 class AttachmentPlan:
-    """The plan of what `attach_awb` does to a model; prints as a table.
+    """Plan of the changes that `attach_awb` makes to a model; prints as a table.
 
     Attributes:
         backbone: Class of the model, with its library.
@@ -87,7 +87,7 @@ def plan_awb(
     replace: bool = False,
     **attention_kwargs: Any,
 ) -> AttachmentPlan:
-    """Plan what `attach_awb` would do: same arguments, same errors, and nothing is changed.
+    """Plan an attachment without changing anything: same arguments and errors as `attach_awb`.
 
     Returns:
         The plan; `print(plan)` shows a table of what would be attached and what it costs.
@@ -173,7 +173,7 @@ def find_places(traced: Trace, sites: Sequence[Site]) -> list[Place]:
 
 
 def checked_plan(model: nn.Module, blocks: Sequence[PlannedBlock], replace: bool = False) -> AttachmentPlan:
-    """Make a plan of blocks, all of which can be built and attached.
+    """Make a plan of blocks, after checking that each can be built and attached.
 
     Raises:
         AWBError: A block cannot be built, does not keep the map's shape, or its place is taken.
@@ -189,7 +189,7 @@ def checked_plan(model: nn.Module, blocks: Sequence[PlannedBlock], replace: bool
 
 
 def backbone_name(model: nn.Module) -> str:
-    """The class of a model with its library; the original class, if FSDP2 has replaced it."""
+    """Class of a model with its library; the original class, if FSDP2 has replaced it."""
     cls = next(cls for cls in type(model).__mro__ if not cls.__module__.startswith("torch.distributed.fsdp"))
     return f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
 

@@ -1,4 +1,4 @@
-"""The private names of PyTorch, timm, accelerate and transformers that awb relies on, all in this file.
+"""Private names of PyTorch, timm, accelerate and transformers that awb relies on, all in this file.
 
 A release that changes one of them breaks this room and no other: `tests/test_private_apis.py` refuses such a name
 anywhere else in the library.
@@ -40,16 +40,16 @@ Convolution = nn.modules.conv._ConvNd
 
 
 class ObservedModule(nn.Module):
-    """A module that is told what happens to its tensors from outside."""
+    """Module that is notified when its tensors are changed from outside."""
 
     def after_conversion(self, convert: Callable[[Tensor], Tensor]) -> None:
-        """Called once its tensors were moved or converted by a function."""
+        """Called after a function has moved or converted its tensors."""
 
     def before_loading(self, state_dict: Any, prefix: str) -> None:
-        """Called before a state dict is loaded into it, whose keys for it begin with a prefix."""
+        """Called before a state dict is loaded into it; its keys there begin with `prefix`."""
 
     def after_initialization(self) -> None:
-        """Called once transformers has initialised, by its own rule, what was not in a checkpoint."""
+        """Called after transformers has initialised, by its own rule, the tensors that a checkpoint lacked."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ObservedModule:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -88,7 +88,7 @@ def own_buffers(module: nn.Module) -> dict[str, Tensor | None]:
 
 
 def is_saved(module: nn.Module, buffer: str) -> bool:
-    """Whether a buffer is part of the module's state dict."""
+    """True if a buffer is part of the module's state dict."""
     return buffer not in module._non_persistent_buffers_set
 
 
@@ -127,18 +127,18 @@ def remove_loading_hooks(module: nn.Module, kind: type) -> None:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether any hook sees a call of the module, those on all modules included."""
+    """True if any hook sees a call of the module, global hooks included."""
     own = any(getattr(module, hooks) for hooks in ALL_HOOKS)
     return own or torch.nn.modules.module._has_any_global_hook()
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether `torch.compile` or `Module.compile` was applied to the module."""
+    """True if `torch.compile` or `Module.compile` was applied to the module."""
     return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, COMPILED)
 
 
 def is_replica(module: nn.Module) -> bool:
-    """Whether `nn.DataParallel` made the module for one forward pass."""
+    """True if `nn.DataParallel` made the module for one forward pass."""
     return getattr(module, "_is_replica", False)
 
 
@@ -146,12 +146,12 @@ def is_replica(module: nn.Module) -> bool:
 
 
 def version(tensor: Tensor) -> int:
-    """How many times a tensor was changed in place; 0 in inference mode, whose tensors do not say."""
+    """Number of in-place changes to a tensor so far; 0 for tensors of inference mode, which do not count them."""
     return 0 if tensor.is_inference() else tensor._version
 
 
 def storage_id(tensor: Tensor) -> int:
-    """A number that two tensors share if they share their storage."""
+    """Number that two tensors have in common if they share their storage."""
     return int(tensor.untyped_storage()._cdata)
 
 
@@ -165,27 +165,27 @@ def written_arguments(operator: Any) -> tuple[int, ...]:
 
 
 def in_backward() -> bool:
-    """Whether this thread runs a backward pass."""
+    """True if this thread runs a backward pass."""
     return torch._C._current_graph_task_id() != -1
 
 
 def in_jit_trace() -> bool:
-    """Whether `torch.jit.trace` records."""
+    """True while `torch.jit.trace` records."""
     return torch._C._get_tracing_state() is not None
 
 
 def in_forward_mode() -> bool:
-    """Whether derivatives are computed in forward mode."""
+    """True if derivatives are computed in forward mode."""
     return torch.autograd.forward_ad._current_level >= 0
 
 
 def in_functorch() -> bool:
-    """Whether a transform of `torch.func` is active."""
+    """True if a transform of `torch.func` is active."""
     return torch._C._are_functorch_transforms_active()
 
 
 def have_static_values(sizes: Iterable[Any]) -> bool:
-    """Whether sizes are numbers to the compiler, and not symbols."""
+    """True if the compiler sees all sizes as numbers, not as symbols."""
     from torch.fx.experimental.symbolic_shapes import has_static_value
 
     return all(has_static_value(size) for size in sizes)
@@ -195,15 +195,15 @@ def have_static_values(sizes: Iterable[Any]) -> bool:
 
 
 def is_features_only(model: nn.Module) -> bool:
-    """Whether timm made the model by `features_only=True` out of a model's layers."""
+    """True if timm made the model by `features_only=True` out of a model's layers."""
     return type(model).__module__ == "timm.models._features"
 
 
 def has_accelerate_hook(module: nn.Module) -> bool:
-    """Whether accelerate has put a hook on the module."""
+    """True if accelerate has put a hook on the module."""
     return hasattr(module, "_hf_hook")
 
 
 def is_initialized(tensor: Tensor) -> bool:
-    """Whether transformers has given a parameter its values."""
+    """True if transformers has given a parameter its values."""
     return getattr(tensor, "_is_hf_initialized", False)

@@ -1,4 +1,4 @@
-"""The costs of blocks: parameters, multiply–accumulates (counted by fvcore) and latency."""
+"""Costs of blocks: parameters, multiply–accumulates (counted by fvcore) and latency."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations", "timm.
 
 @dataclass
 class Reading:
-    """The reading at one block; None where the forward pass did not run it.
+    """Reading at one block; None where the forward pass did not run it.
 
     Attributes:
         rms_before: Root mean square of the map before the block.
@@ -32,7 +32,7 @@ class Reading:
 
     @property
     def ratio(self) -> float | None:
-        """The root mean square after the block over that before it."""
+        """Root mean square after the block, divided by that before it."""
         if self.rms_before is None or self.rms_after is None:
             return None
         return self.rms_after / self.rms_before if self.rms_before else float("nan")
@@ -58,14 +58,14 @@ class Readings:
         self._before_activation.append(reading)
 
     def read_activation(self, output: Any) -> None:
-        """Read the dead units for the blocks before an activation layer."""
+        """Read the dead units after an activation layer, for the blocks before it."""
         while self._before_activation and isinstance(output, Tensor):
             self._before_activation.pop().dead_units = dead_units(output)
 
 
 @contextmanager
 def restored(model: nn.Module, measured: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Restore at the end everything that a forward pass changes; measured parameters require gradients inside."""
+    """Restore, on exit, everything that a forward pass changes; inside, measured parameters require gradients."""
     buffers = [(b, b.clone()) for b in model.buffers()]
     flags = [(p, p.requires_grad) for p in measured]
     modes = [(m, m.training) for m in model.modules()]
@@ -87,7 +87,7 @@ def restored(model: nn.Module, measured: Iterable[nn.Parameter]) -> Iterator[Non
 
 @contextmanager
 def watching(model: nn.Module, blocks: Mapping[str, AWB], heads: Mapping[str, nn.Module]) -> Iterator[Readings]:
-    """Read what passes blocks and heads in the forward pass that is run in the context."""
+    """Read the tensors that pass blocks and heads in the forward pass run in this context."""
     readings = Readings({path: Reading() for path in blocks}, {path: [] for path in heads})
     inside = {id(m) for block in blocks.values() for m in block.modules()}
     with ExitStack() as hooks:

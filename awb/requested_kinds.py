@@ -1,4 +1,4 @@
-"""The requested attention kinds: read what `stages`, `attention` and the options of `attach_awb` say together."""
+"""Requested attention kinds: read `stages`, `attention` and the options of `attach_awb` together."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def _refuse_pairs(stages: list[Any]) -> None:
 
 
 def _not_a_name(attention: Any, stages: Any) -> str:
-    """The error for an `attention` that is not a name: what to write instead."""
+    """Error for an `attention` that is not a name; it says what to write instead."""
     if isinstance(attention, nn.Module):
         return f"attention= is a {type(attention).__name__}: {_named(attention)}"
     given = f"attention={attention!r}: expected one name"
@@ -181,7 +181,7 @@ def _not_a_name(attention: Any, stages: Any) -> str:
 
 
 def _named(thing: Any) -> str | None:
-    """How to pass a class, factory or module by name; None if a thing is neither."""
+    """Advice on passing a class, factory or module by name; None for anything else."""
     if isinstance(thing, nn.Module):
         return "each place gets a module of its own: give its class or a factory a name with register_attention('name')"
     if not callable(thing):

@@ -36,7 +36,7 @@ def run_to_the_end(command: Callable[[], int], advice: str = "") -> int:
 
     Args:
         command: The command, a function that returns its exit status.
-        advice: What the user can do then, such as `: the same command goes on`.
+        advice: Advice to the user in that case, such as `: the same command goes on`.
 
     Returns:
         The exit status; 130 after Ctrl-C, 2 if a file or disk fails, 1 if nothing reads the output any more.

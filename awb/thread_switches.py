@@ -1,4 +1,4 @@
-"""Switches of blocks that hold in one thread: off, or capturing attention maps.
+"""Per-thread switches of blocks: off, or capturing attention maps.
 
 They belong to the thread (and asyncio task) that set them, and never reach another's forward pass.
 """
@@ -38,10 +38,10 @@ def captured_into(lists: Mapping[int, list[Tensor]]) -> Iterator[None]:
 
 
 def is_off(key: int) -> bool:
-    """Whether this thread has switched the block with this key off."""
+    """True if this thread has switched off the block with this key."""
     return key in _OFF.get()
 
 
 def capture_list(key: int) -> list[Tensor] | None:
-    """The list in which this thread wants the block's map; None if it wants none."""
+    """List in which this thread collects the block's map; None if it collects none."""
     return _CAPTURED.get().get(key)

@@ -1,4 +1,4 @@
-"""Freeze the backbone so that blocks and head train alone, unfreeze it, and show what trains."""
+"""Freeze and unfreeze the backbone, so that blocks and head train alone, and list what trains."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def freeze_backbone(
 
 
 def unfreeze_backbone(model: nn.Module) -> nn.Module:
-    """Undo `freeze_backbone`: each parameter gets back its `requires_grad` of before.
+    """Undo `freeze_backbone`: each parameter gets its earlier `requires_grad` back.
 
     Raises:
         AWBError: The model was not frozen by `freeze_backbone`.
@@ -85,7 +85,7 @@ def unfreeze_backbone(model: nn.Module) -> nn.Module:
 
 
 def trainable(model: nn.Module) -> Table:
-    """Count the parameters, and those that train, in each block and in each other child module of the network.
+    """Count all and trainable parameters in each block and in each other child module of the network.
 
     Args:
         model: A model with or without blocks.

@@ -27,7 +27,7 @@ def unwrapped(module: nn.Module) -> nn.Module | None:
 
 
 def follow(module: nn.Module, path: str) -> nn.Module | None:
-    """The module at a path, also through wrappers that were put around modules since; None if there is none."""
+    """Module at a path, also through wrappers that were added since; None if there is none."""
     for name in path.split(".") if path else ():
         inside: nn.Module | None = module
         while inside is not None and children(inside).get(name) is None:
@@ -59,5 +59,5 @@ def named_active_modules(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def is_offloaded(model: nn.Module) -> bool:
-    """Whether accelerate stores weights of a model elsewhere between forward passes."""
+    """True if accelerate stores weights of a model elsewhere between forward passes."""
     return any(has_accelerate_hook(m) and any(p.is_meta for p in m.parameters(recurse=False)) for m in model.modules())

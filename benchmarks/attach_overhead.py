@@ -45,7 +45,7 @@ print((process_time() - start) / (middle - start))
 
 
 def import_ratios(repeats: int) -> list[float]:
-    """Time of importing torch and then awb over that of importing torch, in fresh processes."""
+    """Time to import torch and then awb, divided by the time to import torch, in fresh processes."""
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     runs = [
         subprocess.run([sys.executable, "-c", _TIME_IMPORTS], check=True, capture_output=True, text=True, env=env)
@@ -66,7 +66,7 @@ def attach_seconds(repeats: int) -> list[float]:
 
 
 def measure(forward_pairs: int = 60, step_pairs: int = 40, imports: int = 15, attaches: int = 9) -> awb.Table:
-    """Measure all three; return one row per question."""
+    """Measure import, attaching and run time; return one row per question."""
     torch.manual_seed(0)
     backbone = awb.replace_head(torchvision.models.densenet121(weights=None), 14)
     attached = awb.attach_awb(backbone, "all", init="default")

@@ -39,7 +39,7 @@ _SKLEARN = {"auroc": roc_auc_score, "auprc": average_precision_score}
 
 
 def replicates_of(study: Study, drawn: Drawn) -> Replicates:
-    """Replicates that draw patients, or images one by one."""
+    """Replicates that draw patients, or single images."""
     return draw_replicates(
         study.patients if drawn == "patients" else range(len(study.patients)), n_replicates=REPLICATES
     )

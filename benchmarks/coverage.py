@@ -63,7 +63,7 @@ def intervals(study: Study, n_replicates: int, seed: int) -> tuple[Interval, Int
 
 
 def simulate_intervals(n_patients: int, studies: int, n_replicates: int, seed: int) -> npt.NDArray[np.float64]:
-    """Low and high ends of the intervals of all studies, (studies, 2 units, 2 ends): by patients, by images."""
+    """Low and high ends of all studies' intervals, (studies, 2 units, 2 ends): by patients, then by images."""
     rng = np.random.default_rng((seed, n_patients))
     return np.array([intervals(simulate(rng, n_patients), n_replicates, i) for i in range(studies)])
 

@@ -50,7 +50,7 @@ def shuffled(table: LabelTable, seed: int) -> Sets:
 
 
 def stratified(table: LabelTable, seed: int, one_label: npt.NDArray[np.int64]) -> Sets:
-    """Split by scikit-learn's StratifiedGroupKFold: ten folds, of which seven, one and two make the sets."""
+    """Split by scikit-learn's StratifiedGroupKFold: ten folds; seven, one and two of them make the sets."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     sets = np.zeros(len(table), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Alternatives timed in turns in one process, as ratios, since machines are noisy."""
+"""Time alternatives in turns in one process, and give ratios, since machines are noisy."""
 
 from __future__ import annotations
 

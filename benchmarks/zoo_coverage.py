@@ -50,7 +50,7 @@ class Row:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is missing from the file, or report on it; exit with 1 if an architecture fails."""
+    """Run the architectures that are missing from the file, or report on it; exit with 1 if one fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30, help="start no batch after this long")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
@@ -291,7 +291,7 @@ def smallest_size(model: Any) -> tuple[tuple[int, int], list[Any]]:
 
 
 def selected(placement: str, stages: list[Any], real: bool) -> Any:
-    """Selector, or on meta tensors the live stages it resolves to: resolving it again would take minutes."""
+    """Selector, or on meta tensors its live stages: resolving it again would take minutes."""
     live = [stage for stage in stages if stage.live]
     return placement if real or not live else live[-1:] if placement == "last" else live
 

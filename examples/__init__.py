@@ -1,1 +1,1 @@
-"""Programs that use awb as its readers would; run them from a checkout."""
+"""Programs that use awb as a user would; run them from a checkout."""

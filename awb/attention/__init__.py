@@ -1,4 +1,4 @@
-"""The attention kinds: LKA, VAN's, timm's, and the registry for your own."""
+"""Attention kinds: LKA, VAN's block, timm's layers, and the registry for your own."""
 
 from awb.attention import timm_layers  # noqa: F401  (registers timm's kinds)
 from awb.attention.lka import LKA

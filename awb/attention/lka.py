@@ -24,7 +24,7 @@ class LKA(nn.Module):
         kernel_size: Side of the depthwise kernel.
         dilated_kernel_size: Side of the dilated depthwise kernel.
         dilation: Dilation of the dilated depthwise kernel.
-        backend: How the map is computed; values agree up to rounding. `"stock"`: by PyTorch's convolutions;
+        backend: Method of computing the map; values agree up to rounding. `"stock"`: by PyTorch's convolutions;
             `"polyphase"`: the dilated one on interleaved sub-maps, with fast weight gradients; `"auto"`: the faster,
             as measured (docs/performance.md).
 
@@ -61,7 +61,7 @@ class LKA(nn.Module):
         self.pointwise = nn.Conv2d(channels, channels, 1)
 
     def attention_map(self, x: Tensor) -> Tensor:
-        """The N×C×H×W map that multiplies `x`; unbounded, and 1 everywhere after `reset_identity()`.
+        """N×C×H×W map that multiplies `x`; unbounded, and 1 everywhere after `reset_identity()`.
 
         Values that are not finite count as 0 here: they stay where they are in `x`, and do not spread to neighbours.
         """

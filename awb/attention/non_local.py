@@ -31,7 +31,7 @@ class NonLocal(NonLocalAttn):  # type: ignore[misc]
         return x + y
 
     def _weights(self, query: Tensor, key: Tensor) -> Tensor:
-        """The attention weights, N×HW×HW: for each position, how much it takes from every other."""
+        """Attention weights, N×HW×HW: the share that each position takes from every other."""
         if query.dtype not in (torch.float16, torch.bfloat16):
             return self._softmax(query, key)
         device = query.device.type

@@ -16,7 +16,7 @@ _DRAWS = 4  # a single draw may leave every unit behind a ReLU dead
 @torch.inference_mode(False)
 @torch.enable_grad()
 def receptive_field(block: nn.Module, channels: int | None = None, max_size: int = 63) -> tuple[float, float]:
-    """Measure the height and width of the input region on which one output position depends, by gradients.
+    """Measure, by gradients, the height and width of the input region on which one output position depends.
 
     A copy of the block with random weights (a gate at identity would hide everything) maps a random input in
     float64; the extent of the non-zero gradient of the centre output is the field. LKA's is 23×23: 5 + 6·3.
@@ -48,7 +48,7 @@ def receptive_field(block: nn.Module, channels: int | None = None, max_size: int
 
 
 def _touched(probe: nn.Module, channels: int, side: int) -> Tensor:
-    """The positions of a side×side map on which its centre depends."""
+    """Positions of a side×side input map on which the output's centre depends."""
     touched = torch.zeros(side, side, dtype=torch.bool)
     generator = torch.Generator().manual_seed(0)
     for _ in range(_DRAWS):

@@ -54,7 +54,7 @@ def register_attention(name: str) -> Callable[[F], F]:
 
 
 def refuse_attention(name: str, reason: str) -> None:
-    """Refuse a name that users may ask for, with the reason why it cannot be built."""
+    """Register a name that users may ask for but that cannot be built, with the reason for the error."""
     _REFUSED[name] = reason
 
 
@@ -64,7 +64,7 @@ def list_attention() -> list[str]:
 
 
 def find_factory(name: str) -> Factory:
-    """The factory of a kind.
+    """Factory of a kind.
 
     Raises:
         AWBError: The name is unknown, or refused (with the reason).
@@ -104,7 +104,7 @@ def create_attention(name: str, channels: int, **kwargs: object) -> nn.Module:
 
 
 def attention_options(name: str) -> list[str] | None:
-    """Names of a kind's options; None if it takes any."""
+    """Names of a kind's options; None if it takes any option."""
     signature = inspect.signature(find_factory(name)).parameters
     if any(p.kind is p.VAR_KEYWORD for p in signature.values()):
         return None

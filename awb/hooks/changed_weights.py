@@ -71,7 +71,7 @@ class WeightChanges(NamedTuple):
 
 
 def know_weights(model: nn.Module, blocks: list[AWB]) -> None:
-    """Take the fingerprints of a model about to get blocks; those taken for earlier blocks stay."""
+    """Fingerprint the weights of a model about to get blocks; fingerprints taken for earlier blocks stay."""
     present = [module for module in model.modules() if isinstance(module, AWB)]
     hooks = _hooks(model)
     known = _values(hooks)
@@ -97,7 +97,7 @@ def forget_weights(model: nn.Module) -> None:
 
 
 def weight_changes(model: nn.Module) -> WeightChanges:
-    """Compare the weights of a model with blocks with their first values.
+    """Find which weights of a model with blocks differ from their first values.
 
     Where these are not known (the model was on meta, or pickled by an awb that took no fingerprints), parameters that
     require gradients count as changed.
@@ -127,7 +127,7 @@ def weight_changes(model: nn.Module) -> WeightChanges:
 
 
 def _hooks(model: nn.Module) -> dict[str, KnownWeights]:
-    """The hooks in a model, by the path of their module."""
+    """Hooks of this kind in a model, by the path of their module."""
     found = {}
     for path, module in model.named_modules():
         for hook in loading_hooks(module).values():
@@ -141,7 +141,7 @@ def _values(hooks: Mapping[str, KnownWeights]) -> dict[str, Fingerprint | None]:
 
 
 def _weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and saved statistics outside the blocks, each once; counters are left out."""
+    """Parameters and saved statistics outside the blocks, each once, without counters."""
     inside = {id(m) for block in model.modules() if isinstance(block, AWB) for m in block.modules()}
     seen: set[int] = set()
     for path, module in model.named_modules():

@@ -15,7 +15,7 @@ from awb.wrappers import follow, innermost
 
 
 def connect_block(root: nn.Module, planned: PlannedBlock, name: str) -> None:
-    """Add the step that runs a block, the step that notes its grid, and its guards, where they are missing.
+    """Add any missing hooks of a block: the step that runs it, the step that notes its grid, and its guards.
 
     Args:
         root: The model.
@@ -54,7 +54,7 @@ def _steps(module: nn.Module) -> list[Step]:
 
 
 def _delete(module: nn.Module, path: str) -> None:
-    """Delete a block below a module, and the `ModuleDict` that holds it if that is empty then."""
+    """Delete a block below a module, and its `ModuleDict` if that is then empty."""
     above, _, name = path.rpartition(".")
     holder = follow(module, above)
     if holder is None or name not in children(holder):
@@ -65,7 +65,7 @@ def _delete(module: nn.Module, path: str) -> None:
 
 
 def _noted_grid(root: nn.Module, planned: PlannedBlock) -> TokenGrid:
-    """The grid that the plan's module notes in each forward pass; blocks that follow the same map share one."""
+    """Grid that the plan's module notes in each forward pass; blocks that follow the same map share one."""
     assert planned.grid_source is not None
     name, element = planned.grid_source
     found = follow(root, name)

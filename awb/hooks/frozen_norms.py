@@ -1,4 +1,4 @@
-"""Frozen batch norms: they keep normalising by the statistics that they had, also where tools would reset them."""
+"""Frozen batch norms: they keep normalising by their old statistics, even where tools would reset them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STATISTICS = ("running_mean", "running_var")
 
 
 class FrozenNorm:
-    """One frozen norm: its statistics and settings of before, and how they are kept.
+    """One frozen norm: its earlier statistics and settings, and the means to keep them.
 
     `reset_running_stats()`, as `torch.optim.swa_utils.update_bn` calls it, does nothing where `track_running_stats`
     is off, and an eval pass needs no more than the statistics themselves.
@@ -32,7 +32,7 @@ class FrozenNorm:
             norm.track_running_stats = False
 
     def keep(self, norm: nn.Module) -> None:
-        """Set eval mode before a pass, and undo it if a tool has replaced the statistics to count them anew."""
+        """Set eval mode before a pass; undo the change if a tool has replaced the statistics to count them anew."""
         norm.training = False
         if torch.compiler.is_compiling() or is_replica(norm):
             return
@@ -46,7 +46,7 @@ class FrozenNorm:
             self.statistics[name] = present  # moved, converted or loaded
 
     def release(self, norm: nn.Module, training: bool) -> None:
-        """Let the norm follow its model again, in this mode."""
+        """Let the norm follow its model's mode again, starting with this one."""
         if self.tracked is not None:
             norm.track_running_stats = self.tracked
         norm.training = training

@@ -51,11 +51,11 @@ class Guard(Hook):
 
     @property
     def is_inside(self) -> bool:
-        """Whether the hook sits on a layer of the module that it guards."""
+        """True if the hook sits on a layer of the module that it guards."""
         return self._around is not None
 
     def guarded(self, module: nn.Module) -> nn.Module | None:
-        """The module that this hook guards from where it sits; None if that is gone."""
+        """Module that this hook guards from where it sits; None if that is gone."""
         return module if self._around is None else self._around()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Guard:
@@ -140,7 +140,7 @@ def lost_blocks(model: nn.Module) -> list[str]:
 
 
 def is_guarded(model: nn.Module) -> bool:
-    """Whether there is a guard in a model."""
+    """True if there is a guard in a model."""
     return next(_guards(model), None) is not None
 
 
@@ -151,7 +151,7 @@ def check_guards(model: nn.Module) -> None:
 
 
 def _guards(model: nn.Module) -> Iterator[tuple[Guard, nn.Module]]:
-    """The guards in a model, each with the module that it guards."""
+    """Guards in a model, each with the module that it guards."""
     for module in model.modules():
         for hook in forward_pre_hooks(module).values():
             if isinstance(hook, Guard) and not hook.is_inside:
@@ -172,7 +172,7 @@ def nobody() -> None:
 
 
 def _runs_at(root: nn.Module, path: str, name: str) -> bool:
-    """Whether the block of a name runs after the module at a path, or after one that it wraps."""
+    """True if the block with this name runs after the module at a path, or after one that it wraps."""
     site = follow(root, path)
     while site is not None:
         hook = hook_of(site)

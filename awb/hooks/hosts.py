@@ -26,7 +26,7 @@ _PUTTING = threading.Lock()
 
 
 class RunAfter(Hook):
-    """The forward hook on a host.
+    """Forward hook on a host: it runs the host's steps.
 
     Args:
         steps: The steps that run after the host, in order.
@@ -42,17 +42,17 @@ class RunAfter(Hook):
 
 
 def own_class(module: object) -> type:
-    """The class that a module had before it became a host."""
+    """Class that a module had before it became a host."""
     return getattr(type(module), _OWN, type(module))
 
 
 def is_host(module: nn.Module) -> bool:
-    """Whether a module is a host, also under a class that another tool has put over it."""
+    """True if a module is a host, also under a class that another tool has put over it."""
     return hasattr(type(module), _OWN)
 
 
 def is_baked(module: nn.Module) -> bool:
-    """Whether a module is a layer that `bake` made of a host and its blocks."""
+    """True if a module is a layer that `bake` made of a host and its blocks."""
     return "baked_steps" in vars(module)
 
 
@@ -90,7 +90,7 @@ def check_host(module: nn.Module) -> None:
     """Refuse a module whose class cannot be replaced by a subclass.
 
     Raises:
-        AWBError: It cannot.
+        AWBError: The class cannot be replaced.
     """
     own: Any = type(module)
     if hook_of(module) is not None:
@@ -103,7 +103,7 @@ def check_host(module: nn.Module) -> None:
 
 
 def hook_of(module: nn.Module) -> RunAfter | None:
-    """The hook of a host, in place or cleared; that of another module if it has one; None if there is none."""
+    """Hook of a host, in place or cleared; for any other module, its hook if it has one, else None."""
     if is_host(module):
         hook: RunAfter | None = module.__dict__.get(_HOOK)
         return hook
@@ -114,7 +114,7 @@ def require_removable(module: nn.Module) -> None:
     """Refuse a host over whose class another tool has put its own (FSDP2, a parametrisation).
 
     Raises:
-        AWBError: It has.
+        AWBError: Another tool has put its own class over the host's.
     """
     if is_host(module) and _OWN not in vars(type(module)):
         raise AWBError(
@@ -150,7 +150,7 @@ def running_blocks(model: nn.Module) -> Iterator[tuple[str, RunBlock, nn.Module]
 
 @cache
 def host_class(cls: Any) -> Any:
-    """The subclass of a module's class whose instances are hosts."""
+    """Subclass of a module's class whose instances are hosts."""
 
     class HostOf(cls):  # type: ignore[misc]
         def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Blocks in the model that contains them now: the module that each follows, and its plan with the paths there.
+"""Blocks in the model that contains them now: the module that each follows, and its plan with present paths.
 
 A plan's paths are those of the model that was attached to. That model may be wrapped since (DDP, PEFT), or a part of
 it may have been cut out or taken over by another model.
@@ -22,7 +22,7 @@ from awb.wrappers import follow, innermost, named_active_modules
 
 @dataclass(frozen=True)
 class PlacedBlock:
-    """A block in the model at hand.
+    """A block in the present model.
 
     Attributes:
         path: The block's path there.
@@ -38,10 +38,10 @@ class PlacedBlock:
 
 
 class PresentPlan(NamedTuple):
-    """The blocks of a model with the paths that they have at present.
+    """Plan of a model's blocks with the paths that they have at present.
 
     Attributes:
-        root: The model that the paths refer to: the one attached to, if it is still whole, or else the one at hand.
+        root: The model that the paths refer to: the one attached to, if it is still whole, or else the present one.
         blocks: The blocks by their path in `root`.
         planned: Their plans, with paths in `root`.
     """
@@ -59,7 +59,7 @@ def placed_blocks(model: nn.Module) -> list[PlacedBlock]:
 
 
 def attached_root(model: nn.Module, placed: Sequence[PlacedBlock]) -> nn.Module | None:
-    """The model in or under `model` in which the blocks are where they were attached; None if there is none."""
+    """Model in or under `model` in which the blocks are where they were attached; None if there is none."""
     for module in model.modules():
         at = (follow(module, p.block.planned.path) for p in placed)
         if all(m is not None and innermost(m) is p.block for m, p in zip(at, placed, strict=True)):
@@ -68,7 +68,7 @@ def attached_root(model: nn.Module, placed: Sequence[PlacedBlock]) -> nn.Module 
 
 
 def present_plan(model: nn.Module, placed: Sequence[PlacedBlock]) -> PresentPlan:
-    """The plan of a model's placed blocks, in terms of the model attached to if it is whole, or else of `model`.
+    """Plan of a model's placed blocks, with paths in the model attached to if that is whole, else in `model`.
 
     Raises:
         AWBError: A block follows a module that is not in the model.
@@ -80,7 +80,7 @@ def present_plan(model: nn.Module, placed: Sequence[PlacedBlock]) -> PresentPlan
 
 
 def relocated(model: nn.Module, placed: PlacedBlock) -> PlannedBlock:
-    """The plan of a block with the paths that it has in `model`.
+    """Plan of a block with the paths that it has in `model`.
 
     Raises:
         AWBError: The module that it follows, or the one that shows its token grid, is elsewhere.
@@ -99,7 +99,7 @@ def relocated(model: nn.Module, placed: PlacedBlock) -> PlannedBlock:
 
 
 def site_path(placed: PlacedBlock) -> str:
-    """The path where the module that a block was attached after should be: so many names up from the block.
+    """Path where the module before a block should be: as many names up from the block as its plan says.
 
     Raises:
         LostBlockError: The block's path has other names at its end.
@@ -133,7 +133,7 @@ def _grid_source(
 
 
 def _moved(name: str, old: str, new: str) -> str | None:
-    """A path written beside `old`, which is `new` now; None if the two do not begin alike."""
+    """Present form of a path that was written when `new` was called `old`; None if it does not begin as `old`."""
     before, after = _changed_prefix(old, new)
     if before and name != before and not name.startswith(f"{before}."):
         return None
@@ -142,12 +142,12 @@ def _moved(name: str, old: str, new: str) -> str | None:
 
 
 def _without_suffix(path: str, suffix: str) -> str:
-    """The home of a block at `path`, whose end may be in a wrapper (PEFT's `awb.modules_to_save.default`)."""
+    """Home of a block at `path`, whose end may be in a wrapper (PEFT's `awb.modules_to_save.default`)."""
     return path[: path.rindex(f"{suffix}.")] if not path.endswith(suffix) else path[: -len(suffix)]
 
 
 def _changed_prefix(old: str, new: str) -> tuple[str, str]:
-    """The beginnings of two paths, without the names in which their ends agree."""
+    """Beginnings of two paths, without the names in which their ends agree."""
     a, b = old.split("."), new.split(".")
     while a and b and a[-1] == b[-1]:
         a.pop()

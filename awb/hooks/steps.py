@@ -18,7 +18,7 @@ class Step(Protocol):
     """Something that runs after a host."""
 
     def __call__(self, host: nn.Module, output: Any) -> Any:
-        """Take the host's output, and return the output to go on with."""
+        """Take the host's output, and return the output to use in its place."""
 
 
 @dataclass

@@ -62,7 +62,7 @@ class TokenGrid:
                 self._graphs.append((size, _lifetime(source.grad_fn)))
 
     def of(self, tokens: Tensor, num_prefix_tokens: int, reader: object) -> Grid:
-        """The grid of the tokens that a block is given.
+        """Grid of the tokens that a block receives.
 
         Args:
             tokens: N×L×C.
@@ -90,7 +90,7 @@ class TokenGrid:
         return here.size
 
     def keep(self, output: Tensor) -> None:
-        """Tie the grid to the graph of a block's output, if frozen layers before it have left the map without one."""
+        """Tie the grid to the graph of a block's output, if frozen layers before the block left the map without one."""
         here = self._here
         if not self.source or not _is_tracked(output) or here.begun or in_backward() or here.size is None:
             return
@@ -113,7 +113,7 @@ class TokenGrid:
 
 
 class _Here(threading.local):
-    """The grid that the forward pass of this thread has shown, and the blocks that have read it."""
+    """Grid shown by this thread's forward pass, and the blocks that have read it."""
 
     def __init__(self) -> None:
         self.size: Grid | None = None
@@ -122,7 +122,7 @@ class _Here(threading.local):
 
 
 def _is_tracked(tensor: object) -> bool:
-    """Whether this is a real run, and not a compiler or FX reading the code."""
+    """True in a real run, False while a compiler or FX reads the code."""
     return isinstance(tensor, Tensor) and not torch.compiler.is_compiling()
 
 

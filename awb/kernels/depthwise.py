@@ -1,4 +1,4 @@
-"""A depthwise convolution of channels-last maps whose weight gradient is as fast as the rest.
+"""Depthwise convolution of channels-last maps, with a weight gradient as fast as the rest.
 
 oneDNN's kernel for the weight gradient of a depthwise convolution takes kernels up to three wide, on maps at least as
 high as the kernel; what is wider falls to a reference loop, 3 to 15 times slower. A kernel's columns do not interact
@@ -33,7 +33,7 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _reached(weight: Tensor, x: Tensor) -> Tensor:
-    """The taps of the kernel that reach the map from some position; the others meet padding only."""
+    """Taps of the kernel that reach the map from some position; the others meet padding only."""
     spans = [(min(k // 2, size - 1), k // 2) for k, size in zip(weight.shape[2:], x.shape[2:], strict=True)]
     (up, top), (left, start) = spans
     return weight[..., top - up : top + up + 1, start - left : start + left + 1]
@@ -70,7 +70,7 @@ def _weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _columns_gradient(x: Tensor, weight: Tensor, gradient: Tensor, column: int) -> Tensor:
-    """The weight gradient of three columns of the kernel, from `column` on."""
+    """Weight gradient of three columns of the kernel, from `column` on."""
     height, width = weight.shape[2:]
     part = weight[..., column : column + _COLUMNS]
     left = width // 2 - column  # negative: columns that these taps never meet

@@ -1,4 +1,4 @@
-"""Choose between the polyphase operators and PyTorch's: where they can run, and where they were measured faster."""
+"""Choose the polyphase operators or PyTorch's: polyphase where it can run and was measured faster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FEWEST_CHANNELS, _SMALLEST_MAP = 16, 12_000  # less, and the calls cost more th
 
 
 def use_polyphase(backend: Backend, x: Tensor, convolutions: Iterable[nn.Module]) -> bool:
-    """Whether to use the polyphase operators.
+    """True if the polyphase operators are to be used.
 
     Args:
         backend: `"stock"`: never; `"polyphase"`: wherever they can run; `"auto"`: where they are also faster.
@@ -33,7 +33,7 @@ def use_polyphase(backend: Backend, x: Tensor, convolutions: Iterable[nn.Module]
 
 
 def _is_plain(x: Tensor) -> bool:
-    """Whether a tensor is an ordinary map, and no tool records or transforms the operators on it.
+    """True if a tensor is an ordinary map, and no tool records or transforms the operators on it.
 
     In float16 intermediate maps overflow, and stay with the code that clamps them.
 
@@ -53,7 +53,7 @@ def _is_plain(x: Tensor) -> bool:
 
 
 def _is_plain_conv(module: nn.Module) -> bool:
-    """Whether a module only computes F.conv2d of its weight with zero padding, and nothing else sees the call."""
+    """True if a module only computes F.conv2d of its weight with zero padding, and nothing else sees the call."""
     return (
         type(module) is nn.Conv2d
         and module.padding_mode == "zeros"

@@ -1,4 +1,4 @@
-"""Suggestions for errors: modules that exist, and after which a block can go."""
+"""Suggestions for errors: existing modules after which a block can go."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from awb.stages.untraceable import as_code
 
 
 def not_once(traced: Trace, name: str) -> AWBError:
-    """The error for a module that does not run exactly once in each mode; it suggests modules that do."""
+    """Error for a module that does not run exactly once in each mode; it suggests modules that do."""
     counts = ", ".join(f"{count} times in {mode}" for mode, count in traced.times_called(name).items())
     said = f"{name!r} is called {counts}; a block goes after a module that runs exactly once"
     part = _repeated_part(traced, name)
@@ -28,7 +28,7 @@ def not_once(traced: Trace, name: str) -> AWBError:
 
 
 def candidate_paths(traced: Trace) -> list[str]:
-    """Suggest paths for a model without numbered stages: the last module at each size of map, at one depth."""
+    """Suggest paths for a model without numbered stages: the last module at each map size, at one depth."""
     places = list(_places(traced))
     found: list[str] = []
     for depth in sorted({call.name.count(".") for call in places}):
@@ -57,7 +57,7 @@ def _places(traced: Trace) -> Iterator[Call]:
 
 
 def _repeated_part(traced: Trace, name: str) -> str | None:
-    """The outermost module around another that runs as often, so that the inner one runs once in each of its runs."""
+    """Outermost module around another that runs equally often: the inner one runs once in each of its runs."""
     parts = name.split(".")
     for depth in range(1, len(parts)):
         part = ".".join(parts[:depth])

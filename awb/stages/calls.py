@@ -1,4 +1,4 @@
-"""Record the calls of modules in a run of a model: what goes in and what comes out."""
+"""Record the calls of modules in a run of a model, with inputs and outputs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Call:
         return next((t for e, t, _ in self.outputs if e == element), None)
 
     def grids(self, batch: int) -> Iterator[tuple[Element, tuple[int, int]]]:
-        """(element, (height, width)) of its N×C×H×W outputs, N being the batch: a position bias is 1×heads×L×L."""
+        """(element, (height, width)) of its N×C×H×W outputs with N = `batch`: a position bias is 1×heads×L×L."""
         for element, tensor, _ in self.outputs:
             if tensor.ndim == 4 and tensor.shape[0] == batch:
                 yield element, (int(tensor.shape[2]), int(tensor.shape[3]))
@@ -54,7 +54,7 @@ class Watch:
     Attributes:
         model: The model.
         calls: The calls, in the order in which they finished.
-        saw_values: Whether any tensor had values.
+        saw_values: True if any tensor had values.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -94,7 +94,7 @@ class Watch:
         self.calls.append(Call(name, inputs, outputs, returned, tuple(_sizes(output)), started, self._tick()))
 
     def _shape(self, tensor: Tensor) -> Tensor:
-        """A stand-in without values, the same for the same tensor: keeping tensors would keep all activations."""
+        """Stand-in without values, the same for the same tensor: keeping tensors would keep all activations."""
         if tensor.is_meta:
             return tensor
         self.saw_values = True

@@ -26,7 +26,7 @@ _COLLECTORS = ("transformers.utils.output_capturing",)
 
 
 def without_hooks(model: nn.Module) -> dict[int, Any]:
-    """A memo for `copy.deepcopy` that leaves out all hooks, and with them whatever they refer to."""
+    """Memo for `copy.deepcopy` that leaves out all hooks, and with them everything that they refer to."""
     return {id(vars(m)[kind]): OrderedDict() for m in model.modules() for kind in ALL_HOOKS if kind in vars(m)}
 
 
@@ -36,13 +36,13 @@ class HooksOfCopy:
     Args:
         model: The model.
         duplicate: The deep copy of the model.
-        memo: The copy's memo: what became of each object of the model.
-        which: Which hooks to give it: the model's own, all or none.
+        memo: Memo of the copy: the copy of each object of the model.
+        which: Hooks to give it: the model's own, all or none.
 
     Attributes:
-        which: Which hooks it was given.
+        which: Hooks that it was given: the model's own, all or none.
         given: Number of hooks that the copy has.
-        left_out: Number of hooks that it has not.
+        left_out: Number of hooks that are not in the copy.
     """
 
     def __init__(self, model: nn.Module, duplicate: nn.Module, memo: dict[int, Any], which: Which) -> None:
@@ -60,7 +60,7 @@ class HooksOfCopy:
                 self._give(module, copies[name], binding, which)
 
     def running(self) -> Any:
-        """A context that undoes what the hooks do outside the model."""
+        """Context that undoes what the hooks do outside the model."""
         return self._outside.as_before()
 
     def _give(self, module: nn.Module, duplicate: nn.Module, binding: _Binding, which: Which) -> None:
@@ -92,7 +92,7 @@ class _Binding:
                 vars(duplicate)[name] = self._bound(value)
 
     def bind_hook(self, hook: Any) -> tuple[Any, bool]:
-        """The copy's hook, and whether it refers to something of the model."""
+        """Hook for the copy, and True if it refers to something in the model."""
         self._refers = False
         return self._bound(hook), self._refers
 
@@ -137,7 +137,7 @@ class _Binding:
             bound.cell_contents = self._seen(cell.cell_contents)
 
     def _once(self, shared: Any, bind: Callable[[Any], Iterator[Any]]) -> Any:
-        """Bind a cell or object once, so that hooks which share it still do; `bind` yields it, and then fills it."""
+        """Bind a cell or object once, so that hooks share its copy as well; `bind` yields the copy, then fills it."""
         before = self._refers
         if id(shared) not in self._shared:
             self._refers = False
@@ -149,7 +149,7 @@ class _Binding:
         return bound
 
     def _seen(self, value: Any) -> Any:
-        """What a hook that refers to `value` sees in the copy."""
+        """Object that a copied hook sees in place of `value`."""
         if id(value) in self._memo:
             self._refers = True
             return self._memo[id(value)]

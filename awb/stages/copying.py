@@ -36,12 +36,12 @@ class Copy:
 
     @property
     def has_values(self) -> bool:
-        """Whether the tensors have values, and not only shapes."""
+        """True if the tensors have values, and not only shapes."""
         return self.device.type != "meta"
 
     @contextmanager
     def running(self, grad: bool = False) -> Iterator[None]:
-        """A context to run the copy in: without gradients unless asked for, and without effect on anything else."""
+        """Context to run the copy in: without gradients unless requested, and without effect on anything else."""
         with ExitStack() as stack:
             stack.enter_context(random_states_kept(self.device))
             stack.enter_context(_float32_by_default())
@@ -54,7 +54,7 @@ class Copy:
 
 
 def meta_copy(model: nn.Module, which: Which = "own") -> Copy:
-    """Copy a model without its storage: running the copy reads no weight and draws no random number."""
+    """Copy a model without its storage; running the copy reads no weight and draws no random number."""
     return _copy(model, to_meta, to_meta, _META, which)
 
 
@@ -84,7 +84,7 @@ def copy_structure(model: nn.Module, tensor_map: TensorMap) -> nn.Module:
 
 
 def to_meta(tensor: Tensor) -> Tensor:
-    """A tensor's shape without its storage; floats become float32, since half-precision models get any input."""
+    """Tensor of the same shape without storage; floats become float32: half-precision models may get any input."""
     return tensor.detach().to("meta", torch.float32 if tensor.is_floating_point() else tensor.dtype)
 
 
@@ -106,7 +106,7 @@ def _keeping_grad(tensor_map: TensorMap) -> TensorMap:
 
 
 def _with_values(tensor: Tensor, device: torch.device, fill_zeros: bool) -> Tensor:
-    """A tensor in float32, with noise where there are no values or they are to be filled."""
+    """Tensor in float32, with noise where it has no values or they are to be replaced."""
     if not tensor.is_floating_point():
         return torch.zeros_like(tensor, device=device) if tensor.is_meta else tensor.detach()
     if tensor.is_meta or (fill_zeros and not tensor.any()):
@@ -117,7 +117,7 @@ def _with_values(tensor: Tensor, device: torch.device, fill_zeros: bool) -> Tens
 
 @contextmanager
 def _float32_by_default() -> Iterator[None]:
-    """Make float32 the default dtype meanwhile: the copy is in it, and so must be what its forward creates."""
+    """Make float32 the default dtype inside: the copy is float32, and so must be tensors that its forward creates."""
     before = torch.get_default_dtype()
     if before is torch.float32:
         yield

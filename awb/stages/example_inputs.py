@@ -43,7 +43,7 @@ def trace_model(model: nn.Module, input_size: Size | None = None, example_input:
 
 
 def as_arguments(example_input: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The positional and keyword arguments that an example input stands for."""
+    """Positional and keyword arguments for the model, from an example input."""
     if isinstance(example_input, Mapping):
         return (), dict(example_input)
     if isinstance(example_input, tuple):

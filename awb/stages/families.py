@@ -102,7 +102,7 @@ def ladder(container: str, first: int = 0, last: int | None = None) -> Rule:
 
 
 def renamed(old: str, new: str) -> Rule:
-    """A rule for timm's `feature_info` where it calls modules by other names than the model does."""
+    """A rule for timm's `feature_info` where its module names differ from the model's."""
 
     def rule(model: nn.Module, traced: Trace) -> list[Entry]:
         entries = listed(model, traced)
@@ -112,7 +112,7 @@ def renamed(old: str, new: str) -> Rule:
 
 
 def last_child_of(rule: Rule, container: str = "") -> Rule:
-    """A rule for the last child of each stage's list, which is not called itself, or of a list within the stage."""
+    """A rule for the last child of each stage's list, which is not itself called, or of a list within the stage."""
 
     def last(model: nn.Module, traced: Trace) -> list[Entry]:
         lists = [(e, f"{e.name}.{container}".rstrip(".")) for e in rule(model, traced)]
@@ -122,7 +122,7 @@ def last_child_of(rule: Rule, container: str = "") -> Rule:
 
 
 def having(rule: Rule, **fields: Any) -> Rule:
-    """A rule with some fields of its entries set: what neither `feature_info` nor the shapes tell."""
+    """A rule with some fields of its entries set: those that neither `feature_info` nor the shapes tell."""
 
     def rule_with_fields(model: nn.Module, traced: Trace) -> list[Entry]:
         return [replace(entry, **fields) for entry in rule(model, traced)]
@@ -131,7 +131,7 @@ def having(rule: Rule, **fields: Any) -> Rule:
 
 
 def unrolled(model: nn.Module, traced: Trace) -> list[Entry]:
-    """The stages of Hiera, whose tokens are in mask-unit order: `reroll` brings their positions into raster order."""
+    """A rule for Hiera, whose tokens are in mask-unit order: `reroll` brings their positions into raster order."""
     entries = []
     for entry in listed(model, traced):
         call = traced.call(entry.name)

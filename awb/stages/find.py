@@ -54,13 +54,13 @@ def find_stages(model: nn.Module, input_size: Size | None = None, example_input:
 
 
 def family_stages(model: nn.Module, traced: Trace) -> list[Stage]:
-    """The numbered stages, taken to be live; empty if the architecture is unknown."""
+    """Numbered stages, assumed live; empty if the architecture is unknown."""
     entries = stage_entries(model, traced)
     return [make_stage(traced, entry, index) for index, entry in enumerate(entries, 1)]
 
 
 def make_stage(traced: Trace, entry: Entry, index: int | None = None) -> Stage:
-    """A stage with one site for each element that carries a map, taken to be live."""
+    """Stage with one site for each element that carries a map, assumed live."""
     call = traced.call(entry.name)
     single = call is None or call.output(None) is not None or not entry.elements
     sites = tuple(describe_site(traced, entry, e) for e in ((None,) if single else entry.elements))
@@ -68,7 +68,7 @@ def make_stage(traced: Trace, entry: Entry, index: int | None = None) -> Stage:
 
 
 def mark_dead(model: nn.Module, traced: Trace, stages: list[Stage]) -> list[Stage]:
-    """The same stages, with `live` measured in one run."""
+    """Same stages, with `live` measured in one run."""
     if not stages:
         return []
     dead = dead_sites(model, traced, [site for stage in stages for site in stage.sites])
@@ -76,7 +76,7 @@ def mark_dead(model: nn.Module, traced: Trace, stages: list[Stage]) -> list[Stag
 
 
 def find_after(model: nn.Module, traced: Trace, stages: list[Stage]) -> Stage:
-    """The stage of the selector `"after"`, taken to be live: the last numbered one if nothing follows it."""
+    """Stage for the selector `"after"`, assumed live: the last numbered one if nothing follows it."""
     if not stages:
         raise AWBError(f"'after' needs numbered stages, and none are known for {type(model).__name__}")
     site = after_site(traced, stages[-1])

@@ -15,7 +15,7 @@ from awb.stages.trace import Trace
 
 
 def usable_copy(model: nn.Module, traced: Trace) -> Copy:
-    """A copy with values that let gradients through, and with parameters that require none."""
+    """Copy with values that let gradients through, and with parameters that require none."""
     copied = copy_with_values(model, traced.copied.hooks.which, fill_zeros=not traced.copied.has_values)
     copied.model.requires_grad_(False)
     return copied
@@ -49,14 +49,14 @@ def run_on_tape(copied: Copy, traced: Trace, generator: torch.Generator | None =
 
 
 def on_the_tape(tensor: Tensor) -> Tensor:
-    """A copy of a tensor that is on the autograd tape, and not a leaf, since later layers may work in place."""
+    """Copy of a tensor on the autograd tape; not a leaf, since later layers may work in place."""
     if not tensor.is_floating_point():
         return tensor
     return (tensor if tensor.requires_grad else tensor.detach().requires_grad_()).clone()
 
 
 def _run_on_values(copied: Copy, given: tuple[Any, Any]) -> Any:
-    """Run a forward that reads values: its input stays off the tape, and the parameters are on it instead."""
+    """Run a forward that reads values: its input stays off the tape, and the parameters go on it instead."""
     for parameter in copied.model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     args, kwargs = map_tensors(given, torch.clone)

@@ -13,7 +13,7 @@ CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # they run a child t
 
 
 class _Probe(nn.Module):
-    """An extra child that notices whether it is run."""
+    """An extra child that notes that it was run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ def find_homes(traced: Trace, names: list[str], child: str) -> dict[str, str]:
 
 
 def _run_as_layers(traced: Trace, homes: set[str], child: str) -> set[str]:
-    """The homes that run a probe added to them, in the first mode in which any does."""
+    """Homes that run a probe added to them, in the first mode in which any does."""
     probes = {home: _Probe() for home in homes}
     for home, probe in probes.items():
         traced.model.get_submodule(home).add_module(child, probe)

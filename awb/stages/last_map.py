@@ -47,7 +47,7 @@ def after_site(traced: Trace, last: Stage) -> Site:
 
 
 def _pools(traced: Trace, call: Call) -> bool:
-    """Whether a call takes a map (or tokens) and returns none, or is an adaptive pool (VGG's keeps 7×7)."""
+    """True if a call takes a map (or tokens) and returns none, or is an adaptive pool (VGG's keeps 7×7)."""
     if isinstance(traced.model.get_submodule(call.name), nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
         return True
     return not (any(_is_map(t) for t in call.inputs) and any(_is_map(t) for t in call.returned))

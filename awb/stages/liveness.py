@@ -1,4 +1,4 @@
-"""Liveness of sites: whether a model reads the map there. A class-token head never reads the last patch tokens."""
+"""Liveness of sites: a site is live if the model reads its map; a class-token head ignores the last patch tokens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def dead_sites(model: nn.Module, traced: Trace, sites: list[Site]) -> set[Site]:
 
 
 def _unreachable(traced: Trace, sites: list[Site]) -> set[Site]:
-    """The sites that the autograd graph of the outputs does not reach: the model throws their map away.
+    """Sites that the autograd graph of the outputs does not reach: the model discards their map.
 
     The graph is that of a forward of the traced copy, so on meta no weight is read. Where the outputs have none (they
     are indices, or made under `no_grad`), nothing is known and nothing is dead.
@@ -82,7 +82,7 @@ class _NoteStart:
 
 
 def _with_zero_gradient(model: nn.Module, traced: Trace, suspects: list[Site]) -> set[Site]:
-    """The sites whose map, without its prefix tokens, gets a gradient of exactly 0.
+    """Sites whose map, without its prefix tokens, gets a gradient of exactly 0.
 
     One forward pass on random input, and one backward pass from everything that the model returns. If nothing of that
     has a gradient (indices, for example), the backward pass starts at the input of the classifier; if that has none

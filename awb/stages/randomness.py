@@ -1,4 +1,4 @@
-"""Random numbers for running copies of models: noise from fixed seeds, and global states that stay as they were."""
+"""Random numbers for running copies of models: noise from fixed seeds, and unchanged global states."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def random_states_kept(device: torch.device) -> Iterator[None]:
 
 
 def random_state() -> tuple[Any, ...]:
-    """The random states of the CPU, to see whether random numbers were drawn."""
+    """Random states of the CPU; they change when random numbers are drawn."""
     return torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())
 
 
@@ -47,7 +47,7 @@ def noise_like(tensor: Tensor, device: torch.device, generator: torch.Generator 
 
 
 def fixed_noise(shape: torch.Size) -> Tensor:
-    """Small random values, each row being the one before shifted by one, so that a huge tensor needs few numbers."""
+    """Small random values; each row is the previous one shifted by one, so that a huge tensor needs few numbers."""
     if not shape:
         return torch.full((), 0.05, dtype=torch.float32, device="cpu")
     row = shape[1:].numel()

@@ -55,7 +55,7 @@ def select_stages(
 
 
 class _Numbered:
-    """The numbered stages of a model, found when they are first needed, and measured for liveness only if need be.
+    """Numbered stages of a model, found when they are first needed, and measured for liveness only if necessary.
 
     Attributes:
         model: The model.
@@ -67,7 +67,7 @@ class _Numbered:
 
     @cached_property
     def stages(self) -> list[Stage]:
-        """The stages, taken to be live.
+        """Stages, assumed live.
 
         Raises:
             AWBError: They cannot be described.
@@ -76,19 +76,19 @@ class _Numbered:
 
     @cached_property
     def measured(self) -> list[Stage]:
-        """The stages, with `live` measured."""
+        """Stages, with `live` measured."""
         return mark_dead(self.model, self.traced, self.stages)
 
     @property
     def if_known(self) -> list[Stage]:
-        """The stages, or none if they cannot be described: paths do not need them."""
+        """Stages, or none if they cannot be described: paths do not need them."""
         try:
             return self.stages
         except AWBError:
             return []
 
     def liveness(self, stages: Sequence[Stage]) -> list[Stage]:
-        """The given stages with `live` measured, in one run for all of which it is not known yet."""
+        """Given stages with `live` measured; one run covers all whose liveness is not yet known."""
         known = {stage.sites: stage for stage in vars(self).get("measured", ())}
         fresh = {stage.sites: stage for stage in stages if stage.sites not in known}
         known |= {stage.sites: stage for stage in mark_dead(self.model, self.traced, list(fresh.values()))}
@@ -122,7 +122,7 @@ def _as_list(selectors: Selector | Iterable[Selector]) -> list[Selector]:
 
 
 def _match(numbered: _Numbered, selector: Selector) -> list[Stage]:
-    """The stages that a selector names; whether they are live may not be known yet."""
+    """Stages that a selector names; their liveness may not be known yet."""
     if isinstance(selector, Stage):
         return [_checked(numbered, selector)]
     if isinstance(selector, bool) or not isinstance(selector, Integral | str):
@@ -144,7 +144,7 @@ def _match(numbered: _Numbered, selector: Selector) -> list[Stage]:
 
 
 def _checked(numbered: _Numbered, stage: Stage) -> Stage:
-    """Check a stage that was passed in: it may have been written by hand, edited, or found in another model."""
+    """Check a stage given by the caller: it may have been written by hand, edited, or found in another model."""
     traced = numbered.traced
     if not stage.sites:
         raise AWBError(f"{stage} has no sites, so nothing would be attached")
@@ -184,7 +184,7 @@ def _by_path(numbered: _Numbered, pattern: str) -> list[Stage]:
 
 
 def _spelling(pattern: str, names: Sequence[str]) -> str:
-    """A hint for a pattern that is a number, several selectors, or one of several maps; empty for any other."""
+    """Hint for a pattern that is a number, several selectors, or one of several maps; empty for any other."""
     if _INT.fullmatch(pattern):
         return f"; did you mean the int {pattern.strip()}?"
     if "," in pattern or _RANGE.fullmatch(pattern):
@@ -203,7 +203,7 @@ def _glob(pattern: str) -> re.Pattern[str]:
 
 
 def _as_regex(part: str) -> str:
-    """A wildcard, or the text between two, as a regular expression."""
+    """A wildcard, or the text between two wildcards, as a regular expression."""
     if _GLOB.fullmatch(part) is None:
         return re.escape(part)
     if part[0] != "[":
@@ -218,7 +218,7 @@ def _as_regex(part: str) -> str:
 
 
 def _known(numbered: _Numbered) -> str:
-    """The stages that there are, for an error."""
+    """List of the model's stages, for an error."""
     model, stages = numbered.model, numbered.if_known
     config = getattr(model, "pretrained_cfg", None) or {}
     name = config.get("architecture") or type(model).__name__

@@ -1,4 +1,4 @@
-"""Undo the side effects of hooks on what they reach outside their model."""
+"""Undo the side effects of hooks on objects outside their model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class OutsideState:
-    """The lists, dictionaries, sets and globals that hooks reach and the model does not own."""
+    """Lists, dictionaries, sets and globals that hooks reach and the model does not own."""
 
     def __init__(self) -> None:
         self._places: dict[int, Any] = {}
@@ -44,7 +44,7 @@ class OutsideState:
 
     @contextmanager
     def as_before(self) -> Iterator[None]:
-        """Restore, at the end of the context, all that was noted."""
+        """Restore, at the end of the context, everything that was noted."""
         contents = [(place, copy.copy(place)) for place in self._places.values()]
         values = [(namespace, {name: namespace[name] for name in names}) for namespace, names in self._globals]
         try:

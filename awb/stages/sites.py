@@ -1,4 +1,4 @@
-"""Sites of traced modules: where exactly a block goes, and the layout, channels and grid of the map there."""
+"""Sites of traced modules: the exact place of a block, and the layout, channels and grid of the map there."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def describe_site(traced: Trace, entry: Entry, element: int | str | None = None)
 
 
 def check_site(traced: Trace, site: Site, reduction: int) -> Site:
-    """Check a site that was written down, and take its grid from the trace.
+    """Check a site written by hand or in a file, and take its grid from the trace.
 
     Raises:
         AWBError: The trace contradicts it.
@@ -83,7 +83,7 @@ def check_site(traced: Trace, site: Site, reduction: int) -> Site:
 
 
 def _check_tokens(traced: Trace, call: Call, tokens: Tensor, site: Site, reduction: int) -> Site:
-    """Check a written-down site of tokens; if the trace shows no grid, the written one is believed."""
+    """Check a hand-written or saved site of tokens; if the trace shows no grid, the written one is believed."""
     length = int(tokens.shape[1])
     try:
         grid = _token_grid(traced, call, tokens, reduction)
@@ -109,7 +109,7 @@ def _preference(traced: Trace, name: str) -> tuple[bool, int]:
 
 
 def nominal_reduction(traced: Trace, entry: Entry, grid: tuple[int, int]) -> int:
-    """The reduction in `feature_info`; else the ratio of input and map, rounded to a power of two if not whole."""
+    """Reduction in `feature_info`; else the ratio of input and map, rounded to a power of two if not whole."""
     if entry.reduction is not None:
         return entry.reduction
     ratio = max(1, traced.input_size[0] / grid[0])  # with no image among the inputs there is no ratio
@@ -180,7 +180,7 @@ def _pick_element(call: Call, element: int | str | None, entry: Entry) -> tuple[
 
 
 def _layout(traced: Trace, entry: Entry, element: int | str | None, tensor: Tensor) -> tuple[Layout, int]:
-    """Find layout and number of channels: by the known number, the aspect ratio, neighbours, or a larger input."""
+    """Find layout and channel count: by the known count, the aspect ratio, neighbours, or a larger input."""
     shape = tuple(int(n) for n in tensor.shape)
     if tensor.ndim == 3:
         return "NLC", shape[2]
@@ -213,13 +213,13 @@ def _same_aspect(input_size: tuple[int, int], shape: tuple[int, ...], layout: La
 
 
 def _meets_convolution(traced: Trace, tensor: Tensor) -> bool:
-    """Whether a layer of N×C×H×W maps, such as a convolution, takes or returns this very tensor."""
+    """True if a layer of N×C×H×W maps, such as a convolution, takes or returns this very tensor."""
     meeting = (c for c in traced.calls if any(t is tensor for t in (*c.inputs, *c.returned)))
     return any(isinstance(traced.model.get_submodule(call.name), _OF_MAPS) for call in meeting)
 
 
 def _is_channel_axis(traced: Trace, name: str, element: int | str | None, layout: Layout) -> bool:
-    """Whether the channel axis of a layout keeps its length on a larger input; False if the model takes one size."""
+    """True if the channel axis of a layout keeps its length on a larger input; False if the model takes one size."""
     if not all(traced.input_size):
         return False
 

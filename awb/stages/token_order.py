@@ -1,4 +1,4 @@
-"""The order of tokens: check that they come in raster order behind their prefix tokens, where that can be seen."""
+"""Token order: check, where possible, that tokens come in raster order behind their prefix tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TRIES = 16  # layers mix tokens early; each try is two backward passes
 
 
 def check_token_order(model: nn.Module, traced: Trace, sites: Iterable[Site]) -> None:
-    """Refuse sites whose tokens are seen not to be prefix tokens and then the grid, row by row.
+    """Refuse sites whose tokens are visibly not prefix tokens followed by the grid, row by row.
 
     Until a layer mixes tokens, each depends on one position of the map that they came from, and that says which.
     The last tokens before the site that can be read like this decide; where none can, nothing is known.
@@ -66,7 +66,7 @@ def _check(model: nn.Module, traced: Trace, site: Site) -> None:
 
 @dataclass
 class _Seen:
-    """Hooks that note, until the site returns, maps of the site's grid and the tokens that modules are given."""
+    """Hooks that note, until the site returns, maps of the site's grid and the tokens given to modules."""
 
     site: Site
     source: Tensor | None = None  # the latest map
@@ -90,7 +90,7 @@ class _Seen:
         self.returned = dict(elements(output))[self.site.element]
 
     def order(self) -> list[int] | None:
-        """The token of each position in raster order, by the last tokens that tell; None if none do."""
+        """Token at each position in raster order, by the last tokens that reveal it; None if none do."""
         last = None
         for tokens, source in self.tokens[:_TRIES]:
             order = _order(tokens, source)
@@ -101,7 +101,7 @@ class _Seen:
 
 
 def _order(tokens: Tensor, source: Tensor) -> list[int] | None:
-    """The token of each position of the map in raster order; None if gradients do not tell.
+    """Token at each position of the map in raster order; None if gradients do not reveal it.
 
     If token j alone depends on a position, then weighing the tokens by their numbers multiplies the gradient there
     by j.

@@ -58,12 +58,12 @@ class Trace:
         return next((c for c in self.calls if c.name == name), None)
 
     def element(self, name: str, tensor: Tensor) -> Element:
-        """The element of the output that is this very tensor, in the first call of the module at `name`."""
+        """Element of the output that is this very tensor, in the first call of the module at `name`."""
         call = self.call(name)
         return next(e for e, t, _ in call.outputs if t is tensor) if call is not None else None
 
     def times_called(self, name: str) -> dict[str, int]:
-        """The number of calls of the module, in each mode in which that is not 1."""
+        """Number of calls of the module, in each mode where it is not 1."""
         return {mode: counts[name] for mode, counts in self.counts.items() if counts[name] != 1}
 
     def inside(self, name: str) -> Trace:
@@ -78,7 +78,7 @@ class Trace:
         return [c.name for c in self.calls if any(t is tensor and v == version for _, t, v in c.outputs)]
 
     def runs(self) -> Iterator[Callable[[], None]]:
-        """Functions that run the copy on the inputs, one for every mode in which it runs."""
+        """Functions that run the copy on the inputs, one per mode."""
         for mode, run in _modes(self.model):
             if mode in self.counts:
                 yield partial(self._run, run)

@@ -19,7 +19,7 @@ class RandomForward(Exception):
 
 
 def untraceable(copied: Copy, calls: Sequence[Call], inputs: Any, error: Exception) -> AWBError:
-    """The error that says why a copy could not be traced, and what the user can do."""
+    """Error that says why a copy could not be traced, and what the user can do."""
     shapes = [tuple(t.shape) for t in tensors_in(inputs)]
     name = type(copied.model).__name__
     failed = f"{name} cannot be traced on an input of shape {shapes[0] if len(shapes) == 1 else shapes}"

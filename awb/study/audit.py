@@ -165,14 +165,14 @@ def _is_in(names: Strings, others: Strings, key: Key) -> npt.NDArray[np.bool_]:
 
 
 def _shared(ours: Strings, theirs: Strings, key: Key) -> list[tuple[str, str]]:
-    """Names that are in both, as (ours, theirs) spell them, in the order of theirs."""
+    """Names in both sets, as pairs of spellings (ours, theirs), in the order of theirs."""
     spelt = {key(name): name for name in ours.tolist()}
     names = ((key(name), name) for name in sorted(set(theirs.tolist())))
     return [(spelt[same], name) for same, name in names if same in spelt]
 
 
 def _spelt(shared: list[tuple[str, str]]) -> str:
-    """The first names, with both spellings where they differ."""
+    """First few names, with both spellings where they differ."""
     return shortlist((two if one == two else f"{two} = {one}" for one, two in shared), 3)
 
 
@@ -182,7 +182,7 @@ def _written_differently(what: str, shared: list[tuple[str, str]]) -> str:
 
 
 def _remarks(first: str, a: LabelTable, second: str, b: LabelTable) -> list[str]:
-    """Notes on a pair of sets, beside its counts."""
+    """Notes on a pair of sets, shown beside the counts."""
     notes = lookalikes(first, a, second, b)
     if a.groups is None or b.groups is None:
         notes.append(f"the patients of {second} and {first} were not compared: no groups were given")

@@ -84,7 +84,7 @@ def _evaluate(args: argparse.Namespace) -> Table:
 
 
 def _require_all_predicted(args: argparse.Namespace, labels: LabelTable) -> None:
-    """Refuse predictions of a column that was not read as a class: it would be missing from the table.
+    """Refuse predictions for a column that was not read as a class: it would be missing from the table.
 
     Raises:
         AWBError: The predictions have such a column.
@@ -140,7 +140,7 @@ def _ages(labels: LabelTable, args: argparse.Namespace) -> list[float]:
 
 
 def _thresholds(args: argparse.Namespace, labels: LabelTable) -> tuple[Floats, list[str]]:
-    """Threshold of each class, and notes on images and patients that may be shared under other spellings."""
+    """Threshold of each class, and notes on images and patients that may be shared under different spellings."""
     predictions, path = args.thresholds_from
     options = {**_columns_of(args), "classes": labels.classes}
     validation = read_labels(path, **options)
@@ -157,7 +157,7 @@ def _thresholds_note(args: argparse.Namespace) -> str:
 
 
 def _beside(table: Table, other: Table, *notes: str) -> Table:
-    """Add the columns that only the other table has; the other has no macro row."""
+    """Add the columns that only the other table has; that table has no macro row."""
     new = [name for name in other.headers if name not in table.headers]
     added = [tuple(row[name] for name in new) for row in other] + [(None,) * len(new)]
     rows = tuple((*row, *more) for row, more in zip(table.rows, added, strict=True))

@@ -93,14 +93,14 @@ class LabelTable:
         return LabelTable(self.images, names, self.labels[:, chosen], self.groups, self.columns)
 
     def supported(self, min_groups: int) -> Bools:
-        """Mask of the classes, (C,), that at least `min_groups` groups have and at least as many have not.
+        """Mask of the classes, (C,), that at least `min_groups` groups have and at least as many do not.
 
         With fewer, an interval says little: if 5 patients have a finding, 1 of 150 bootstrap replicates has none of
         them. `evaluate`, `compare` and `evaluate_subgroups` leave the others out by themselves, given `min_groups`.
 
         Args:
-            min_groups: Smallest number of groups (patients) on either side, at least 1. With 1, the classes of which
-                the table has both labels.
+            min_groups: Smallest number of groups (patients) on either side, at least 1. With 1, the classes that
+                have both labels in the table.
 
         Raises:
             AWBError: The table has no groups, or `min_groups` is below 1.

@@ -41,7 +41,7 @@ def read_labels(
         classes: Names of the columns of labels; by default every other column that holds only labels and is not
             entirely empty. A column with more labels than other values is then refused rather than left out, since
             one misprint would make a class disappear; so is a column of ones only, which may not be a class.
-        columns: Names of columns that are not classes by default, whatever they hold.
+        columns: Names of columns that are not classes by default, with any content.
         blank: Meaning of an empty cell (NA, NaN): `unknown`, or `negative`, as in CheXpert's table, where most are
             empty.
         uncertain: Meaning of −1 or U, as in CheXpert: `refuse`, `unknown`, `negative` or `positive`.

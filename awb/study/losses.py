@@ -189,7 +189,7 @@ def alpha_from_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> Tensor:
 
 
 def pos_weight_from_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> Tensor:
-    """Weight of the positives of each class that gives them the same total weight as its negatives, which weigh 1.
+    """Weight of each class's positives that gives them the same total weight as its negatives, which weigh 1.
 
     For `BCELoss(pos_weight=…)` and torch's `BCEWithLogitsLoss`. A class then weighs 2·N for its N negatives, so that
     rare classes weigh no less than common ones (on NIH's ChestX-ray14 Hernia 1.2 times as much as Infiltration). The
@@ -216,7 +216,7 @@ def pos_weight_from_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> Te
 
 
 def _checked_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> tuple[Tensor, Tensor]:
-    """Check both; return positives and totals as float64 (C,)."""
+    """Check both counts; return positives and totals as float64 (C,)."""
     counts = torch.as_tensor(positives, dtype=torch.float64)
     totals = torch.as_tensor(total, dtype=torch.float64)
     if counts.ndim != 1 or totals.ndim > 1 or (totals.ndim == 1 and totals.shape != counts.shape):

@@ -1,4 +1,4 @@
-"""Spellings of names: when two mean the same patient or image, and when a cell means nothing."""
+"""Spellings of names: which ones mean the same patient or image, and which cells mean nothing."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def require_one_spelling(names: Iterable[str], key: Callable[[str], str], what: 
     Args:
         names: Names in one table.
         key: Common form of a name's spellings, such as `patient_key`.
-        what: What they name, for the message.
+        what: Kind of thing that is named, for the message.
 
     Raises:
         AWBError: Two different names have the same key.
@@ -84,7 +84,7 @@ def require_distinct(names: Iterable[str], what: str) -> None:
 
     Args:
         names: Names of one table's images, classes or columns.
-        what: What they name, for the message.
+        what: Kind of thing that is named, for the message.
 
     Raises:
         AWBError: A name is given more than once.

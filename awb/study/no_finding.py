@@ -1,4 +1,4 @@
-"""Columns and classes that mean that nothing was found, and are not findings: `No Finding`, `Normal`, `healthy`."""
+"""Columns and classes that say that nothing was found, and are not findings: `No Finding`, `Normal`, `healthy`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NO_PATHOLOGY = "supportdevices"  # CheXpert's and MIMIC-CXR's `No Finding` allo
 
 
 def means_no_finding(name: str) -> bool:
-    """True if a class name means that nothing was found, in any case and with any separators.
+    """True if a class name says that nothing was found, in any case and with any separators.
 
     Example:
         >>> from awb.study.no_finding import means_no_finding

@@ -1,4 +1,4 @@
-"""Earlier home of `ScheduleState`, under which pickles of it were written."""
+"""Earlier module of `ScheduleState`; old pickles refer to it."""
 
 from awb.study.schedule_state import Epoch, ScheduleState
 

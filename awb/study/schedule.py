@@ -1,4 +1,4 @@
-"""Schedules of training in stages, as plain values: samples, loss, optimiser, frozen parts and epochs of each."""
+"""Training schedules in stages, as plain values: samples, loss, optimiser, frozen parts and epochs of each stage."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TrainingStage:
             stand for is up to the caller: see `freeze_parts`.
         patience: Number of consecutive epochs without a lower validation loss after which the stage stops; None
             never stops early.
-        keep_best: Whether the stage ends with the weights of its lowest validation loss.
+        keep_best: End the stage with the weights of its lowest validation loss.
 
     Raises:
         AWBError: A value is out of range.
@@ -94,7 +94,7 @@ class TrainingStage:
         return frozenset(part for part, epochs in self.frozen.items() if epoch < epochs)
 
     def describe(self) -> dict[str, Any]:
-        """Stage as plain JSON values, with functions and losses by their names and settings."""
+        """Stage as plain JSON values, with functions and losses given by their names and settings."""
         return {
             "name": self.name,
             "samples": _identify(self.samples),

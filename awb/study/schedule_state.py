@@ -1,4 +1,4 @@
-"""Position in a schedule, epoch by epoch, without a trainer: to be saved and resumed."""
+"""Position in a schedule, epoch by epoch, without a trainer; it can be saved and resumed."""
 
 from __future__ import annotations
 

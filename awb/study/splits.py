@@ -126,7 +126,7 @@ class Split:
 
 
 def nested_split(split: Split, table: LabelTable, stages: Mapping[str, npt.ArrayLike], held_out: str = "test") -> Split:
-    """Give each training stage a subset of the sets of one split, so that no stage trains on another's held-out images.
+    """Give each training stage a subset of the sets of one split: no stage trains on another's held-out images.
 
     Args:
         split: Sets without a shared group, as `split_by_group` makes them.

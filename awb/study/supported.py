@@ -1,4 +1,4 @@
-"""Supported classes: those that enough groups (patients) have, and enough have not, for a result to mean something."""
+"""Supported classes: enough groups (patients) have them, and enough do not, for a result to mean something."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from awb.study.array_types import Bools, Floats
 
 
 def supported_classes(labels: Floats, groups: npt.NDArray[Any], min_groups: int) -> Bools:
-    """Mask of the classes, (C,), that at least `min_groups` groups have and at least as many have not.
+    """Mask of the classes, (C,), that at least `min_groups` groups have and at least as many do not.
 
     Args:
         labels: 0, 1 or NaN, (n, C).
@@ -29,6 +29,6 @@ def supported_classes(labels: Floats, groups: npt.NDArray[Any], min_groups: int)
 
 
 def unsupported_note(names: list[str], min_groups: int) -> str:
-    """Note of a table that leaves out classes for want of groups."""
+    """Note for a table that leaves out classes with too few groups."""
     why = "there is one label only" if min_groups == 1 else f"fewer than {min_groups} patients have it or have it not"
     return f"left out, since {why}: {', '.join(names)}"

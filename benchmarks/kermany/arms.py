@@ -125,7 +125,7 @@ def make_features(images: Tensor, front: tuple[str, ...], batch: int = 64) -> Te
 
 
 def runs() -> Iterator[tuple[Arm, int]]:
-    """Every arm and seed, first seeds first, so that an interrupted study has each arm."""
+    """Every arm and seed, first seeds first, so that an interrupted study has run every arm."""
     for seed in range(max(arm.seeds for arm in ARMS)):
         for arm in ARMS:
             if seed < arm.seeds:

@@ -26,7 +26,7 @@ def read_table(folder: Path) -> LabelTable:
     """Read the labels and patients, one row per image.
 
     Raises:
-        AWBError: There is no labels.csv, or it has an unknown kind.
+        AWBError: labels.csv is missing, or has an unknown kind.
     """
     path = folder / "labels.csv"
     if not path.is_file():

@@ -73,11 +73,11 @@ class Study:
         return torch.from_numpy(self.table.find(self.sets[name].images))
 
     def held_out(self) -> LabelTable:
-        """Labels of the images that each run predicts: validation and test."""
+        """Labels of the images for which each run predicts logits: validation and test."""
         return self.table.take(torch.cat([self.rows("validation"), self.rows("test")]).numpy())
 
     def sharing_features(self, settings: Settings, out: Path) -> Study:
-        """Study with the same data and other settings."""
+        """Study with the same data but other settings."""
         other = Study(self.images, self.table, self.sets, settings, out)
         other._features = self._features
         return other

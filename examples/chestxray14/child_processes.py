@@ -1,4 +1,4 @@
-"""Child processes that hear no Ctrl-C, end with their parent, and say how they ended."""
+"""Child processes that ignore Ctrl-C, end with their parent, and report how they ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def start_child(function: Callable[..., object], *arguments: Any) -> tuple[BaseP
 
     Args:
         function: A module's function, so that it can be sent.
-        arguments: Its other arguments, which are pickled.
+        arguments: Other arguments of the function, which are pickled.
 
     Returns:
         The process and this end of the connection, which is at its end when the process is.
@@ -41,7 +41,7 @@ def start_child(function: Callable[..., object], *arguments: Any) -> tuple[BaseP
 
 
 def stop_children(processes: Sequence[BaseProcess]) -> None:
-    """End processes, all at once: by themselves, so that they give up what they hold, or else by force."""
+    """End processes, all at once: by SIGTERM, so that they release their resources, or else by force."""
     for process in processes:
         process.terminate()
     for process in processes:
@@ -66,7 +66,7 @@ def was_killed(exit_code: int) -> bool:
 
 
 def describe_end(exit_code: int) -> str:
-    """How a process ended, in words."""
+    """End of a process in words, such as `was killed by SIGKILL`."""
     if not was_killed(exit_code):
         return f"ended with exit code {exit_code}"
     number = signal.SIGTERM if exit_code > 0 else -exit_code
@@ -83,7 +83,7 @@ def _begin(function: Callable[..., object], connection: Connection, *arguments: 
 
 @contextmanager
 def _no_interrupts() -> Iterator[None]:
-    """A process that is started within does not hear Ctrl-C, from its very beginning."""
+    """Let processes started inside ignore Ctrl-C from the very beginning."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -95,7 +95,7 @@ def _no_interrupts() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """If the parent is killed, a child ends too instead of waiting for work for ever."""
+    """Let a child end when its parent is killed, instead of waiting for work for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -1,4 +1,4 @@
-"""Run a function over many small jobs in worker processes that do not end with each other."""
+"""Run a function over many small jobs in worker processes, each of which survives the death of others."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Result = TypeVar("Result")
 
 
 class Killed(NamedTuple):
-    """A job whose worker process ended within it, so that it is not done.
+    """A job that is not done because its worker process ended in the middle of it.
 
     Attributes:
         job: The job.
-        how: How the process ended, such as `was killed by SIGKILL, perhaps for want of memory`.
+        how: End of the process in words, such as `was killed by SIGKILL, perhaps for want of memory`.
     """
 
     job: Any
@@ -47,14 +47,14 @@ class WorkersKilledError(AWBError):
 
 
 def run_all(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None = None) -> Iterator[Result]:
-    """Results as they come, in any order.
+    """Results as jobs end, in any order.
 
     Processes are started as `start_child` does. In place of one that is killed another goes on with the jobs that are
     left.
 
     Args:
         function: A function of a module, so that it can be sent.
-        jobs: Its arguments.
+        jobs: Arguments, one per call of the function.
         workers: Number of processes, as many as there are cores by default; 1 is this process.
 
     Raises:
@@ -97,7 +97,7 @@ def run_all(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
 
 @dataclass
 class _Worker:
-    """A process, and the job that it is at."""
+    """A process, and the job that it works on."""
 
     process: BaseProcess
     connection: Connection
@@ -105,7 +105,7 @@ class _Worker:
 
 
 class _Failure(NamedTuple):
-    """What a job raised, in place of its result."""
+    """Error that a job raised, in place of a result."""
 
     error: Exception
     trace: str

@@ -1,4 +1,4 @@
-"""AUROC and AUPRC on every bootstrap replicate: exactly scikit-learn's weighted values, without repeated sorting.
+"""AUROC and AUPRC on every bootstrap replicate: scikit-learn's weighted values exactly, without repeated sorting.
 
 A replicate draws patients with replacement: the same images with whole-number weights (Field & Welsh 2007,
 "Bootstrapping clustered data"). Weights do not change ranks. So the images are sorted once, into bins between the

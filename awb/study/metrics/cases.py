@@ -122,7 +122,7 @@ def check_groups(groups: Any) -> Indices:
 
 
 def require_one_group_per_image(groups: Indices, n: int) -> None:
-    """Refuse groups of other images.
+    """Refuse groups whose number is not that of the images.
 
     Raises:
         AWBError: There are not n groups.
@@ -132,7 +132,7 @@ def require_one_group_per_image(groups: Indices, n: int) -> None:
 
 
 def require_both_labels(cases: Cases, undefined: Undefined, *, what: str) -> None:
-    """Refuse a class that has one label only, unless the caller asked to skip it.
+    """Refuse a class with only one label, unless the caller asked to skip it.
 
     Raises:
         AWBError: Such a class; or none is left; or `undefined` is neither `raise` nor `skip`.

@@ -1,4 +1,4 @@
-"""A metric of each class with its bootstrap replicates: means, paired differences, intervals and p of them."""
+"""A metric of each class with its bootstrap replicates: means, paired differences, intervals and p-values."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Estimates:
 
     @staticmethod
     def mean_of(runs: Iterable[Estimates]) -> Estimates:
-        """Mean of several runs' estimates on the same replicates, class by class.
+        """Mean over several runs of their estimates on the same replicates, class by class.
 
         Raises:
             AWBError: No runs, other classes, or another number of replicates.
@@ -90,7 +90,7 @@ class Estimates:
 
     @property
     def averaged(self) -> Bools:
-        """Mask of the classes in the macro mean, (C,): those that are defined, without such as `No Finding`."""
+        """Mask of the classes in the macro mean, (C,): those that are defined, without `No Finding` and the like."""
         defined = ~np.isnan(self.values)
         findings = defined & findings_among(self.classes)
         return findings if findings.any() else defined
@@ -180,7 +180,7 @@ def estimate(
 
 
 def estimate_cases(cases: Cases, replicates: Replicates, metric: Metric) -> Estimates:
-    """`estimate` of checked labels and scores; NaN for a class that has one label only."""
+    """`estimate` for checked labels and scores; NaN for a class with only one label."""
     sampled = bootstrap(cases.y_true, cases.values, replicates, metric=metric)  # first: it knows the metrics' names
     values = each_class(_unweighted(metric), cases, "skip", what=metric_title(metric))
     return Estimates(cases.classes, values, sampled)
@@ -192,7 +192,7 @@ def metric_title(metric: Metric) -> str:
 
 
 def _unweighted(metric: Metric) -> Callable[..., float]:
-    """The metric on all images, each once."""
+    """Metric on all images, each counted once."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     if not isinstance(metric, str):

@@ -1,4 +1,4 @@
-"""Confidence intervals from bootstrap replicates, and the rules for when there is none."""
+"""Confidence intervals from bootstrap replicates, and the rules for giving none."""
 
 from __future__ import annotations
 
@@ -96,14 +96,14 @@ def bias_corrected_interval(
 
 
 def holding(interval: Interval | None, estimate: float) -> Interval | None:
-    """The interval if it contains the estimate printed beside it, else None."""
+    """Interval if it contains the estimate printed beside it, else None."""
     if interval is None or not interval.low - _ROUNDING <= estimate <= interval.high + _ROUNDING:
         return None
     return interval
 
 
 def _defined(values: npt.ArrayLike, max_left_out: float) -> Floats | None:
-    """The defined replicates, or None if there are too few of them."""
+    """Defined replicates, or None if there are too few of them."""
     replicates = np.asarray(values, dtype=np.float64)
     if replicates.ndim != 1 or not len(replicates):
         raise AWBError(f"values have shape {replicates.shape}; expected (replicates,), at least one")
@@ -118,7 +118,7 @@ def _quantiles(defined: Floats, level: float) -> Interval:
 
 
 def check_level(level: float, max_left_out: float) -> None:
-    """Refuse shares out of range.
+    """Refuse a level or share outside its range.
 
     Raises:
         AWBError: `level` is not between 0 and 1, or `max_left_out` not in 0–1 (1 excluded).

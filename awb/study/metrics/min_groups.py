@@ -1,4 +1,4 @@
-"""Option `min_groups`: leave out the classes that too few groups have, or have not."""
+"""Option `min_groups`: leave out the classes that too few groups have, or too few do not have."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def macro(values: npt.ArrayLike) -> float:
 
 
 def each_class(metric: Callable[..., float], cases: Cases, undefined: Undefined, *, what: str) -> Floats:
-    """Apply a metric of (y_true, values) to each class; NaN for a class with one label only if `undefined` is `skip`.
+    """Apply a metric of (y_true, values) to each class; a class with a single label gives NaN if `undefined` is `skip`.
 
     Raises:
         AWBError: A class has one label only, and `undefined` is `raise`.

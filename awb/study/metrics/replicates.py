@@ -1,4 +1,4 @@
-"""Replicates of a patient-clustered bootstrap: how often each group is drawn."""
+"""Replicates of a patient-clustered bootstrap: the number of draws of each group."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Replicates:
         return int(self.groups.max()) + 1
 
     def require_images(self, n: int) -> None:
-        """Refuse replicates of other images.
+        """Refuse replicates made for another number of images.
 
         Raises:
             AWBError: There are not n images.

@@ -45,7 +45,7 @@ def evaluate_subgroups(
         are not a fair comparison: look at the prevalences too.
 
     Raises:
-        AWBError: As `evaluate`, naming the subgroup; not one subgroup per image; or no subgroup has a class with
+        AWBError: As in `evaluate`, naming the subgroup; not one subgroup per image; or no subgroup has a class with
             enough groups.
     """
     cases = check_cases(y_true, scores, classes)
@@ -86,7 +86,7 @@ def bands(values: npt.ArrayLike, edges: Sequence[float]) -> npt.NDArray[np.str_]
 
     Args:
         values: Numbers (n,).
-        edges: Where bands start, increasing: `[0, 18, 65]` makes `0–<18`, `18–<65` and `≥65`.
+        edges: Lower edges of the bands, increasing: `[0, 18, 65]` makes `0–<18`, `18–<65` and `≥65`.
 
     Returns:
         Name of each value's band, (n,) strings.

@@ -17,7 +17,7 @@ from awb.study.no_finding import findings_among
 
 
 def averaged_classes(cases: Cases) -> Bools:
-    """Mask of the classes in the macro mean, (C,): those that are defined, without such as `No Finding`."""
+    """Mask of the classes in the macro mean, (C,): those that are defined, without `No Finding` and the like."""
     defined = np.array([known.missing is None for known in cases], dtype=np.bool_)
     findings = defined & findings_among(cases.classes)
     return findings if findings.any() else defined
@@ -37,7 +37,7 @@ def counts_columns(cases: Cases, averaged: Bools, replicates: Replicates) -> dic
 
 
 def count_left_out(found: Estimates) -> list[int | None]:
-    """Number of replicates left out of each class; None for a class that is not defined at all."""
+    """Number of replicates left out for each class; None for a class that is not defined at all."""
     counts = np.isnan(found.sampled).sum(axis=0)
     return [None if np.isnan(value) else int(count) for count, value in zip(counts, found.values, strict=True)]
 

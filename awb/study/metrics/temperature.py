@@ -64,7 +64,7 @@ def apply_temperature(logits: npt.ArrayLike, temperatures: npt.ArrayLike) -> Flo
 
 
 def _refuse_probabilities(values: Floats) -> None:
-    """Refuse logits that all lie in 0–1: such a network would call everything positive, and be sure of nothing."""
+    """Refuse logits that all lie in 0–1: as logits they would call everything positive, and nothing with certainty."""
     if len(values) >= _MANY and (values >= 0).all() and (values <= 1).all() and ((values > 0) & (values < 1)).any():
         raise AWBError(
             "all logits lie in 0–1, as probabilities do; give what was before the sigmoid (scipy.special.logit takes "

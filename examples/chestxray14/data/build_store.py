@@ -132,7 +132,7 @@ def _decode_chunk(job: _Job) -> _Result:
 
 
 def _source(names: Sequence[str], paths: Sequence[str]) -> str:
-    """SHA-256 of a chunk's names and byte counts, so that other files under the same names are noticed."""
+    """SHA-256 of a chunk's names and file sizes, so that different files under the same names are noticed."""
     lines = []
     for name, path in zip(names, paths, strict=True):
         if not os.path.isfile(path):
@@ -142,7 +142,7 @@ def _source(names: Sequence[str], paths: Sequence[str]) -> str:
 
 
 def _begin(folder: Path, names: Sequence[str], size: int) -> None:
-    """Record what is to be decoded, or compare it with what was recorded."""
+    """Record the images to decode, or compare them with the earlier record."""
     path = folder / _PLAN
     if path.exists():
         try:

@@ -46,9 +46,9 @@ def find_images(root: str | Path, names: Iterable[str]) -> dict[str, Path]:
 
 
 def _require_own(found: Mapping[str, Path]) -> None:
-    """Refuse two names of one path, such as `a/1.png` and `a/./1.png`, or `a/1.PNG` where the disk ignores case.
+    """Refuse two names for one path, such as `a/1.png` and `a/./1.png`, or `a/1.PNG` where the disk ignores case.
 
-    A link counts as a file of its own: it was made on purpose.
+    A link counts as a separate file: it was made on purpose.
     """
     owners: dict[str, str] = {}
     for name, path in found.items():

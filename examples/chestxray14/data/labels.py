@@ -38,10 +38,10 @@ def read_study_labels(
 def read_table(path: str | Path) -> LabelTable:
     """Table of your own: columns `path` and `patient`, and one column per label (0, 1 or empty).
 
-    `view`, `sex` (or `gender`) and `age`, however they are capitalised, are never labels, whatever they contain.
+    `view`, `sex` (or `gender`) and `age`, in any capitalisation and with any content, are never labels.
 
     Raises:
-        AWBError: As `awb.study.read_labels`, or there are two columns `sex` and `Sex`, say.
+        AWBError: As in `awb.study.read_labels`, or there are two columns `sex` and `Sex`, say.
     """
     with open_text(path) as file:
         header = [name.strip() for name in next(csv.reader(file), [])]
@@ -59,7 +59,7 @@ def subgroup_of(header: str) -> str | None:
 
 
 def ages_in_years(table: LabelTable) -> LabelTable:
-    """The table with ages as years, empty where unknown; a table without ages as it is.
+    """Table with ages in years, empty where unknown; a table without ages is returned unchanged.
 
     A study reads them before training, so that a wrong age does not end the evaluation, which groups by age.
 

@@ -139,7 +139,7 @@ def _findings(image: str, text: str) -> list[bool]:
 
 
 def _age(text: str) -> str:
-    """Age in whole years from `58`, or from the first release's `058Y`, `013M` and `001D`; empty if above a human's.
+    """Age in whole years from `58`, or from the first release's `058Y`, `013M` and `001D`; empty if impossibly high.
 
     Raises:
         AWBError: Not an age.

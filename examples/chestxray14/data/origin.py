@@ -1,4 +1,4 @@
-"""Data source of a study: phantoms, NIH or images of your own. What may be said of results depends on it."""
+"""Data source of a study: phantoms, NIH or your own images. Permissible claims about results depend on it."""
 
 from __future__ import annotations
 

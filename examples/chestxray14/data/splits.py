@@ -31,7 +31,7 @@ Stage = TrainingStage | StageSettings
 def make_split(
     table: LabelTable, settings: SplitSettings, folder: Path, files: Sequence[str | Path] | None = None
 ) -> Split:
-    """Split a table as a recipe says.
+    """Split a table by a recipe's settings.
 
     Args:
         table: Labels of all images.
@@ -72,7 +72,7 @@ def official(table: LabelTable, train_val: Sequence[str], test: Sequence[str], s
 def lists(
     table: LabelTable, train: Sequence[str], validation: Sequence[str], test: Sequence[str], name: str = "lists"
 ) -> Split:
-    """Any three lists of names, such as those that much CheXNet code uses."""
+    """Three lists of image names, such as those used by much CheXNet code."""
     sets = {"train": train, "validation": validation, TEST: test}
     split = Split.from_rows(name, table, {key: table.find(images) for key, images in sets.items()})
     return _in_stages(split, table)

@@ -1,4 +1,4 @@
-"""A study: labels, images and a split, joined; what a recipe trains and tests on."""
+"""A study: the labels, images and split on which a recipe trains and tests."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class StudySource:
         """Refuse missing or damaged files before the first run begins, whatever the recipes.
 
         Raises:
-            AWBError: As `read_labelled_images`, or pixels of the image store are not those that were decoded.
+            AWBError: As in `read_labelled_images`, or pixels of the image store are not those that were decoded.
         """
         _, images = read_labelled_images(self.folder, self.store, self.table)
         images.verify()

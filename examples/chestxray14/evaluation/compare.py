@@ -43,7 +43,7 @@ def compare_with_first(
     """Title and table of each run's difference from the first one.
 
     Raises:
-        AWBError: As `compare_runs`.
+        AWBError: As in `compare_runs`.
     """
     (first, reference), *others = runs.items()
     for name, run in others:

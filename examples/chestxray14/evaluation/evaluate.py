@@ -36,7 +36,7 @@ def evaluate_run(folder: RunFolder, study: Study, workers: int = 0, n_replicates
         The tables by title.
 
     Raises:
-        AWBError: As `predict_run`.
+        AWBError: As in `predict_run`.
     """
     validation, probs = predict_run(folder, study, workers)
     trained = folder.trained_sums()

@@ -51,7 +51,7 @@ class EvaluatedRun:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the images are phantoms."""
+        """True if the images are phantoms."""
         return bool(self.info["origin"] == "phantoms")
 
     @cached_property
@@ -67,7 +67,7 @@ class EvaluatedRun:
 
     @cached_property
     def supported(self) -> npt.NDArray[np.bool_]:
-        """Mask of the findings, (C,), that at least `MIN_PATIENTS` test patients have and as many have not."""
+        """Mask of the findings, (C,), that at least `MIN_PATIENTS` test patients have and as many do not."""
         return self.test.supported(MIN_PATIENTS)
 
     @property
@@ -108,7 +108,7 @@ def read_evaluated(path: str | Path) -> EvaluatedRun:
 
 
 def _count_epochs(folder: RunFolder) -> tuple[dict[str, float], dict[str, int]]:
-    """Seconds and number of epochs of each stage, as logged."""
+    """Logged seconds and number of epochs of each stage."""
     seconds: dict[str, float] = {}
     epochs: dict[str, int] = {}
     with folder.epochs.open(newline="", encoding="utf-8") as file:

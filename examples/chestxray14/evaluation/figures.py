@@ -1,4 +1,4 @@
-"""Figures of a report: curves of predictions and counts of labels. The caller, who knows the data, gives the titles."""
+"""Figures of a report: curves of predictions and counts of labels. The caller gives the titles."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def reliability_curves(
         classes: C names.
         title: Title above the figure.
         n_bins: Number of bins.
-        binning: `mass`: bins of equally many images; `width`: bins of equal width, of which a rare finding fills one
+        binning: `mass`: bins of equally many images; `width`: bins of equal width; a rare finding fills one
             or two.
 
     Returns:

@@ -29,7 +29,7 @@ class Leak:
 
     @property
     def any(self) -> bool:
-        """Whether there is a leak."""
+        """True if there is a leak."""
         return bool((self.images | self.patients).any())
 
     def note(self) -> str:
@@ -51,5 +51,5 @@ def find_leak(recipe: Recipe, split: Split, test: LabelTable) -> Leak:
 
 
 def percent(mask: Mask) -> str:
-    """The share of a test set, such as `12.5 %`."""
+    """Share of a test set in percent, such as `12.5 %`."""
     return f"{100 * mask.mean():.1f} %"

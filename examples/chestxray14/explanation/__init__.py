@@ -1,1 +1,1 @@
-"""Explain networks: maps of where they looked, drawn over the images and measured against boxes."""
+"""Explain networks by maps of where they looked, drawn over images and measured against boxes."""

@@ -35,7 +35,7 @@ def centre_maps(cases: Iterable[Case], size: int) -> Iterator[Map]:
 
 
 def random_maps(cases: Iterable[Case], size: int, grid: int, seed: int = 0) -> Iterator[Map]:
-    """Uniform noise of grid × grid numbers, enlarged to (size, size) as a network's maps are.
+    """Uniform noise on a grid × grid map, enlarged to (size, size) as a network's maps are.
 
     Args:
         cases: Cases; a map is a function of the seed and of its case's place among them.

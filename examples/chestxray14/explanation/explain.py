@@ -42,7 +42,7 @@ def write_localisation(
         inputs: Inputs of all networks.
         cases: Cases with boxes in pixels of the networks' input.
         rules: Rules of measuring.
-        over: What means are taken over, as in `by_method`.
+        over: `findings` or `cases`, over which means are taken as in `by_method`.
         n_replicates: Bootstrap replicates.
         seed: Seed of the bootstrap and of the random map.
 

@@ -1,4 +1,4 @@
-"""The layer of a network that a map is made at."""
+"""Layer of a network at which a map is made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LAST = "last"
 
 
 def find_layer(model: nn.Module, where: int | str = LAST, input_size: int | None = None) -> str:
-    """Path of the module whose output a map is made of.
+    """Path of the module from whose output a map is made.
 
     Args:
         model: Network, with blocks or without.

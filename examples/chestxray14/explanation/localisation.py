@@ -1,4 +1,4 @@
-"""Does a map lie in the box that a radiologist drew? Measures of one map, and of many.
+"""Measures of localisation, for one map and for many: does a map lie in the box that a radiologist drew?
 
 A map belongs to one image and one finding, and is measured only where that image has boxes of that finding. It is
 float (H, W), not negative, on the pixels of the image that the boxes were scaled to. Several boxes count as one
@@ -22,7 +22,7 @@ from examples.chestxray14.explanation.maps import Inputs, MapMaker, case_maps
 
 @dataclass(frozen=True)
 class Rules:
-    """Rules of measuring, fixed before any map is looked at.
+    """Rules of measurement, fixed before any map is looked at.
 
     Attributes:
         tolerance: Largest distance of a hit from the box in the pointing game, as a share of the image's side. Zhang

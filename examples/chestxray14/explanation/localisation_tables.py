@@ -104,7 +104,7 @@ def compare_methods(
         One row per method and measure; p is two-sided and not corrected for the number of rows.
 
     Raises:
-        AWBError: As `by_method` does, or no result named `reference`.
+        AWBError: As in `by_method` does, or no result named `reference`.
     """
     if reference not in results:
         raise AWBError(f"no result {reference!r}{did_you_mean(reference, results)}; there are {', '.join(results)}")

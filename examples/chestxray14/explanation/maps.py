@@ -28,7 +28,7 @@ Method = Callable[[Tensor, Tensor], Tensor]  # images (N, 3, H, W), targets (N,)
 
 @dataclass(frozen=True)
 class Inputs:
-    """How an image of a store becomes a network's input, and a finding becomes one of its logits.
+    """Conversion of stored images to a network's inputs, and of findings to the indices of its logits.
 
     Attributes:
         store: Image store.
@@ -82,7 +82,7 @@ def map_makers(
         models: Networks in eval mode, by name.
         inputs: Inputs of all networks.
         where: Layer of Grad-CAM, see `find_layer`.
-        attention: Whether to add the attention maps of the networks whose blocks have maps.
+        attention: Also add the attention maps of the networks whose blocks have maps.
 
     Raises:
         AWBError: The number of a network's logits is not that of the classes of `inputs`, or `find_layer` refuses.

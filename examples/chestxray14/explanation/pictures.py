@@ -131,7 +131,7 @@ def example_boxes(
 
 
 def first_boxed(boxes: Iterable[Box], findings: Sequence[str]) -> dict[str, tuple[Box, ...]]:
-    """For each finding that has a box, its boxes on the first of its images by name."""
+    """Boxes of each boxed finding on the first of its images by name."""
     first: dict[str, tuple[Box, ...]] = {}
     boxes = tuple(boxes)
     for finding in findings:
@@ -142,7 +142,7 @@ def first_boxed(boxes: Iterable[Box], findings: Sequence[str]) -> dict[str, tupl
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a PNG, whole or not at all, even if other processes write it too."""
+    """Write a PNG atomically, even if other processes write it too."""
     data = io.BytesIO()
     picture.save(data, format="PNG")
     write_atomically(path, data.getvalue(), shared=True)

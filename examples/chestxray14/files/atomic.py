@@ -12,7 +12,7 @@ def write_atomically(path: Path, data: bytes | memoryview, *, shared: bool = Fal
 
     Args:
         path: File to write.
-        data: Its whole content.
+        data: Whole content of the file.
         shared: True if other processes may write the same file at the same time: each then has its own temporary file.
             Otherwise there is one, so that a run overwrites what a killed run has left instead of filling the disk
             with old checkpoints.

@@ -10,7 +10,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 
 def try_lock(path: Path, patience: float = 0.0) -> BaseFileLock | None:
-    """Lock a file that is there for nothing else.
+    """Lock a file whose only purpose is the lock.
 
     Args:
         path: The file; its folder exists.

@@ -20,7 +20,7 @@ class Anatomy:
         lung_width: Half width of a lung at its middle height.
         lung_top: Height of the apices.
         lung_base: Height of the diaphragm's domes; the right one (x < 0) is `dome_gap` higher.
-        dome: How far a dome rises over its lateral end.
+        dome: Height of a dome above its lateral end.
         heart: Half width and half height of the heart.
         heart_x, heart_y: Centre of the heart.
         ribs: Distance between two ribs, and slope of the ribs.

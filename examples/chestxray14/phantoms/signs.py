@@ -49,7 +49,7 @@ def place_sign(finding: str, anatomy: Anatomy, rng: np.random.Generator, visit: 
 
 
 def change_anatomy(anatomy: Anatomy, signs: list[Sign]) -> Anatomy:
-    """Change the shapes of organs as the signs do: a larger heart, overinflated lungs."""
+    """Change the shapes of organs according to the signs: a larger heart, overinflated lungs."""
     for sign in signs:
         if sign.finding == "Cardiomegaly":
             anatomy = replace(anatomy, heart=(sign.rx, sign.ry), heart_x=sign.x)

@@ -89,7 +89,7 @@ def _sign(folder: Path, seed: int, size: int) -> None:
 
 
 def _read_signature(path: Path) -> dict[str, object]:
-    """Signature of a folder; an earlier version's with the number of its painter, None if that is not known."""
+    """Signature of a folder; an earlier version's gets the number of its painter, or None if that is unknown."""
     try:
         signature = dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError):

@@ -29,7 +29,7 @@ _Overrides = Mapping[str, Any] | None
 
 @cache
 def shipped_studies() -> tuple[StudyFile, StudyFile]:
-    """The example's own: the study, and the small runs for phantoms."""
+    """Studies that come with the example: the full one, and the small runs for phantoms."""
     return StudyFile.load(STUDY), StudyFile.load(PHANTOMS)
 
 
@@ -39,11 +39,11 @@ def shipped_names() -> list[str]:
 
 
 def find_recipe(text: str, overrides: _Overrides = None) -> Recipe:
-    """The one recipe that is meant.
+    """Find one recipe by name, by file, or by name in a study file.
 
     Args:
         text: NAME, FILE or FILE:NAME.
-        overrides: As `load_recipe` takes them.
+        overrides: Values by path, as in `load_recipe`.
 
     Raises:
         AWBError: There is none, or the file has several; or as `load_recipe` and `StudyFile.load`.
@@ -70,11 +70,11 @@ def find_recipe(text: str, overrides: _Overrides = None) -> Recipe:
 
 
 def find_recipes(patterns: Sequence[str] = (), overrides: _Overrides = None) -> dict[str, Recipe]:
-    """Recipes by name: a cell's own, or that of a whole recipe's file without its suffix.
+    """Recipes by name: the cell's name, or the name of a whole recipe's file without its suffix.
 
     Args:
         patterns: NAME, FILE or FILE:NAME, names as in a shell (`vgg16_bn-*-lka-*`); by default the whole study.
-        overrides: As `load_recipe` takes them, for all.
+        overrides: Values by path for all recipes, as in `load_recipe`.
 
     Raises:
         AWBError: A pattern matches none; two recipes have one name; a file's name cannot be a cell's; or as
@@ -110,7 +110,7 @@ def _matching(pattern: str, overrides: _Overrides) -> dict[str, tuple[Path, Reci
 
 
 def _split(text: str) -> tuple[str | None, str | None]:
-    """File and name in it; either may be missing."""
+    """File, and the name in it; either may be missing."""
     match = _FILE_AND_NAME.fullmatch(text)
     return (None, text) if match is None else (match[1], match[2])
 

@@ -1,4 +1,4 @@
-"""Values in place of others, by their paths: of `--set` on the command line, and of study files."""
+"""Overrides of values by path, from `--set` on the command line and from study files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from examples.chestxray14.recipes.strict_yaml import parse_yaml
 
 
 def override(content: Any, path: str, value: Any, where: str) -> None:
-    """Replace a value in place; only where there is one.
+    """Replace an existing value, in place.
 
     Args:
         content: Mappings and lists.
@@ -43,7 +43,7 @@ def _override(content: Any, keys: list[str], value: Any, where: str) -> None:
 
 
 def read_overrides(texts: list[str]) -> dict[str, Any]:
-    """Values by path, from texts such as `data.image_size=128`; values as in YAML.
+    """Values by path, from texts such as `data.image_size=128`, with values written as in YAML.
 
     Raises:
         AWBError: A text without `=`, or a value that is not YAML.

@@ -16,7 +16,7 @@ _SECTION_KEYS = section_keys(Recipe)
 
 
 class Pieces:
-    """Puts pieces where their names stand, and knows which were used.
+    """Replaces the names of pieces by the pieces, and records which were used.
 
     Args:
         pieces: Their contents by name.
@@ -30,11 +30,11 @@ class Pieces:
         self._values = 0
 
     def fill(self, value: Any, path: str, where: str) -> Any:
-        """A copy with each name of a piece replaced by the piece.
+        """Copy of a value with each name of a piece replaced by the piece.
 
         Args:
             value: A recipe's content, or the value at a path in one.
-            path: That path, such as `stages.0.loss`; empty for a whole recipe.
+            path: Path of the value, such as `stages.0.loss`; empty for a whole recipe.
             where: Names the value in errors.
 
         Raises:
@@ -44,7 +44,7 @@ class Pieces:
         return self._fill(value, keys[-1] if keys else "", where, ())
 
     def require_used(self) -> None:
-        """Refuse pieces that no cell has.
+        """Refuse pieces that no cell uses.
 
         Raises:
             AWBError: Names one.

@@ -198,10 +198,10 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 
 def build_recipe(content: Any, where: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """A recipe of plain values, into which the overrides are written.
+    """Build a recipe from plain values after applying the overrides.
 
     Raises:
-        AWBError: As `load_recipe`.
+        AWBError: As in `load_recipe`.
     """
     if not isinstance(content, dict):
         what = "nothing" if content is None else f"a {type(content).__name__}"
@@ -212,9 +212,9 @@ def build_recipe(content: Any, where: str, overrides: Mapping[str, Any] | None =
 
 
 def parse_recipe(content: Any, where: str = "recipe") -> Recipe:
-    """A recipe of plain values.
+    """Build a recipe from plain values.
 
     Raises:
-        AWBError: As `load_recipe`.
+        AWBError: As in `load_recipe`.
     """
     return validate(Recipe, content, where)

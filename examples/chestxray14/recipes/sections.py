@@ -1,4 +1,4 @@
-"""Sections of a YAML file as pydantic models; an error names the path, what is wrong there, and the nearest key."""
+"""Sections of a YAML file as pydantic models; an error names the path, the fault, and the nearest key."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 
 def validate(model: type[AnySection], content: Any, where: str) -> AnySection:
-    """A section of plain values.
+    """Build a section from plain values, and check it.
 
     Args:
-        model: What the content should be.
+        model: Class of the section.
         content: Mappings, lists, text, numbers, booleans and None.
         where: Names the content in errors.
 
@@ -58,7 +58,7 @@ def section_keys(model: type[Section]) -> set[str]:
 
 
 def _sections_in(annotation: Any) -> Iterator[type[Section]]:
-    """The sections that a field's type names, such as both of a union."""
+    """Section classes in a field's type, such as both of a union."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
     for inner in get_args(annotation):
@@ -66,7 +66,7 @@ def _sections_in(annotation: Any) -> Iterator[type[Section]]:
 
 
 def _explain(model: type[Section], error: Any) -> str:
-    """One of pydantic's errors: the path, what is wrong, and the nearest key."""
+    """Text of one of pydantic's errors: the path, the fault, and the nearest key."""
     loc = error["loc"]
     parts, _ = _follow(model, loc)
     path = ".".join(parts)
@@ -81,7 +81,7 @@ def _explain(model: type[Section], error: Any) -> str:
 
 
 def _follow(model: type[Section], loc: Sequence[int | str]) -> tuple[list[str], list[type[Section]]]:
-    """The keys of pydantic's location without its tags of unions, and the sections that may be there."""
+    """Keys in pydantic's location, without its tags for unions, and the sections possible there."""
     path: list[str] = []
     sections: list[type[Section]] = [model]
     for part in loc:
@@ -98,7 +98,7 @@ def _follow(model: type[Section], loc: Sequence[int | str]) -> tuple[list[str], 
 
 
 def _short(value: Any) -> str:
-    """A value as Python writes it, or the beginning of it."""
+    """Python's repr of a value, cut if long."""
     short = reprlib.Repr()
     short.maxstring = 100
     return short.repr(value)

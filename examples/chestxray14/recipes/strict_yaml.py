@@ -1,4 +1,4 @@
-"""Strict YAML: the plain values of YAML 1.2, each read as what it looks like.
+"""Strict YAML: the plain values of YAML 1.2, each read as the type that it looks like.
 
 `1e-3` is a number, `012` is twelve, and `1:30` and `2026-01-02` are text. PyYAML reads YAML 1.1, in which they are
 text, ten, ninety and a date, and takes the last of two equal keys. Anchors, aliases and tags are refused: with them a
@@ -77,7 +77,7 @@ def _error(problem: str, place: Any) -> yaml.constructor.ConstructorError:
 
 
 class _Dumper(yaml.SafeDumper):
-    """A dumper that quotes text which this module, or YAML 1.1, would read as something else."""
+    """Dumper that quotes text which this module, or YAML 1.1, would read as another type."""
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -95,7 +95,7 @@ _Loader.add_constructor(f"{_TAG}float", _Loader.construct_float)
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file.
+    """Content of a YAML file.
 
     Raises:
         AWBError: No such file, a file that is too large or not in UTF-8, or as `parse_yaml`.
@@ -115,7 +115,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The content of a YAML text: mappings with text keys, lists, text, numbers, true, false and null.
+    """Content of a YAML text: mappings with text keys, lists, text, numbers, true, false and null.
 
     Raises:
         AWBError: Not YAML, a key given twice, or a feature that the module refuses; the line is named.

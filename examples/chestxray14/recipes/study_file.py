@@ -101,7 +101,7 @@ class StudyFile:
 
     @classmethod
     def parse(cls, content: Any, path: str | Path) -> StudyFile:
-        """As `load`, from content that was read from the path."""
+        """Parse the content of a study file that was already read; errors as in `load`."""
         study = validate(StudyContent, content, str(path))
         cells = _Expansion(study, str(path)).contents()
         recipes = {name: parse_recipe(cell, f"{path}: cell {name}") for name, cell in cells.items()}
@@ -117,8 +117,8 @@ class StudyFile:
         """The recipe of a cell.
 
         Args:
-            name: The cell's name.
-            overrides: As `load_recipe` takes them.
+            name: Name of the cell.
+            overrides: Values by path, as in `load_recipe`.
 
         Raises:
             AWBError: There is no such cell, or as `load_recipe`.
@@ -137,7 +137,7 @@ def is_study(content: Any) -> bool:
 
 
 def require_different_runs(recipes: Mapping[str, Recipe], where: str = "") -> None:
-    """Refuse two recipes that differ in their names alone.
+    """Refuse two recipes that differ only in their names.
 
     Raises:
         AWBError: Names both.
@@ -150,12 +150,12 @@ def require_different_runs(recipes: Mapping[str, Recipe], where: str = "") -> No
 
 
 def select(patterns: str | Sequence[str], names: Iterable[str], where: str) -> list[str]:
-    """The names that match any of the patterns, in the order of the names.
+    """Select the names that match any of the patterns, in the order of the names.
 
     Args:
         patterns: One, or several, as in a shell.
-        names: What there is.
-        where: What an error says before the pattern.
+        names: All names.
+        where: Text before the pattern in an error.
 
     Raises:
         AWBError: A pattern matches none.
@@ -170,7 +170,7 @@ def select(patterns: str | Sequence[str], names: Iterable[str], where: str) -> l
 
 @dataclass(frozen=True)
 class _Cell:
-    """A cell before its recipe is built: the key of its rule, and the value of each of its axes."""
+    """Cell before its recipe is built: the key of its rule, and the value of each of its axes."""
 
     rule: str
     values: Mapping[str, str]
@@ -224,7 +224,7 @@ class _Expansion:
         return cells
 
     def _values(self, rule: str) -> dict[str, list[str]]:
-        """The values of each axis of a rule's cells, axes in the order of the file."""
+        """Values of each axis for a rule's cells, with the axes in the order of the file."""
         where, axes = f"{self.path}: cells.{rule}", self.study.axes
         in_name, given = _AXIS_IN_NAME.findall(rule), self.study.cells[rule].axes
         for axis in (*in_name, *given):
@@ -252,7 +252,7 @@ class _Expansion:
         cells[name] = cell
 
     def _matching(self, name: str, rule: ExceptionRule, cells: Mapping[str, _Cell]) -> set[str]:
-        """The cells of an exception."""
+        """Names of the cells that an exception matches."""
         where = f"{self.path}: exceptions.{name}"
         found = set(cells)
         for axis, patterns in rule.where.items():
@@ -272,7 +272,7 @@ class _Expansion:
     def _changes(
         self, name: str, cell: _Cell, exceptions: Mapping[str, Iterable[str]]
     ) -> list[tuple[str, Mapping[str, Any]]]:
-        """What makes a cell of the base, in order, each with its place in the file."""
+        """Changes that turn the base into a cell, in order, each with its place in the file."""
         study = self.study
         by_axes = [(f"axes.{axis}.{value}", study.axes[axis][value]) for axis, value in cell.values.items()]
         by_exceptions = [

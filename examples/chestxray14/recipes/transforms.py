@@ -82,7 +82,7 @@ class Transform:
 def augment(image: Tensor, settings: Augmentation, rng: np.random.Generator) -> Tensor:
     """Crop, flip, then rotate and zoom in one interpolation; corners that come into view are black.
 
-    Every random number is drawn whatever the settings are, so that changing one leaves the others' draws alone.
+    All random numbers are drawn with any settings, so that changing one setting leaves the other draws unchanged.
 
     Args:
         image: uint8 (1, H, W).

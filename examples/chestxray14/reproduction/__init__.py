@@ -9,7 +9,7 @@ work       train and evaluate one cell
 published  results that the 2025 report printed
 tables     results of the cells with their intervals, times, splits
 costs      parameters and multiply–accumulates, the report's Table 4 beside ours
-contrasts  cells that differ in what is asked and in nothing else, compared on the same patients
+contrasts  cells that differ only in the factors of a question, compared on the same patients
 factors    what tells one cell from another
 pictures   curves, labels and boxes
 maps       where the networks look, as pictures and against boxes

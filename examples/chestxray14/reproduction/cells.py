@@ -1,4 +1,4 @@
-"""The cells of a study: a recipe each; and what each would cost."""
+"""Cells of a study: the recipe of each, and the estimated cost of training it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _BACKWARD = 2  # a backward pass costs two forward passes
 
 
 def find_cells(patterns: Sequence[str] = (), overrides: Mapping[str, Any] | None = None) -> dict[str, Recipe]:
-    """Recipes of the cells by name, no two of them the same run.
+    """Recipes of the cells by name; no two may be the same run.
 
     Args:
-        patterns: As `find_recipes` takes them; by default the whole study.
-        overrides: As `load_recipe` takes them, for all.
+        patterns: Patterns as in `find_recipes`; by default the whole study.
+        overrides: Values by path for all cells, as in `load_recipe`.
 
     Raises:
         AWBError: Two cells are the same run, or as `find_recipes`.
@@ -33,15 +33,15 @@ def find_cells(patterns: Sequence[str] = (), overrides: Mapping[str, Any] | None
 
 
 def estimate(cells: Mapping[str, Recipe], studies: Iterable[Study], tflops: float) -> Table:
-    """What each cell would cost, without training any.
+    """Estimate the cost of each cell, without training any.
 
     Args:
         cells: Recipes by name.
-        studies: Of each cell, in order.
+        studies: Study of each cell, in the order of the cells.
         tflops: 10¹² floating-point operations a second that the machine sustains.
 
     Returns:
-        A row a cell: training images of each stage, epochs, optimiser steps, operations, hours.
+        One row per cell: training images of each stage, epochs, optimiser steps, operations, hours.
     """
     macs: dict[str, int] = {}
     rows = []
@@ -72,7 +72,7 @@ def estimate(cells: Mapping[str, Recipe], studies: Iterable[Study], tflops: floa
 
 
 def profile_network(recipe: Recipe) -> Table:
-    """Parameters and MACs of a recipe's network with 14 findings, as `awb.profile_placements` counts them, in a row."""
+    """One-row table of parameters and MACs of a recipe's network with 14 findings, by `awb.profile_placements`."""
     size = recipe.data.image_size
     return awb.profile_placements(
         lambda: build_model(recipe.model, 14, size, 0, pretrained=False).eval(), {recipe.name: None}, size

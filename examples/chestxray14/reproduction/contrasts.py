@@ -1,4 +1,4 @@
-"""Contrasts: pairs of cells that differ in what is asked and in nothing else, compared on the same test patients."""
+"""Contrasts: pairs of cells that differ only in the factors of a question, compared on the same test patients."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def pairs(factors: Mapping[str, Factors], question: str) -> Iterator[tuple[str, 
 
 
 def _refusal(runs: Mapping[str, EvaluatedRun], a: str, b: str) -> str:
-    """Why two cells cannot be compared; empty if they can."""
+    """Reason why two cells cannot be compared; empty if they can."""
     try:
         require_comparable(runs[a], runs[b], (a, b))
     except AWBError as error:

@@ -32,7 +32,7 @@ def measure(costs: Iterable[Cost]) -> tuple[list[Cost], list[str]]:
 
 
 def cost_table(recipes: Iterable[Recipe]) -> Table:
-    """One row per network: the report's six with its counts beside ours, then those of the cells.
+    """One row per network: the report's six, with its counts beside ours, then the cells' networks.
 
     All have 14 findings; fvcore counts one image in eval mode.
 

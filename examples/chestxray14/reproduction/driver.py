@@ -1,4 +1,4 @@
-"""The driver of a reproduction: give the cells to an engine, and write down those that fail."""
+"""Driver of a reproduction: gives the cells to an engine, and records those that fail."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from examples.chestxray14.reproduction.work import Job, do_cell
 def do_cells(
     output: Output, jobs: Iterable[Job], open_engine: Callable[[], Engine], say: Callable[[str], object] = print
 ) -> int:
-    """Do cells on an engine, which is not opened if there is none. One that fails is written down.
+    """Run cells on an engine, and record those that fail; without cells no engine is opened.
 
     Args:
         output: The output folder.
@@ -26,7 +26,7 @@ def do_cells(
         say: Called with a line for each cell that ends.
 
     Returns:
-        How many were done here.
+        Number of cells done here.
     """
     tasks = [Task(job.cell, do_cell, job, job.output.logs) for job in jobs]
     if not tasks:
@@ -45,7 +45,7 @@ def do_cells(
 
 
 def _write_down(outcome: Outcome, output: Output, say: Callable[[str], object]) -> bool:
-    """Whether the cell was done here."""
+    """Record a failure or say that a cell is done; True if it was done here."""
     if outcome.failure is not None:
         failure, text = output.failure(outcome.name), outcome.failure.strip()
         failure.parent.mkdir(parents=True, exist_ok=True)

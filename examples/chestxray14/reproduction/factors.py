@@ -1,4 +1,4 @@
-"""Factors of the study: what tells one cell from another, in words."""
+"""Factors of the study: the differences between cells, in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the networks look: Grad-CAM of the same test images across cells, drawn and measured against boxes."""
+"""Maps across cells: Grad-CAM on the same test images, drawn and measured against boxes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def make_maps(
     boxes: Boxes | None,
     n_replicates: int = 2000,
 ) -> Iterator[Maps]:
-    """Draw and measure the maps of each group of cells that differ in network and placement alone.
+    """Draw and measure the maps of each group of cells that differ only in network and placement.
 
     Args:
         folder: Folder of the pictures.
@@ -90,7 +90,7 @@ def make_maps(
 
 
 def group_cells(runs: Mapping[str, EvaluatedRun]) -> dict[str, list[str]]:
-    """Groups of two or more cells to show side by side, those without blocks first: only network and placement differ.
+    """Groups of two or more cells that differ only in network and placement; cells without blocks come first.
 
     Returns:
         Names of the cells by title, which names the kind of block and the losses.
@@ -113,7 +113,7 @@ def group_cells(runs: Mapping[str, EvaluatedRun]) -> dict[str, list[str]]:
 
 
 def against_baselines(measured: Table) -> Iterator[str]:
-    """Notes on how many cells' maps point into the box more often than each baseline, from a table of `by_method`."""
+    """Notes on the number of cells whose maps beat each baseline in pointing, from a table of `by_method`."""
     pointing = {row["maps"]: row["pointing"] for row in measured}
     cells = [name for name in pointing if name not in BASELINES]
     for baseline in BASELINES:

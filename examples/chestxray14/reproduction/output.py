@@ -1,4 +1,4 @@
-"""The output folder of a reproduction: where each cell's files lie, and where each cell stands."""
+"""Output folder of a reproduction: the files and the state of each cell."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Output:
     """The output folder.
 
     Attributes:
-        path: It has `runs/`, `logs/`, `failed/`, `locks/`, `figures/` and the report.
+        path: Folder with `runs/`, `logs/`, `failed/`, `locks/`, `figures/` and the report.
     """
 
     path: Path
@@ -30,7 +30,7 @@ class Output:
         return RunFolder(self.path / "runs" / cell)
 
     def failure(self, cell: str) -> Path:
-        """The file that says why a cell failed."""
+        """File with the reason why a cell failed."""
         return self.path / "failed" / f"{cell}.txt"
 
     @property
@@ -42,7 +42,7 @@ class Output:
         return self.path / "locks"
 
     def state(self, cell: str, recipe: Recipe) -> tuple[State, str]:
-        """Where a cell stands, and a remark on it, or an empty one."""
+        """State of a cell, and a remark on it, which may be empty."""
         run = self.run(cell)
         try:
             other = run.info.is_file() and run.read_info()["identity"].get("recipe") != recipe.checksum

@@ -1,4 +1,4 @@
-"""From the report's Markdown to one HTML page."""
+"""Convert the report's Markdown to one HTML page."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Cost(NamedTuple):
 
     Attributes:
         backbone: Name in `torchvision.models`.
-        placement: The report's word for the placement.
+        placement: Placement, in the report's words.
         stages: The same placement as `attach_awb` takes it.
         params: Number of all parameters.
         gmacs: Multiply–accumulates of one 224×224 image in 10⁹, to two decimals; the report calls them FLOPs.
@@ -49,7 +49,7 @@ MEAN_AUROC = {"report-ours1": 0.8768, "report-ours2": 0.8818}  # by the name of 
 
 
 def published_auroc(recipe: Recipe) -> float | None:
-    """The report's mean AUROC of the training that a recipe describes, or None if it is not known.
+    """The report's mean AUROC for the run that a recipe describes, or None if it is not known.
 
     Split, seed, precision and what is frozen may differ from the report's; everything else must be the same.
     """

@@ -70,7 +70,7 @@ class Material(NamedTuple):
 
 
 def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySource, n_replicates: int = 2000) -> Report:
-    """Write the report of the cells that are done, and name the others.
+    """Write the report of the finished cells, and name the others.
 
     Args:
         output: Output folder.
@@ -105,7 +105,7 @@ def write_report(output: Output, cells: Mapping[str, Recipe], source: StudySourc
 
 
 def read_material(output: Output, cells: Mapping[str, Recipe], source: StudySource) -> Material:
-    """Read the cells that are done. A cell that cannot be read, or was made from other data, is named unreadable."""
+    """Read the finished cells; those that cannot be read, or were made from other data, are listed as unreadable."""
     material = Material({}, {}, {})
     for cell, recipe in cells.items():
         state, why = output.state(cell, recipe)
@@ -124,7 +124,7 @@ def read_material(output: Output, cells: Mapping[str, Recipe], source: StudySour
 
 
 def _require_same_subgroups(run: EvaluatedRun, study: Study) -> None:
-    """Refuse results by view, sex or age if these were corrected since; training does not depend on them."""
+    """Refuse results by view, sex or age if these columns were corrected since; training does not depend on them."""
     changed = [
         name
         for name in SUBGROUPS

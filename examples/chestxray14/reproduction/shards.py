@@ -20,7 +20,7 @@ class Shard:
     """Every `count`-th cell, by name.
 
     Attributes:
-        index: From 1 to `count`.
+        index: Number of the shard, from 1 to `count`.
         count: Number of shards; 1 is all cells in one.
     """
 
@@ -31,17 +31,17 @@ class Shard:
         return f"shard {self.index}/{self.count}" if self.count > 1 else "all cells"
 
     def of(self, cells: Collection[str]) -> list[str]:
-        """The cells of this shard. Those of all shards are disjoint, and together they are all cells."""
+        """Cells of this shard; the shards are disjoint, and together they have all cells."""
         return sorted(cells)[self.index - 1 :: self.count]
 
 
 @contextmanager
 def hold_shard(folder: Path, shard: Shard, cells: Collection[str]) -> Iterator[None]:
-    """Hold a shard, so that no other command does one of its cells; the kernel frees it when this process ends.
+    """Lock a shard, so that no other command runs its cells; the kernel frees the lock when this process ends.
 
     Args:
         folder: The folder of the locks, made if it is not there.
-        shard: Which cells are this command's.
+        shard: Shard that this command runs.
         cells: All cells that were asked for: shards of others may overlap, and are refused.
 
     Raises:
@@ -59,7 +59,7 @@ def hold_shard(folder: Path, shard: Shard, cells: Collection[str]) -> Iterator[N
             if other.count != shard.count or name[3] != key or other.index == shard.index:
                 raise AWBError(_refusal(folder.parent, shard, other, name[3] == key))
         lock = try_lock(mine)
-    assert lock is not None  # it was free a moment ago, and who would take it waits at the gate
+    assert lock is not None  # it was free a moment ago, and to take it a process must pass the gate
     try:
         yield
     finally:

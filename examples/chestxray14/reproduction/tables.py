@@ -59,7 +59,7 @@ def cells_table(runs: Mapping[str, EvaluatedRun], n_replicates: int = 2000) -> T
 
 
 def _has_task_of_the_report(run: EvaluatedRun) -> bool:
-    """True for NIH's images and the mean of its 14 findings: the report's AUROC says nothing beside any other."""
+    """True for NIH's images and the mean of its 14 findings: only then is the report's AUROC comparable."""
     return run.info["origin"] == "NIH" and run.test.classes == FINDINGS and bool(run.supported.all())
 
 

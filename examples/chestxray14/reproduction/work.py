@@ -1,4 +1,4 @@
-"""What a process does for one cell: train and evaluate it, or go on with it."""
+"""Work on one cell in its own process: train and evaluate it, or continue."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from examples.chestxray14.training.trainer import Trainer, TrainerOptions
 
 @dataclass(frozen=True)
 class Job:
-    """What a process is sent for one cell.
+    """Data sent to a process for one cell.
 
     Attributes:
         output: The output folder.
-        cell: The cell's name.
-        recipe: Its recipe.
-        source: Where its study is read from.
-        options: The trainer's options.
+        cell: Name of the cell.
+        recipe: Recipe of the cell.
+        source: Files of its study.
+        options: Options of the trainer.
         n_replicates: Number of bootstrap replicates.
         threads: Number of torch's threads in this process; 0 leaves them.
     """
@@ -45,7 +45,7 @@ def do_cell(job: Job) -> bool:
         False if it was done already.
 
     Raises:
-        Exception: Whatever goes wrong, such as a download or memory.
+        Exception: Any failure, such as of a download or for want of memory.
     """
     folder = job.output.run(job.cell)
     if is_evaluated(folder):

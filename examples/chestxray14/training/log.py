@@ -31,7 +31,7 @@ _EPOCHS = (
 
 
 class TrainingLog:
-    """Writer of one row per step and one per epoch; a resumed run continues after the rows of its checkpoint.
+    """Log with one row per step and one per epoch; a resumed run continues after the rows of its checkpoint.
 
     Args:
         folder: Folder of the run.

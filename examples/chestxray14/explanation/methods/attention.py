@@ -10,14 +10,14 @@ from awb import AWBError
 
 
 def has_attention_maps(model: nn.Module) -> bool:
-    """Whether a network has blocks, all of a kind with attention maps (`lka`, `van`)."""
+    """True if a network has blocks, all of a kind with attention maps (`lka`, `van`)."""
     blocks = awb.awb_blocks(model).values()
     return bool(blocks) and all(hasattr(block.attention, "attention_map") for block in blocks)
 
 
 @torch.no_grad()
 def attention_change(model: nn.Module, images: Tensor) -> dict[int | str, Tensor]:
-    """Distance of each block's attention A from 1, which is no attention: the mean of |A − 1| over the channels.
+    """Distance of each block's attention A from 1 (no effect): the mean of |A − 1| over the channels.
 
     Args:
         model: Network in eval mode, with blocks of a kind that has maps (`lka`, `van`).
@@ -27,7 +27,7 @@ def attention_change(model: nn.Module, images: Tensor) -> dict[int | str, Tensor
         By stage number (or site), maps (N, h, w), 0 or more; all 0 at a block that is the identity.
 
     Raises:
-        AWBError: As `awb.capture_attention` does, or the model is in training mode.
+        AWBError: As in `awb.capture_attention` does, or the model is in training mode.
     """
     if model.training:
         raise AWBError("the model is in training mode, and its batch norms would change the maps: call eval()")
@@ -37,5 +37,5 @@ def attention_change(model: nn.Module, images: Tensor) -> dict[int | str, Tensor
 
 
 def attention_change_at(model: nn.Module, key: int | str, images: Tensor, targets: Tensor) -> Tensor:
-    """`attention_change` of one block, as a method that is given targets, which it does not need."""
+    """`attention_change` at one block, with the signature of a method; the targets are ignored."""
     return attention_change(model, images)[key]

@@ -1,4 +1,4 @@
-"""Engines: where the cells of a study run. None of them knows what a cell is.
+"""Engines, which run the cells of a study as tasks; none of them knows what a cell is.
 
 task       a function that runs alone, with its output in a log; what every engine is
 local      a process per task on this machine, started again when it is killed

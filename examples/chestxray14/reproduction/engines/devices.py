@@ -1,4 +1,4 @@
-"""Which GPU each of several processes on a machine uses."""
+"""Assignment of a machine's GPUs to several processes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def device_of_slot(slot: int, devices: Sequence[str]) -> str:
-    """One of the devices, each as often as any other.
+    """Device for a slot; slots take the devices in turn.
 
     Args:
-        slot: From 0.
-        devices: At least one.
+        slot: Number of the slot, from 0.
+        devices: Names of the devices, at least one.
     """
     return devices[slot % len(devices)]
 
 
 def visible_devices() -> list[str]:
-    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` would name them."""
+    """Names of the GPUs that this process may use, as in `CUDA_VISIBLE_DEVICES`."""
     named = os.environ.get(VISIBLE)
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]

@@ -1,4 +1,4 @@
-"""The engine of one machine: a process per task, started again when it is killed, with a GPU of its own."""
+"""Engine for one machine: one process per task, with its own GPU, restarted if it is killed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class LocalEngine:
             self._say(f"{attempt.task.name}: begins")
 
     def _end(self, running: _Running) -> Outcome | None:
-        """What a process has answered; None if it was killed and its task is to begin again."""
+        """Outcome that a process has sent; None if it was killed and its task is to begin again."""
         task, restarts = running.attempt
         try:
             outcome: Outcome | None = running.connection.recv()
@@ -77,7 +77,7 @@ class LocalEngine:
 
 
 class _Attempt(NamedTuple):
-    """A task, and how often it was started again."""
+    """A task, and its number of restarts."""
 
     task: Task
     restarts: int

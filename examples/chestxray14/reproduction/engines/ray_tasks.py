@@ -1,4 +1,4 @@
-"""The engine of one or many machines: Ray's tasks, which Ray runs again when their process or machine is lost."""
+"""Engine for one or many machines: Ray runs the tasks, and again those whose process or machine is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class RayEngine:
 
     Args:
         jobs: Number of tasks at once on each machine; by default one per GPU, or one.
-        address: The cluster's, `auto` for the one on this machine; by default one is started here, for this driver.
+        address: Address of the cluster, `auto` for the one on this machine; by default one is started here, for this
+            driver.
 
     Raises:
         AWBError: Ray is not installed, or there is no cluster at the address.
@@ -67,7 +68,7 @@ class RayEngine:
 
 
 def share(machines: Sequence[Mapping[str, float]], jobs: int | None = None) -> dict[str, int]:
-    """What one task takes, so that `jobs` of them fit on the smallest machine.
+    """Resources of one task, so that `jobs` of them fit on the smallest machine.
 
     Args:
         machines: `CPU` and `GPU` of each, as Ray counts them. If some have GPUs, the others are not used.

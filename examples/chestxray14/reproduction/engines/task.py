@@ -25,13 +25,13 @@ _PATIENCE = 60.0  # seconds that the processes of a killed attempt have to end
 class Task:
     """A function to call in another process, perhaps on another machine.
 
-    It may be called again when its process was killed, or when the last answer was lost with the driver: it is the
-    function that looks whether its work is done, and goes on from what is saved.
+    It may be called again after its process was killed, or after its last answer was lost with the driver. So the
+    function itself must check whether its work is done, and continue from saved work.
 
     Attributes:
-        name: Unique; a name of a file.
+        name: Unique name of the task, which is also a file name.
         function: A module's function, so that it can be sent.
-        argument: Its argument, which is pickled.
+        argument: Argument of the function, which is pickled.
         logs: The folder of NAME.log, to which all that is printed goes, and NAME.lock, which is locked meanwhile.
     """
 
@@ -42,13 +42,13 @@ class Task:
 
 
 class Outcome(NamedTuple):
-    """How a task ended.
+    """Outcome of a task: a result or a failure.
 
     Attributes:
-        name: The task's.
-        result: What the function returned, unless the task failed.
-        failure: What the function raised, or how its process ended; None if it returned.
-        seconds: The last attempt's duration.
+        name: Name of the task.
+        result: Return value of the function; None if the task failed.
+        failure: Error that the function raised, or the end of its process; None if it returned.
+        seconds: Duration of the last attempt.
     """
 
     name: str
@@ -58,16 +58,16 @@ class Outcome(NamedTuple):
 
 
 class Engine(Protocol):
-    """What runs tasks in other processes, as many at once as there is room for."""
+    """Runner of tasks in other processes, as many at once as there is room for."""
 
     def submit(self, task: Task) -> None:
         """Run a task when there is room."""
 
     def results(self) -> Iterator[Outcome]:
-        """Outcomes as they come, in any order, until there is one of each task."""
+        """Outcomes as tasks end, in any order, one per task."""
 
     def close(self) -> None:
-        """End all tasks that run, and give up what they hold."""
+        """End all running tasks, and release their resources."""
 
 
 def lock_of(logs: Path, name: str) -> Path:
@@ -76,7 +76,7 @@ def lock_of(logs: Path, name: str) -> Path:
 
 
 def run_task(task: Task) -> Outcome:
-    """Run a task in this process. What its function raises is its outcome."""
+    """Run a task in this process; an error of its function becomes the outcome."""
     started = time.monotonic()
     result, failure = None, None
     try:
