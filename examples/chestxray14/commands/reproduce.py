@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         print(estimate(cells, map(source.study, cells.values()), args.tflops))
         return 0
     source.require()
+    args.out.mkdir(parents=True, exist_ok=True)
     with hold_shard(args.out / "locks", args.shard, cells):
         return _reproduce(args, cells, source)
 

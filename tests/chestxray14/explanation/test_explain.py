@@ -191,6 +191,14 @@ def test_a_tokens_map_is_refused() -> None:
         find_layer(model)
 
 
+def test_a_path_with_channels_last_is_refused_and_one_below_it_with_channels_first_is_not() -> None:
+    """Its rows would be taken for channels, and the map be of no place in the image."""
+    model = torchvision.models.SwinTransformer([4, 4], 8, [1, 1], [1, 1], [4, 4], num_classes=14).eval()
+    with pytest.raises(AWBError, match=r"features\.1\.0 gives NHWC; Grad-CAM needs a module that gives N×C×H×W"):
+        find_layer(model, "features.1", SIZE)
+    assert find_layer(model, "features.0.0", SIZE) == "features.0.0"
+
+
 def test_an_enlarged_map_keeps_its_place_and_its_scale() -> None:
     maps = torch.zeros(1, 4, 4)
     maps[0, 1, 2] = 3

@@ -29,7 +29,7 @@ from tests.chestxray14.reproduction.toy_cells import BAD, CELLS, NAMES, ROOT, at
 from tests.chestxray14.small_runs import equal, weights
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_killed_workers_and_a_killed_driver_cost_no_cell(engine: str, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_an_address_without_ray_is_refused(tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_a_cell_of_ray_is_what_train_makes(
     done: Output, tmp_path: Path, source: StudySource, recipe_files: list[str]
 ) -> None:
