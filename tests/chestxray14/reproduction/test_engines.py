@@ -36,6 +36,7 @@ def test_killed_workers_and_a_killed_driver_cost_no_cell(engine: str, tmp_path: 
     if engine == "ray":
         pytest.importorskip("ray")
     counts = attack(engine, tmp_path / "out", seed=1, patience=120)
+    print(engine, counts)  # with -s: the table of docs/chestxray14/reproduce.md
     assert counts.workers_killed == 6
     assert counts.done == CELLS - 1
     assert counts.twice == counts.again == counts.at_once == 0
