@@ -64,15 +64,19 @@ def read_labels(
         classes = [name for name in candidates if cell_rule.is_class(str(path), name, cells[name])]
         if not classes and require_classes:
             beside = f"; {absent[0]!r} says that there is none" if absent else ""
-            raise AWBError(f"{path} has no column of labels (0, 1 or empty) among {shortlist(others, 20)}{beside}")
+            among = shortlist(others, 20) or "the others: there are none"
+            raise AWBError(f"{path} has no column of labels (0, 1 or empty) among {among}{beside}")
     labels = np.array([cell_rule.values(str(path), name, cells[name]) for name in classes], dtype=np.float64)
-    table = LabelTable(
-        np.array(cells[image], dtype=np.str_),
-        tuple(classes),
-        labels.T if len(classes) else np.zeros((len(rows), 0)),
-        None if group is None else np.array(cells[group], dtype=np.str_),
-        {name: np.array(cells[name], dtype=np.str_) for name in others if name not in classes},
-    )
+    try:
+        table = LabelTable(
+            np.array(cells[image], dtype=np.str_),
+            tuple(classes),
+            labels.T if len(classes) else np.zeros((len(rows), 0)),
+            None if group is None else np.array(cells[group], dtype=np.str_),
+            {name: np.array(cells[name], dtype=np.str_) for name in others if name not in classes},
+        )
+    except AWBError as error:
+        raise AWBError(f"{path}: {error}") from None
     for name in absent:
         said = [is_positive(cell) for cell in cells[name]]
         require_no_contradiction(name, said, table.classes, table.labels, cells[image])

@@ -20,9 +20,9 @@ def supported_classes(labels: Floats, groups: npt.NDArray[Any], min_groups: int)
         min_groups: Smallest number of groups on either side, at least 1.
 
     Raises:
-        AWBError: `min_groups` is below 1.
+        AWBError: `min_groups` is not an int of at least 1.
     """
-    if min_groups < 1:
+    if not isinstance(min_groups, int) or min_groups < 1:
         raise AWBError(f"min_groups={min_groups}; expected an int of at least 1")
     counts = [[len(np.unique(groups[column == value])) for value in (0, 1)] for column in labels.T]
     return np.array([min(both) >= min_groups for both in counts], dtype=np.bool_)

@@ -51,6 +51,21 @@ def test_a_difference_and_its_mean_by_hand() -> None:
     np.testing.assert_array_equal(every.sampled, np.column_stack([difference.sampled, mean.sampled]))
 
 
+@pytest.mark.parametrize(("patients", "seed"), [(PATIENTS, 1), (np.repeat(np.arange(120), 2), 0), (np.arange(240), 0)])
+def test_what_is_not_paired_has_no_difference(patients: np.ndarray, seed: int) -> None:
+    """Its interval would be of two independent draws, and far too wide."""
+    drawn = draw_replicates(PATIENTS, n_replicates=50)
+    a = estimate(Y, SCORES, drawn, classes=CLASSES)
+    b = estimate(Y, OTHER, draw_replicates(patients, n_replicates=50, seed=seed), classes=CLASSES)
+    for pair in ((a, b), (a.macro(), b.macro()), (a.with_macro(), b.with_macro())):
+        with pytest.raises(AWBError, match="other patients or another seed, which are not paired"):
+            pair[0].minus(pair[1])
+        with pytest.raises(AWBError, match="not paired"):
+            Estimates.mean_of(pair)
+    again = estimate(Y, OTHER, draw_replicates(PATIENTS, n_replicates=50), classes=CLASSES)
+    np.testing.assert_array_equal(again.minus(a).sampled, estimate(Y, OTHER, drawn).sampled - a.sampled)
+
+
 def test_the_mean_of_runs_by_hand() -> None:
     mean = Estimates.mean_of([A, B])
     np.testing.assert_allclose(mean.values, [0.725, 0.825])

@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_meant_is_refused_by_name(
 ) -> None:
     with pytest.raises(AWBError) as caught:
         read_labels(write(tmp_path, text), **{"group": "patient" if "patient" in text else None, **options})  # type: ignore[arg-type]
-    for word in words:
+    for word in (str(tmp_path), *words):
         assert word in str(caught.value)
 
 

@@ -60,9 +60,9 @@ def test_no_class_is_an_error_and_so_is_no_number() -> None:
         evaluate(Y[:, 1:3], SCORES[:, 1:3], PATIENTS, min_groups=5)
     with pytest.raises(AWBError, match="no class has 61 groups"):
         compare(Y, SCORES, OTHER, PATIENTS, min_groups=61)
-    for wrong in (0, -1):
+    for wrong in (0, -1, 2.5):
         with pytest.raises(AWBError, match=f"min_groups={wrong}; expected an int of at least 1"):
-            evaluate(Y, SCORES, PATIENTS, min_groups=wrong)
+            evaluate(Y, SCORES, PATIENTS, min_groups=wrong)  # type: ignore[arg-type]
     with pytest.raises(AWBError, match=r"120 images, but groups \(patients\) of 119"):
         evaluate(Y, SCORES, PATIENTS[1:], min_groups=5)
 

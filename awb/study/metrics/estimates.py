@@ -35,6 +35,7 @@ class Estimates:
         classes: C names.
         values: The metric on all images, each once, (C,); NaN where it is not defined.
         sampled: The metric on each replicate, (R, C); NaN where it is not defined.
+        replicates: The replicates themselves, if known: differences and means of other ones are then refused.
 
     Raises:
         AWBError: Shapes disagree.
@@ -54,6 +55,7 @@ class Estimates:
     classes: tuple[str, ...]
     values: Floats
     sampled: Floats
+    replicates: Replicates | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(map(str, self.classes)))
@@ -70,23 +72,22 @@ class Estimates:
         """Paired difference from other estimates on the same replicates.
 
         Raises:
-            AWBError: Other classes, or another number of replicates. Replicates of other patients or another seed
-                cannot be told apart here.
+            AWBError: Other classes, or replicates of another number, other patients or another seed.
         """
         _require_alike((self, other))
-        return Estimates(self.classes, self.values - other.values, self.sampled - other.sampled)
+        return Estimates(self.classes, self.values - other.values, self.sampled - other.sampled, self.replicates)
 
     @staticmethod
     def mean_of(runs: Iterable[Estimates]) -> Estimates:
         """Mean over several runs of their estimates on the same replicates, class by class.
 
         Raises:
-            AWBError: No runs, other classes, or another number of replicates.
+            AWBError: No runs, or as `minus`.
         """
         listed = tuple(runs)
         _require_alike(listed)
         values, sampled = (np.mean([getattr(run, name) for run in listed], axis=0) for name in ("values", "sampled"))
-        return Estimates(listed[0].classes, values, sampled)
+        return Estimates(listed[0].classes, values, sampled, listed[0].replicates)
 
     @property
     def averaged(self) -> Bools:
@@ -108,13 +109,13 @@ class Estimates:
         name = f"macro ({number})" if use.all() else f"macro ({number} of {len(use)})"
         sampled = self.sampled if use.all() else self.sampled[:, use]
         mean = sampled.mean(axis=1) if number else np.full(len(sampled), np.nan)
-        return Estimates((name,), np.array([macro(self.values[use])]), mean[:, None])
+        return Estimates((name,), np.array([macro(self.values[use])]), mean[:, None], self.replicates)
 
     def with_macro(self, averaged: npt.ArrayLike | None = None) -> Estimates:
         """The same classes, and last their macro mean: C + 1 in all."""
         last = self.macro(averaged)
         values, sampled = np.append(self.values, last.values), np.column_stack([self.sampled, last.sampled])
-        return Estimates((*self.classes, *last.classes), values, sampled)
+        return Estimates((*self.classes, *last.classes), values, sampled, self.replicates)
 
     def intervals(self, *, level: float = 0.95, max_left_out: float = 0.05) -> list[Interval | None]:
         """Percentile interval of each class (`percentile_interval`).
@@ -183,7 +184,7 @@ def estimate_cases(cases: Cases, replicates: Replicates, metric: Metric) -> Esti
     """`estimate` for checked labels and scores; NaN for a class with only one label."""
     sampled = bootstrap(cases.y_true, cases.values, replicates, metric=metric)  # first: it knows the metrics' names
     values = each_class(_unweighted(metric), cases, "skip", what=metric_title(metric))
-    return Estimates(cases.classes, values, sampled)
+    return Estimates(cases.classes, values, sampled, replicates)
 
 
 def metric_title(metric: Metric) -> str:
@@ -213,4 +214,9 @@ def _require_alike(estimates: Sequence[Estimates]) -> None:
         if len(other.sampled) != len(first.sampled):
             raise AWBError(
                 f"{len(other.sampled):,} replicates beside {len(first.sampled):,}; expected the same draws for both"
+            )
+        if first.replicates and other.replicates and not first.replicates.same_draws(other.replicates):
+            raise AWBError(
+                "replicates of other images, other patients or another seed, which are not paired; give the same "
+                "draw_replicates(groups) to both"
             )

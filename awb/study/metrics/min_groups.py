@@ -20,7 +20,7 @@ def keep_supported(cases: Cases, groups: npt.ArrayLike, min_groups: int | None) 
         min_groups: Smallest number of groups that have a class, and that have it not; None keeps all classes.
 
     Raises:
-        AWBError: No class is left, `min_groups` is below 1, or bad groups.
+        AWBError: No class is left, `min_groups` is not an int of at least 1, or bad groups.
     """
     if min_groups is None:
         return np.ones(len(cases.classes), dtype=np.bool_), ()

@@ -40,6 +40,11 @@ class Replicates:
         """Number of groups, G."""
         return int(self.groups.max()) + 1
 
+    def same_draws(self, other: Replicates) -> bool:
+        """True if other replicates draw the same groups of the same images."""
+        alike = (self.n_replicates, self.seed) == (other.n_replicates, other.seed)
+        return self is other or (alike and np.array_equal(self.groups, other.groups))
+
     def require_images(self, n: int) -> None:
         """Refuse replicates made for another number of images.
 

@@ -18,7 +18,7 @@ import numpy as np
 from awb import AWBError
 from awb.errors import shortlist
 from awb.study import LabelTable, open_text, require_commas
-from examples.chestxray14.data.labels import read_table, subgroup_of
+from examples.chestxray14.data.labels import ages_in_years, read_table, subgroup_of
 from examples.chestxray14.data.nih import read_data_entry
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.recipes.strict_yaml import parse_yaml
@@ -82,7 +82,7 @@ def _read(path: Path, header: Sequence[str]) -> LabelTable:
         renamed = [f"rename {there!r} to {name!r}" for name, there in missing.items() if there]
         advice = f"; {' and '.join(renamed)}" if renamed else ""
         raise AWBError(f"{path} has no column {wanted}{advice}. The file has {shortlist(header, 20) or 'no columns'}")
-    return read_table(path)
+    return ages_in_years(read_table(path))  # a wrong age is an error now, not after `prepare`
 
 
 def _lookalike(name: str, header: Sequence[str]) -> str | None:

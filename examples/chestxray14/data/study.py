@@ -116,6 +116,8 @@ def load_study(
             test set has only one patient.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise AWBError(f"no folder {folder}")
     labels, images = read_labelled_images(folder, store, table)
     origin: Origin = (
         "phantoms" if (folder / SIGNATURE).is_file() else origin_of(labels.images.tolist(), labels_from_nih=not table)

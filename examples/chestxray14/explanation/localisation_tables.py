@@ -142,7 +142,7 @@ def _means(result: Localisation, name: str, replicates: Replicates, over: Over) 
     for block, drawn in replicates.blocks():
         number = drawn.T @ counts
         np.divide(drawn.T @ sums, number, out=sampled[block], where=number > 0)
-    return Estimates(tuple(classes), sums.sum(axis=0) / counts.sum(axis=0), sampled)
+    return Estimates(tuple(classes), sums.sum(axis=0) / counts.sum(axis=0), sampled, replicates)
 
 
 def _by_patient(replicates: Replicates, columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -64,7 +64,7 @@ def find_recipe(text: str, overrides: _Overrides = None) -> Recipe:
         example = next(iter(study.contents))
         raise AWBError(
             f"{path} is a study of {len(study.contents)} cells; name one, such as {path}:{example}; "
-            f"there are {shortlist(study.contents, 60)}"
+            f"there are {shortlist(study.contents, 8)}"
         )
     return study.recipe(next(iter(study.contents)) if name is None else name, overrides)
 

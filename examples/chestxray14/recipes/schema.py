@@ -205,7 +205,9 @@ def build_recipe(content: Any, where: str, overrides: Mapping[str, Any] | None =
     """
     if not isinstance(content, dict):
         what = "nothing" if content is None else f"a {type(content).__name__}"
-        raise AWBError(f"{where} holds {what}; expected {', '.join(Recipe.model_fields)}, and what belongs to each")
+        raise AWBError(
+            f"{where} holds {what}; expected a recipe ({', '.join(Recipe.model_fields)}) or a study (base, axes, cells)"
+        )
     for path, value in (overrides or {}).items():
         override(content, path, value, f"{where}: override {path!r}")
     return parse_recipe(content, where)

@@ -126,7 +126,7 @@ class StudyFile:
         if name not in self.contents:
             raise AWBError(
                 f"{self.path} has no cell {name!r}{did_you_mean(name, self.contents)}; "
-                f"there are {shortlist(self.contents, 60)}"
+                f"there are {shortlist(self.contents, 8)}"
             )
         return build_recipe(copy.deepcopy(dict(self.contents[name])), f"{self.path}: cell {name}", overrides)
 
@@ -164,7 +164,7 @@ def select(patterns: str | Sequence[str], names: Iterable[str], where: str) -> l
     patterns = [patterns] if isinstance(patterns, str) else patterns
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise AWBError(f"{where} {pattern!r}{did_you_mean(pattern, names)}; there are {shortlist(names, 60)}")
+            raise AWBError(f"{where} {pattern!r}{did_you_mean(pattern, names)}; there are {shortlist(names, 8)}")
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 

@@ -69,7 +69,7 @@ def hold_shard(folder: Path, shard: Shard, cells: Collection[str]) -> Iterator[N
 def _refusal(output: Path, shard: Shard, other: Shard, same_cells: bool) -> str:
     cells = "" if same_cells else ", of another choice of --cells"
     return (
-        f"{output} is in use: another reproduce is at {other}{cells}, so that this one cannot do {shard}. For more "
+        f"{output} is in use: another reproduce runs {other}{cells} there, so this one cannot run {shard}. For more "
         "processes give one command --jobs N, for more machines --engine ray; or give each of N commands its own "
         "--shard K/N, K from 1 to N, and the same --cells"
     )

@@ -90,6 +90,13 @@ def test_a_wrong_table_is_told_by_its_columns(
     assert not out.exists()
 
 
+def test_an_age_that_training_would_refuse_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [("a.png", "1", "58", "1"), ("b.png", "2", "999", "0")]
+    table = write_table(tmp_path / "t.csv", ("path", "patient", "age", "Mass"), rows)
+    assert main(["init", str(table), str(tmp_path / "mine.yaml")]) == 2
+    assert "image b.png: age '999'; expected years from 0 to 120" in capsys.readouterr().err
+
+
 def test_labels_as_text_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = write_table(tmp_path / "t.csv", ("path", "patient", "diagnosis"), [("a", "1", "well"), ("b", "2", "ill")])
     assert main(["init", str(table), str(tmp_path / "mine.yaml")]) == 2

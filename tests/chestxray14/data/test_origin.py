@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from awb import AWBError
 from examples.chestxray14.data.nih import FINDINGS
 from examples.chestxray14.data.origin import Origin, origin_of
 from examples.chestxray14.data.study import load_study
@@ -27,6 +28,13 @@ from examples.chestxray14.recipes.schema import SplitSettings
 def test_an_origin(images: list[str], labels_from_nih: bool, expected: Origin) -> None:
     assert origin_of(images, labels_from_nih) == expected
     assert expected in LABEL_NOISE
+
+
+def test_a_folder_that_is_not_there_is_refused_beside_a_table_too(phantoms: Path, tmp_path: Path) -> None:
+    """Its mark of phantoms would not be found there."""
+    split = SplitSettings(name="nested", seed=0, allow_overlap=())
+    with pytest.raises(AWBError, match="no folder .*nowhere"):
+        load_study(tmp_path / "nowhere", phantoms / "store", split, table=tmp_path / "own.csv")
 
 
 def test_phantoms_without_their_mark_or_by_a_table_are_still_synthetic(phantoms: Path, tmp_path: Path) -> None:

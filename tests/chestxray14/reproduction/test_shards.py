@@ -56,7 +56,7 @@ def test_whoever_would_do_the_same_cells_is_refused(
 ) -> None:
     with (
         hold_shard(tmp_path / "locks", first, CELLS),
-        pytest.raises(awb.AWBError, match=f"at {first}.* cannot do {second}.*--jobs N.*--engine ray.*--shard K/N"),
+        pytest.raises(awb.AWBError, match=f"runs {first}.* cannot run {second}.*--jobs N.*--engine ray.*--shard K/N"),
         hold_shard(tmp_path / "locks", second, cells),
     ):
         pytest.fail("held twice")
@@ -117,7 +117,7 @@ def test_a_second_command_is_refused_before_it_does_anything(
     with hold_shard(tmp_path / "locks", Shard(), ["other"]):
         assert main(command(tmp_path, source, recipe_files)) == 2
         assert main(command(tmp_path, source, recipe_files, "--shard", "1/2")) == 2
-    assert capsys.readouterr().err.count(f"{tmp_path} is in use: another reproduce is at all cells") == 2
+    assert capsys.readouterr().err.count(f"{tmp_path} is in use: another reproduce runs all cells") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["locks"]
 
 
