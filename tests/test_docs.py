@@ -69,7 +69,8 @@ def test_blocks_of_a_page_run_and_print_what_they_say(
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_docstring_examples_print_what_they_say(path: Path) -> None:
+def test_docstring_examples_print_what_they_say(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # some write files
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     failed, attempted = doctest.testmod(importlib.import_module(name))
     assert attempted > 0

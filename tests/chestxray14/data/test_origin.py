@@ -33,7 +33,7 @@ def test_an_origin(images: list[str], labels_from_nih: bool, expected: Origin) -
 def test_a_folder_that_is_not_there_is_refused_beside_a_table_too(phantoms: Path, tmp_path: Path) -> None:
     """Its mark of phantoms would not be found there."""
     split = SplitSettings(name="nested", seed=0, allow_overlap=())
-    with pytest.raises(AWBError, match="no folder .*nowhere"):
+    with pytest.raises(AWBError, match=r"no folder .*nowhere"):
         load_study(tmp_path / "nowhere", phantoms / "store", split, table=tmp_path / "own.csv")
 
 
