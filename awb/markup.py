@@ -21,7 +21,7 @@ _AS_ENTITY = re.compile(r"&(?=#?\w+;)|<(?![\s\d]|$)|~|^=(?==*$)")
 def in_line(text: str) -> str:
     r"""Escape text for a terminal, as one line without control characters: it moves no cursor and breaks no row.
 
-    Example:
+    Examples:
         >>> in_line("Mass\nor \x1b[2Jnodule")
         'Mass or  [2Jnodule'
     """
@@ -33,7 +33,7 @@ def in_markdown(text: str) -> str:
 
     Both GitHub's Markdown and Python-Markdown show it as it is. A usual name stays as it is in the source too.
 
-    Example:
+    Examples:
         >>> in_markdown("Pleural_Thickening")
         'Pleural_Thickening'
         >>> in_markdown("[x](javascript:alert(1))|<b>")
@@ -46,7 +46,7 @@ def in_markdown(text: str) -> str:
 def in_html(text: str) -> str:
     """Escape text for HTML, between tags or in an attribute: it is not a tag, and closes neither.
 
-    Example:
+    Examples:
         >>> in_html("<script>")
         '&lt;script&gt;'
     """
@@ -56,7 +56,7 @@ def in_html(text: str) -> str:
 def in_fence(text: str, language: str = "text") -> str:
     r"""Fence lines in a code block of Markdown that none of them can close.
 
-    Example:
+    Examples:
         >>> print(in_fence("a\n```\nb"))
         ````text
         a

@@ -20,7 +20,7 @@ def age_in_years(text: str) -> float:
     Raises:
         AWBError: Not an age, or not a human's.
 
-    Example:
+    Examples:
         >>> from awb.study import age_in_years
         >>> [age_in_years(age) for age in ("58", "058Y", "018M")]
         [58.0, 58.0, 1.5]

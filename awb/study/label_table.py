@@ -105,7 +105,7 @@ class LabelTable:
         Raises:
             AWBError: The table has no groups, or `min_groups` is below 1.
 
-        Example:
+        Examples:
             >>> from awb.study import LabelTable
             >>> labels = [[1, 0], [0, 0], [0, 1], [1, 0]]
             >>> table = LabelTable(["a", "b", "c", "d"], ("Mass", "Hernia"), labels, ["p1", "p2", "p3", "p4"])
@@ -170,7 +170,7 @@ class LabelTable:
             AWBError: No such column, two columns of one name, no images, a name or cell that `read_labels` would read
                 differently (white space at its ends), or a path that cannot be written to.
 
-        Example:
+        Examples:
             >>> from awb.study import LabelTable, read_labels
             >>> table = LabelTable(["a", "b"], ("Mass",), [[1], [float("nan")]], ["p1", "p2"])
             >>> table.save("labels.csv", group="patient")

@@ -133,7 +133,7 @@ class BCELoss(MultiLabelLoss):
     Raises:
         AWBError: `alpha` or `pos_weight` is out of range, or both are given.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from awb.study import BCELoss, pos_weight_from_counts
         >>> loss = BCELoss(pos_weight=pos_weight_from_counts([250, 10], 1000))
@@ -179,7 +179,7 @@ def alpha_from_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> Tensor:
     Raises:
         AWBError: A class has no positive or no negative label: one side would weigh nothing.
 
-    Example:
+    Examples:
         >>> from awb.study import alpha_from_counts
         >>> alpha_from_counts([250, 10], 1000).tolist()
         [0.75, 0.99]
@@ -206,7 +206,7 @@ def pos_weight_from_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> Te
     Raises:
         AWBError: A class has no positive or no negative label.
 
-    Example:
+    Examples:
         >>> from awb.study import pos_weight_from_counts
         >>> pos_weight_from_counts([250, 10], 1000).tolist()
         [3.0, 99.0]

@@ -20,7 +20,7 @@ _NUMBERED = re.compile(rf"(?:{_PERSON}[\s_#.:-]*)?0*([0-9]+)(?:\.0+)?")
 def is_missing(name: object) -> bool:
     """True if a cell or an array's value names nothing: empty, NaN, `<NA>`, None, `?`, `unknown`, ….
 
-    Example:
+    Examples:
         >>> from awb.study import is_missing
         >>> [is_missing(name) for name in (None, float("nan"), "<NA>", " ", "13", 0)]
         [True, True, True, True, False, False]
@@ -34,7 +34,7 @@ def patient_key(name: str) -> str:
     Ignored are case, white space at the ends, leading zeros, the decimals that a spreadsheet adds to a whole number,
     and words that mean patient. Other names are compared letter by letter.
 
-    Example:
+    Examples:
         >>> from awb.study import patient_key
         >>> [patient_key(name) for name in ("00013", "13.0", "P-013", "Anne ", "1.10", "-13")]
         ['13', '13', '13', 'anne', '1.10', '-13']
@@ -47,7 +47,7 @@ def patient_key(name: str) -> str:
 def image_key(name: str) -> str:
     r"""Common form of the spellings of one image's path: `./a.png` and `A.PNG` give `a.png`, `b\a.png` gives `b/a.png`.
 
-    Example:
+    Examples:
         >>> from awb.study.names import image_key
         >>> [image_key(name) for name in ("./a.png", "A.PNG", "b//a.png", "b\\a.png")]
         ['a.png', 'a.png', 'b/a.png', 'b/a.png']

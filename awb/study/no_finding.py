@@ -25,7 +25,7 @@ _NO_PATHOLOGY = "supportdevices"  # CheXpert's and MIMIC-CXR's `No Finding` allo
 def means_no_finding(name: str) -> bool:
     """True if a class name says that nothing was found, in any case and with any separators.
 
-    Example:
+    Examples:
         >>> from awb.study.no_finding import means_no_finding
         >>> [means_no_finding(name) for name in ("No Finding", "no_findings", "Normal", "Abnormal", "Nodule")]
         [True, True, True, False, False]

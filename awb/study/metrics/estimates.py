@@ -40,7 +40,7 @@ class Estimates:
     Raises:
         AWBError: Shapes disagree.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from awb.study import Estimates
         >>> a = Estimates(("Mass", "Edema"), np.array([0.70, 0.80]), np.array([[0.6, 0.8], [0.7, 0.8], [0.8, 0.8]]))
@@ -167,7 +167,7 @@ def estimate(
     Raises:
         AWBError: Bad arrays, replicates of other images, no such metric, or an undefined class.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from awb.study import draw_replicates, estimate
         >>> y_true, scores = np.array([0, 1, 0, 1, 1, 0]), np.array([0.1, 0.8, 0.6, 0.5, 0.9, 0.2])

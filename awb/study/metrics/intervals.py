@@ -77,7 +77,7 @@ def bias_corrected_interval(
     Raises:
         AWBError: No replicates, or a level or share outside 0–1.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from awb.study import bias_corrected_interval
         >>> replicates = np.random.default_rng(0).normal(0.31, 0.02, 2000)
