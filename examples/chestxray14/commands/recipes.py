@@ -29,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     recipes = find_recipes(args.recipes or ["*"], read_overrides(args.set))
-    costs = _costs(recipes) if args.cost else {}
+    costs: dict[str, dict[str, int]] = {}
+    if args.cost:  # imported here, so that a list without costs comes at once
+        from examples.chestxray14.reproduction.cells import profile_networks
+
+        costs = profile_networks(recipes)
     if args.json:
         print(json.dumps([_as_json(name, recipe) | costs.get(name, {}) for name, recipe in recipes.items()], indent=1))
     elif _is_one(args.recipes) and len(recipes) == 1:
@@ -68,20 +72,3 @@ def _table(recipes: Mapping[str, Recipe], costs: Mapping[str, Mapping[str, int]]
     note = f"{len(recipes)} recipes; `recipes NAME` prints one in full"
     counted = "; parameters and multiply–accumulates of one image, with 14 findings" if costs else ""
     return Table(tuple(headers), tuple(rows), (note + counted,))
-
-
-def _costs(recipes: Mapping[str, Recipe]) -> dict[str, dict[str, int]]:
-    """Parameters and MACs of each recipe's network; each distinct network is built once, from random weights."""
-    # here, so that a list without costs comes at once
-    from examples.chestxray14.reproduction.cells import profile_network
-
-    counted: dict[tuple[Any, ...], dict[str, int]] = {}
-    costs = {}
-    for name, recipe in recipes.items():
-        model = recipe.model
-        key = (model.backbone, model.placement, model.attention, recipe.data.image_size)
-        if key not in counted:
-            (profile,) = profile_network(recipe)
-            counted[key] = {what: profile[what] for what in ("params", "MACs")}
-        costs[name] = counted[key]
-    return costs

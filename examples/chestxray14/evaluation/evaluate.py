@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 from awb import Table
 from awb.markup import in_markdown
 from awb.study import LabelTable, write_predictions
 from examples.chestxray14.data.dataset import XrayDataset
 from examples.chestxray14.data.labels import IMAGE, PATIENT, SUBGROUPS
 from examples.chestxray14.data.study import Study
+from examples.chestxray14.evaluation.evaluated_run import Floats
 from examples.chestxray14.evaluation.leak import find_leak
 from examples.chestxray14.evaluation.model_card import write_model_card
 from examples.chestxray14.evaluation.tables import evaluation_tables
@@ -19,8 +17,6 @@ from examples.chestxray14.files.checksums import write_sums
 from examples.chestxray14.runs.folder import RunFolder, identity
 from examples.chestxray14.training.predict import load_run, predict_logits
 from examples.chestxray14.training.trainer import make_accelerator
-
-Floats = npt.NDArray[np.float64]
 
 
 def evaluate_run(folder: RunFolder, study: Study, workers: int = 0, n_replicates: int = 2000) -> dict[str, Table]:

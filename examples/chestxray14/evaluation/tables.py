@@ -18,10 +18,9 @@ from awb.study import (
     operating_points,
 )
 from examples.chestxray14.data.labels import SUBGROUPS
-from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS
+from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, Floats
 
 AGES = (0, 18, 40, 60, 80)  # years at which the age bands start
-Floats = npt.NDArray[np.float64]
 _RANKING = ("AUROC", interval_header("AUROC", 0.95), "AUPRC", interval_header("AUPRC", 0.95))
 
 

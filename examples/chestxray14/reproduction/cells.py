@@ -10,7 +10,7 @@ from awb import Table
 from examples.chestxray14.data.dataset import count_steps
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.recipes.find import find_recipes
-from examples.chestxray14.recipes.schema import Recipe
+from examples.chestxray14.recipes.schema import ModelSettings, Recipe
 from examples.chestxray14.recipes.study_file import require_different_runs
 from examples.chestxray14.training.networks import build_model
 
@@ -43,13 +43,9 @@ def estimate(cells: Mapping[str, Recipe], studies: Iterable[Study], tflops: floa
     Returns:
         One row per cell: training images of each stage, epochs, optimiser steps, operations, hours.
     """
-    macs: dict[str, int] = {}
+    profiles = profile_networks(cells)
     rows = []
     for (name, recipe), study in zip(cells.items(), studies, strict=True):
-        key = recipe.model.model_dump_json() + str(recipe.data.image_size)
-        if key not in macs:
-            (profile,) = profile_network(recipe)
-            macs[key] = profile["MACs"]
         images = [len(study.train(stage)) for stage in recipe.stages]
         an_epoch = [count_steps(n, recipe.data.batch_size) for n in images]  # what does not fill a step is left out
         checked = [len(study.validation(stage)) for stage in recipe.stages]
@@ -57,7 +53,7 @@ def estimate(cells: Mapping[str, Recipe], studies: Iterable[Study], tflops: floa
         steps = sum(e * n for e, n in zip(epochs, an_epoch, strict=True))
         validated = sum(e * n for e, n in zip(epochs, checked, strict=True))
         passes = (1 + _BACKWARD) * steps * recipe.data.batch_size + validated
-        operations = 2 * macs[key] * (passes + checked[-1] + len(study.test))
+        operations = 2 * profiles[name]["MACs"] * (passes + checked[-1] + len(study.test))
         rows.append((
             name, study.split.name, " + ".join(f"{n:,}" for n in images), " + ".join(map(str, epochs)), steps,
             operations / 1e15, operations / (tflops * 1e12) / 3600,
@@ -69,6 +65,20 @@ def estimate(cells: Mapping[str, Recipe], studies: Iterable[Study], tflops: floa
         f"Hours at {tflops:g} TFLOP/s sustained (--tflops), reading and decoding not counted."
     )
     return Table(headers, tuple(rows), (note,))
+
+
+def profile_networks(recipes: Mapping[str, Recipe]) -> dict[str, dict[str, int]]:
+    """Parameters (`params`) and `MACs` of each recipe's network by the recipe's name; equal networks are built once."""
+    counted: dict[tuple[ModelSettings, int], dict[str, int]] = {}
+    profiles = {}
+    for name, recipe in recipes.items():
+        # of what is left, the start decides too: a block that starts as the identity may have a scale per channel
+        key = recipe.model.model_copy(update={"pretrained": False, "dropout": 0.0}), recipe.data.image_size
+        if key not in counted:
+            (row,) = profile_network(recipe)
+            counted[key] = {what: row[what] for what in ("params", "MACs")}
+        profiles[name] = counted[key]
+    return profiles
 
 
 def profile_network(recipe: Recipe) -> Table:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -62,6 +62,13 @@ def press_ctrl_c(process: "subprocess.Popen[str]") -> None:
     wait_until_nobody_is_left(process.pid)
 
 
+def terminate(process: "subprocess.Popen[str]") -> None:
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    wait_until_nobody_is_left(process.pid)
+
+
 def wait_until_nobody_is_left(group: int) -> None:
     """Python's own tracker of semaphores is the last."""
     for _ in range(600):
@@ -88,25 +95,15 @@ def test_ctrl_c_in_a_training_is_one_line(phantoms: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_all_processes_of_a_study(phantoms: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [press_ctrl_c, terminate])
+def test_all_processes_of_a_study_end_with_it(
+    end: Callable[["subprocess.Popen[str]"], None], phantoms: Path, tmp_path: Path
+) -> None:
     cells = ["--cells", *two_cells(tmp_path), "--set", "stages.*.epochs=500", "--jobs", "2"]
     with started("reproduce", str(tmp_path / "out"), *data(phantoms), *SMALL, *cells) as process:
         for name in ("one", "two"):
             wait_for(tmp_path / "out" / "runs" / name / "checkpoint.pt", process)
-        press_ctrl_c(process)
-    assert not (tmp_path / "out" / "failed").exists()
-
-
-@pytest.mark.slow
-def test_sigterm_ends_all_processes_of_a_study(phantoms: Path, tmp_path: Path) -> None:
-    cells = ["--cells", *two_cells(tmp_path), "--set", "stages.*.epochs=500", "--jobs", "2"]
-    with started("reproduce", str(tmp_path / "out"), *data(phantoms), *SMALL, *cells) as process:
-        for name in ("one", "two"):
-            wait_for(tmp_path / "out" / "runs" / name / "checkpoint.pt", process)
-        process.terminate()
-        process.communicate(timeout=60)
-        assert process.returncode == 128 + signal.SIGTERM
-        wait_until_nobody_is_left(process.pid)
+        end(process)
     assert not (tmp_path / "out" / "failed").exists()
 
 

@@ -10,7 +10,7 @@ import pytest
 import awb
 from examples.chestxray14.data.study import StudySource
 from examples.chestxray14.recipes.find import find_recipe, shipped_names
-from examples.chestxray14.reproduction.cells import estimate, find_cells
+from examples.chestxray14.reproduction.cells import estimate, find_cells, profile_networks
 from examples.chestxray14.reproduction.contrasts import QUESTIONS, pairs
 from examples.chestxray14.reproduction.factors import factors_of
 from examples.chestxray14.reproduction.maps import group_cells
@@ -39,6 +39,18 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     copy.write_text(find_recipe("tiny").to_yaml())
     with pytest.raises(awb.AWBError, match="two recipes are called tiny"):
         find_cells(["tiny", str(copy)])
+
+
+def test_each_recipe_has_the_parameters_of_its_own_network() -> None:
+    """A CBAM that starts as the identity has a scale per channel, which the default one has not."""
+    kinds = {"lka": {"model.attention": "lka"}, "cbam": {"model.attention": "cbam"}}
+    kinds["default"] = kinds["cbam"] | {"model.init": "default"}
+    kinds["dropout"] = kinds["default"] | {"model.dropout": 0.3}
+    recipes = {name: find_recipe("tiny", changes) for name, changes in kinds.items()}
+    found = {name: profile["params"] for name, profile in profile_networks(recipes).items()}
+    built = {n: build_model(r.model, 14, r.data.image_size, 0, pretrained=False) for n, r in recipes.items()}
+    assert found == {name: sum(p.numel() for p in model.parameters()) for name, model in built.items()}
+    assert found["dropout"] == found["default"] < found["cbam"]
 
 
 @pytest.mark.parametrize(
