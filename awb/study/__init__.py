@@ -4,7 +4,7 @@ Nothing here knows of attention blocks.
 
 Labels       LabelTable, read_labels, read_predictions, write_predictions
 Own readers  open_text, require_commas, age_in_years, is_missing, patient_key
-Losses       BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
+Losses       BCELoss, FocalLoss, CrossEntropyLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
 Schedule     TrainingStage, OptimizerSettings, Schedule, two_stage, ScheduleState, Epoch, freeze_parts
 Splits       Split, split_by_group, nested_split
 Leakage      audit_leakage, require_disjoint
@@ -20,6 +20,7 @@ Own tables   check_cases, Cases, ClassCases, interval_header, or_none
 
 from awb.study.ages import age_in_years
 from awb.study.audit import audit_leakage, require_disjoint
+from awb.study.cross_entropy import CrossEntropyLoss
 from awb.study.files import open_text, require_commas
 from awb.study.freezing import freeze_parts
 from awb.study.group_split import split_by_group
@@ -70,6 +71,7 @@ __all__ = [
     "BCELoss",
     "Cases",
     "ClassCases",
+    "CrossEntropyLoss",
     "Epoch",
     "Estimates",
     "FocalLoss",

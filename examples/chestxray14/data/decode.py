@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,21 @@ _WITH_ALPHA = ("LA", "RGBA", "PA")
 _PNG_BIT_DEPTH = 24  # offset in the file
 _TIFF_BITS_PER_SAMPLE = 258  # tag number
 _REDUCING_GAP = 3.0  # Pillow: "almost indistinguishable from fair resampling"
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How the images of a store were decoded; a run records it, and `predict` decodes new files in the same way.
+
+    Attributes:
+        size: Side of the squares in pixels.
+        resampling: Interpolation by which they were resized.
+        version: Number of the rules in this file; stores of before it was written down have 1.
+    """
+
+    size: int
+    resampling: str = "bilinear, antialiased"
+    version: int = 1
 
 
 def decode(path: str | Path, size: int) -> npt.NDArray[np.uint8]:

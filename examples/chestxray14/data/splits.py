@@ -18,7 +18,8 @@ from awb import AWBError, Table
 from awb.study import LabelTable, Split, TrainingStage, audit_leakage, nested_split, split_by_group
 from examples.chestxray14.data.labels import find_nih_file
 from examples.chestxray14.data.nih import read_list
-from examples.chestxray14.recipes.schema import SplitSettings, StageSettings
+from examples.chestxray14.recipes.data_settings import SplitSettings
+from examples.chestxray14.recipes.stage_settings import StageSettings
 
 STAGES = ("stage1", "stage2")
 TEST = "test"

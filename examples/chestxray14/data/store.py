@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from awb import AWBError
 from awb.errors import did_you_mean, shortlist
+from examples.chestxray14.data.decode import Decoding
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.files.checksums import json_digest
 
@@ -134,6 +135,11 @@ class ImageStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ImageStore, (self.folder,)  # a worker process opens the file itself, rather than be sent all pixels
+
+    @property
+    def decoding(self) -> Decoding:
+        """How the images were decoded."""
+        return Decoding(self.size)
 
     @property
     def checksum(self) -> str:

@@ -16,7 +16,8 @@ from examples.chestxray14.data.nih import FINDINGS
 from examples.chestxray14.data.origin import SIGNATURE, Origin, origin_of
 from examples.chestxray14.data.splits import Stage, choose_test_set, make_split, set_name, set_names
 from examples.chestxray14.data.store import ImageStore
-from examples.chestxray14.recipes.schema import Recipe, SplitSettings
+from examples.chestxray14.recipes.data_settings import SplitSettings
+from examples.chestxray14.recipes.schema import Recipe
 
 
 def synthetic_note(synthetic: bool) -> str:

@@ -15,7 +15,7 @@ from examples.chestxray14.evaluation.tables import evaluation_tables
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.files.checksums import write_sums
 from examples.chestxray14.runs.folder import RunFolder, identity
-from examples.chestxray14.training.predict import load_run, predict_logits
+from examples.chestxray14.training.predict import load_run, predict_logits, to_probabilities
 from examples.chestxray14.training.trainer import make_accelerator
 
 
@@ -75,7 +75,7 @@ def predict_run(folder: RunFolder, study: Study, workers: int) -> tuple[LabelTab
     for name, labels in (("validation", validation), ("test", study.test)):
         dataset = XrayDataset(study.store, labels, recipe.data.transform(training=False))
         logits = predict_logits(accelerator, model, dataset, recipe.data.batch_size, workers)
-        probs[name] = logits.double().sigmoid().numpy()
+        probs[name] = to_probabilities(logits, recipe.task)
     return validation, probs
 
 

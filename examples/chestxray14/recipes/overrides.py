@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from awb import AWBError
 from awb.errors import did_you_mean
 from examples.chestxray14.recipes.strict_yaml import parse_yaml
 
+Optional = Callable[[Sequence[str]], Collection[str]]
 
-def override(content: Any, path: str, value: Any, where: str) -> None:
-    """Replace an existing value, in place.
+
+def override(content: Any, path: str, value: Any, where: str, optional: Optional = lambda _: ()) -> None:
+    """Replace an existing value, or one that has a default, in place.
 
     Args:
         content: Mappings and lists.
         path: Keys with dots between, such as `stages.*.epochs`: a number is a place in a list, `*` each of them.
         value: Copied to wherever the path leads.
         where: Names the change in errors.
+        optional: Gives the keys that may be left out of the mapping at a path.
 
     Raises:
         AWBError: Nothing is at the path.
     """
-    _override(content, path.split("."), value, where)
+    _override(content, path.split("."), value, where, optional, ())
 
 
-def _override(content: Any, keys: list[str], value: Any, where: str) -> None:
+def _override(
+    content: Any, keys: list[str], value: Any, where: str, optional: Optional, above: tuple[str, ...]
+) -> None:
     key, *rest = keys
     if isinstance(content, list) and key == "*":
         for i in range(len(content)):
-            _override(content, [str(i), *rest], value, where)
+            _override(content, [str(i), *rest], value, where, optional, above)
         return
     place: Any = int(key) if isinstance(content, list) and key.isdecimal() else key
-    known = range(len(content)) if isinstance(content, list) else content if isinstance(content, dict) else ()
+    known: list[Any] = list(range(len(content))) if isinstance(content, list) else []
+    if isinstance(content, dict):
+        known = list(content)
+    if isinstance(content, dict) and not rest:
+        known += sorted(set(optional(above)) - set(content))
     if place not in known:
         near = did_you_mean(key, map(str, known))
         raise AWBError(f"{where}: nothing is at {key!r}{near}; there are {', '.join(map(str, known)) or 'no keys'}")
     if rest:
-        _override(content[place], rest, value, where)
+        _override(content[place], rest, value, where, optional, (*above, key))
     else:
         content[place] = copy.deepcopy(value)
 

@@ -4,131 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from awb import AWBError
-from awb.study import BCELoss, FocalLoss, OptimizerSettings, Schedule, TrainingStage
+from awb.study import Schedule
+from examples.chestxray14.recipes.data_settings import DataSettings
+from examples.chestxray14.recipes.model_settings import ModelSettings
 from examples.chestxray14.recipes.overrides import override
-from examples.chestxray14.recipes.sections import Section, validate
+from examples.chestxray14.recipes.preprocessing import with_own_preprocessing
+from examples.chestxray14.recipes.sections import Section, optional_keys, validate
+from examples.chestxray14.recipes.stage_settings import StageSettings, Task
 from examples.chestxray14.recipes.strict_yaml import read_yaml, to_yaml
-from examples.chestxray14.recipes.transforms import Augmentation, Transform
-
-PART = "backbone"  # what `frozen` may name: everything but the blocks and the classifier
-Triple = tuple[float, float, float]
-
-
-class ModelSettings(Section):
-    """The network."""
-
-    backbone: Literal["densenet121", "vgg16_bn", "efficientnet_lite0", "tiny"]
-    pretrained: bool
-    final_relu: bool  # false: DenseNet without the ReLU that torchvision's has before pooling
-    placement: Annotated[str, Field(pattern=r"^(plain|after|all|last(:[1-9][0-9]*)?)$")]
-    attention: str | None
-    init: Literal["identity", "default"] | None
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-
-    @model_validator(mode="after")
-    def _agrees(self) -> ModelSettings:
-        plain = self.placement == "plain"
-        if plain != (self.attention is None) or plain != (self.init is None):
-            raise ValueError("attention and init are null with placement plain, and only then")
-        if not self.final_relu and self.backbone != "densenet121":
-            raise ValueError(f"final_relu: false is for densenet121, not {self.backbone}")
-        if self.pretrained and self.backbone == "tiny":
-            raise ValueError("there are no pretrained weights of tiny")
-        return self
-
-
-class AugmentationSettings(Section):
-    """Random changes of training images; see `transforms.Augmentation`."""
-
-    flip: float
-    rotation: float
-    degrees: float
-    crop: float
-    zoom: tuple[float, float]
-
-
-class SplitSettings(Section):
-    """A split of `data/splits.py`; overlapping sets are refused unless they are named here."""
-
-    name: Literal["nested", "official", "lists", "report"]
-    seed: int
-    allow_overlap: tuple[tuple[str, str], ...]
-
-
-class DataSettings(Section):
-    """Split, images and batches."""
-
-    split: SplitSettings
-    image_size: Annotated[int, Field(ge=1)]
-    mean: Triple
-    std: Triple
-    augmentation: AugmentationSettings | None
-    batch_size: Annotated[int, Field(ge=1)]  # images per optimiser step, all processes together
-
-    def transform(self, training: bool) -> Transform:
-        augmentation = None
-        if training and self.augmentation is not None:
-            augmentation = Augmentation(**self.augmentation.model_dump())
-        return Transform(self.image_size, augmentation, self.mean, self.std)
-
-
-class BCESettings(Section):
-    kind: Literal["bce"]
-    alpha: float | None
-
-    def build(self) -> BCELoss:
-        return BCELoss(self.alpha)
-
-
-class FocalSettings(Section):
-    kind: Literal["focal"]
-    gamma: float
-    alpha: float | None
-    variant: Literal["two_sided", "literal"]
-
-    def build(self) -> FocalLoss:
-        return FocalLoss(self.gamma, self.alpha, self.variant)
-
-
-class OptimizerSection(Section):
-    """Optimiser of a stage; see `awb.study.OptimizerSettings`. An lr of null is found before the stage begins."""
-
-    name: Literal["adamw", "adam", "sgd"]
-    lr: float | None
-    weight_decay: float
-    lr_schedule: Literal["one_cycle", "cosine", "constant"]
-
-
-class StageSettings(Section):
-    """One stage; see `awb.study.TrainingStage`."""
-
-    name: str
-    samples: Literal["all", "abnormal"]
-    loss: Annotated[BCESettings | FocalSettings, Field(discriminator="kind")]
-    epochs: int
-    frozen: dict[Literal["backbone"], int]
-    optimizer: OptimizerSection
-    patience: int | None
-    keep_best: bool
-
-    def build(self) -> TrainingStage:
-        return TrainingStage(
-            self.name,
-            self.epochs,
-            self.loss.build(),
-            OptimizerSettings(**self.optimizer.model_dump()),
-            self.samples,
-            {str(part): epochs for part, epochs in self.frozen.items()},
-            self.patience,
-            self.keep_best,
-        )
 
 
 class LRFinderSettings(Section):
@@ -158,6 +48,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _agrees(self) -> Recipe:
+        if len({stage.loss.task for stage in self.stages}) > 1:
+            raise ValueError("stages with the loss cross_entropy and with another: all or none may have it")
         schedule = self.schedule()  # its own checks, and the augmentation's
         self.data.transform(training=True)
         finds = any(stage.optimizer.lr is None for stage in schedule.stages)
@@ -172,8 +64,14 @@ class Recipe(Section):
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the content, name included."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of the content, name included; a key with a default counts where its value is another."""
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def task(self) -> Task:
+        """`classes`: each image has exactly one class, as the loss `cross_entropy` asks for; else `findings`."""
+        return self.stages[0].loss.task
 
     def schedule(self) -> Schedule:
         return Schedule(tuple(stage.build() for stage in self.stages))
@@ -209,14 +107,21 @@ def build_recipe(content: Any, where: str, overrides: Mapping[str, Any] | None =
             f"{where} holds {what}; expected a recipe ({', '.join(Recipe.model_fields)}) or a study (base, axes, cells)"
         )
     for path, value in (overrides or {}).items():
-        override(content, path, value, f"{where}: override {path!r}")
+        override(content, path, value, f"{where}: override {path!r}", recipe_options)
     return parse_recipe(content, where)
 
 
+def recipe_options(path: Sequence[str]) -> set[str]:
+    """Keys that a recipe may leave out of the section at a path."""
+    return optional_keys(Recipe, path)
+
+
 def parse_recipe(content: Any, where: str = "recipe") -> Recipe:
-    """Build a recipe from plain values.
+    """Build a recipe from plain values; what `data` leaves out of the backbone's own preprocessing is filled in.
 
     Raises:
         AWBError: As in `load_recipe`.
     """
+    if isinstance(content, dict):
+        content = with_own_preprocessing(content, where)
     return validate(Recipe, content, where)

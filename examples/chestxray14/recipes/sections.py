@@ -57,6 +57,19 @@ def section_keys(model: type[Section]) -> set[str]:
     return found
 
 
+def optional_keys(model: type[Section], keys: Sequence[str]) -> set[str]:
+    """Keys with a default of the sections at a path, such as `["stages", "0", "loss"]`, without those of others."""
+    path: list[int | str] = list(keys)
+    sections = _follow(model, path)[1] if _is_section(model, path) else []
+    return {name for section in sections for name, field in section.model_fields.items() if not field.is_required()}
+
+
+def _is_section(model: type[Section], path: Sequence[int | str]) -> bool:
+    """True if the last name on a path, places in lists aside, is that of a section."""
+    names = [str(key) for key in path if key != "*" and not str(key).isdecimal()]
+    return not names or names[-1] in section_keys(model)
+
+
 def _sections_in(annotation: Any) -> Iterator[type[Section]]:
     """Section classes in a field's type, such as both of a union."""
     if isinstance(annotation, type) and issubclass(annotation, Section):

@@ -22,7 +22,7 @@ from awb import AWBError
 from awb.errors import did_you_mean, shortlist
 from examples.chestxray14.recipes.overrides import override
 from examples.chestxray14.recipes.pieces import Pieces
-from examples.chestxray14.recipes.schema import Recipe, build_recipe, parse_recipe
+from examples.chestxray14.recipes.schema import Recipe, build_recipe, parse_recipe, recipe_options
 from examples.chestxray14.recipes.sections import Section, validate
 from examples.chestxray14.recipes.strict_yaml import read_yaml
 
@@ -200,7 +200,7 @@ class _Expansion:
             for place, changes in self._changes(name, cells[name], exceptions):
                 for path, value in changes.items():
                     where = f"{self.path}: {place}: {path!r}"
-                    override(content, path, self.pieces.fill(value, path, where), where)
+                    override(content, path, self.pieces.fill(value, path, where), where, recipe_options)
             contents[name] = content
         self.pieces.require_used()
         return contents

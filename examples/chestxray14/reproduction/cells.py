@@ -10,7 +10,8 @@ from awb import Table
 from examples.chestxray14.data.dataset import count_steps
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.recipes.find import find_recipes
-from examples.chestxray14.recipes.schema import ModelSettings, Recipe
+from examples.chestxray14.recipes.model_settings import ModelSettings
+from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.recipes.study_file import require_different_runs
 from examples.chestxray14.training.networks import build_model
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
-from examples.chestxray14.recipes.schema import BCESettings, FocalSettings, Recipe
+from examples.chestxray14.recipes.schema import Recipe
+from examples.chestxray14.recipes.stage_settings import Loss
 
 PLAIN = "none"
-_USUAL = {"gamma": 2.0, "alpha": None, "variant": "two_sided"}  # settings of the study's losses
+_USUAL = {"gamma": 2.0, "alpha": None, "variant": "two_sided", "label_smoothing": 0.0}  # settings of the study's losses
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ def factors_of(recipe: Recipe) -> Factors:
     }
     return Factors(
         network=model.backbone + ("" if model.final_relu else ", no final ReLU"),
-        placement=PLAIN if model.attention is None else model.placement,
-        attention=model.attention or PLAIN,
+        placement=PLAIN if model.attention is None else str(model.placement),
+        attention=PLAIN if model.attention is None else str(model.attention),
         init=model.init or PLAIN,
         losses=" → ".join(_describe(stage.loss) for stage in recipe.stages),
         samples=" → ".join(stage.samples for stage in recipe.stages),
@@ -68,6 +69,6 @@ def split_names(runs: Mapping[str, EvaluatedRun]) -> dict[str, str]:
     return {key: name if counts[name] == 1 else f"{name} {key[:8]}" for key, name in splits.items()}
 
 
-def _describe(loss: BCESettings | FocalSettings) -> str:
-    unusual = [f"{key} {value}" for key, value in loss.model_dump(exclude={"kind"}).items() if value != _USUAL[key]]
+def _describe(loss: Loss) -> str:
+    unusual = [f"{key} {value}" for key, value in loss.model_dump(exclude={"kind"}).items() if value != _USUAL.get(key)]
     return f"{loss.kind} ({', '.join(unusual)})" if unusual else loss.kind

@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,7 @@ class RunFolder:
             "schedule": recipe.schedule().checksum,
             "classes": list(study.table.classes),
             "origin": study.origin,
+            "store": asdict(study.store.decoding),
             "images": {name: len(table) for name, table in study.sets.items()},
             "versions": versions(),
             "device": device_name(),

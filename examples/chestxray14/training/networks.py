@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
+from typing import Any
 
 import timm
 import torch
@@ -12,8 +12,9 @@ import torchvision
 from torch import Tensor, nn
 
 import awb
-from examples.chestxray14.recipes.schema import PART, ModelSettings
+from examples.chestxray14.recipes.model_settings import PART, ModelSettings
 from examples.chestxray14.training.pretrained import load_packaged, load_torchvision
+from examples.chestxray14.training.tiny import Tiny
 
 
 class DenseNetWithoutFinalReLU(torchvision.models.DenseNet):
@@ -22,30 +23,6 @@ class DenseNetWithoutFinalReLU(torchvision.models.DenseNet):
     def forward(self, x: Tensor) -> Tensor:
         x = F.adaptive_avg_pool2d(self.features(x), 1).flatten(1)
         logits: Tensor = self.classifier(x)
-        return logits
-
-
-class Tiny(nn.Module):
-    """Small convolutional network with group norm: without batch statistics, any batch size trains it alike."""
-
-    def __init__(self, num_classes: int = 1000, widths: tuple[int, ...] = (16, 32, 64)) -> None:
-        super().__init__()
-        channels = (3, *widths)
-        self.layers = nn.Sequential(
-            *(
-                nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.GroupNorm(8, b), nn.ReLU())
-                for a, b in itertools.pairwise(channels)
-            )
-        )
-        # in timm's format, which says what modules are stages
-        self.feature_info = [
-            {"num_chs": width, "reduction": 2 ** (i + 1), "module": f"layers.{i}"} for i, width in enumerate(widths)
-        ]
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(widths[-1], num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.pool(self.layers(x)).flatten(1))
         return logits
 
 
@@ -68,10 +45,9 @@ def build_model(
         torch.manual_seed(seed)
         model = _backbone(settings, settings.pretrained if pretrained is None else pretrained)
         awb.replace_head(model, num_classes, settings.dropout)
-        if settings.attention is not None and settings.init is not None:
-            awb.attach_awb(
-                model, settings.placement, attention=settings.attention, init=settings.init, input_size=image_size
-            )
+        if isinstance(settings.attention, str) and settings.init is not None:
+            places: Any = settings.placement
+            awb.attach_awb(model, places, attention=settings.attention, init=settings.init, input_size=image_size)
     return model.train()
 
 

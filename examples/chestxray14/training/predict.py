@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
@@ -12,6 +14,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from examples.chestxray14.data.dataset import XrayDataset
+from examples.chestxray14.recipes.stage_settings import Task
 from examples.chestxray14.runs.checkpoint import load_weights
 from examples.chestxray14.runs.folder import RunFolder
 from examples.chestxray14.training.networks import build_model
@@ -68,3 +71,9 @@ def predict_logits(
     for rows, values in gather_object([(list(mine), own.numpy())]):
         logits[rows] = torch.from_numpy(values)
     return logits
+
+
+def to_probabilities(logits: Tensor, task: Task) -> npt.NDArray[np.float64]:
+    """Probabilities, float64 (n, C), from logits: a sigmoid per finding, or a softmax over the classes."""
+    values = logits.double()
+    return (values.softmax(dim=1) if task == "classes" else values.sigmoid()).numpy()

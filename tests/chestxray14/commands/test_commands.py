@@ -15,7 +15,7 @@ from awb.study import Split, auroc, macro, read_labels, read_predictions
 from examples.chestxray14.__main__ import main
 from examples.chestxray14.data.study import load_study
 from examples.chestxray14.evaluation.evaluated_run import read_evaluated
-from examples.chestxray14.recipes.schema import SplitSettings
+from examples.chestxray14.recipes.data_settings import SplitSettings
 
 TINY = ["data.image_size=32", "data.batch_size=8", "stages.*.epochs=1", "stages.0.frozen.backbone=1"]
 

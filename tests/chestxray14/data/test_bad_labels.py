@@ -13,7 +13,7 @@ from examples.chestxray14.data.boxes import read_boxes
 from examples.chestxray14.data.labels import read_table
 from examples.chestxray14.data.nih import read_data_entry, read_list
 from examples.chestxray14.data.study import load_study
-from examples.chestxray14.recipes.schema import SplitSettings
+from examples.chestxray14.recipes.data_settings import SplitSettings
 
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
 BOXES = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"

@@ -11,7 +11,7 @@ from examples.chestxray14.data.nih import FINDINGS
 from examples.chestxray14.data.origin import Origin, origin_of
 from examples.chestxray14.data.study import load_study
 from examples.chestxray14.evaluation.model_card import LABEL_NOISE
-from examples.chestxray14.recipes.schema import SplitSettings
+from examples.chestxray14.recipes.data_settings import SplitSettings
 
 
 @pytest.mark.parametrize(

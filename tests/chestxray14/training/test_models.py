@@ -7,7 +7,7 @@ from torch import nn
 import awb
 from awb.study import freeze_parts
 from examples.chestxray14.recipes.find import find_recipe
-from examples.chestxray14.recipes.schema import ModelSettings
+from examples.chestxray14.recipes.model_settings import ModelSettings
 from examples.chestxray14.reproduction.published import TABLE_4
 from examples.chestxray14.training.networks import DenseNetWithoutFinalReLU, build_model, freezable_parts
 from tests.levels import slow_but

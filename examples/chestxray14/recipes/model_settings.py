@@ -1,0 +1,69 @@
+"""Settings of a recipe's network: the backbone, its weights, and the attention blocks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from examples.chestxray14.recipes.backbones import read_backbone
+from examples.chestxray14.recipes.sections import Section
+
+PART = "backbone"  # what `frozen` may name: everything but the blocks and the classifier
+Option = bool | int | float | str
+Kind = str | tuple[str, dict[str, Option]]  # "cbam", or ["cbam", {"rd_ratio": 0.125}]
+# a number of a stage, or a path, a glob, all, after, last, last:2
+Selector = int | Annotated[str, Field(pattern=r"^(last:[1-9][0-9]*|[^:]+)$")]
+
+
+class ModelSettings(Section):
+    """The network.
+
+    Attributes:
+        backbone: A library and a name in it, see `backbones.py`.
+        pretrained: Begin with pretrained weights.
+        final_relu: False: DenseNet121 without the ReLU that torchvision's has before pooling.
+        placement: Where blocks go: `plain` (nowhere), or any selector of `awb.attach_awb`, or a list of these; null
+            where `attention` names the places.
+        attention: Kind of the blocks, or a mapping from selectors to kinds, `{3: cbam, 4: [se, {rd_ratio: 0.1}]}`.
+        init: How blocks begin.
+        dropout: Probability of the dropout before the classifier.
+        weights: Tag of the pretrained weights; by default the library's own for that name.
+        options: Options of the kind, if there is one.
+        body: Path of the module whose stages `placement` counts, if the backbone is wrapped in another module.
+        drop_path: Rate of stochastic depth.
+        backbone_options: Further arguments of the function that builds the backbone.
+        imports: Modules to import first, such as one that registers a kind of your own.
+        partner: Folder of a finished run, whose network is given, frozen, to a function of your own as `partner`.
+    """
+
+    backbone: str
+    pretrained: bool
+    final_relu: bool
+    placement: Selector | tuple[Selector, ...] | None
+    attention: str | dict[str, Kind | tuple[Kind, ...]] | None
+    init: Literal["identity", "default"] | None
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    weights: str | None = None
+    options: dict[str, Option] = Field(default_factory=dict)
+    body: str | None = None
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    backbone_options: dict[str, Any] = Field(default_factory=dict)
+    imports: tuple[str, ...] = ()
+    partner: str | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> ModelSettings:
+        read_backbone(self.backbone)
+        plain = self.placement == "plain"
+        if plain != (self.attention is None) or plain != (self.init is None):
+            raise ValueError("attention and init are null with placement plain, and only then")
+        if (self.placement is None) != isinstance(self.attention, dict):
+            raise ValueError("placement is null where attention maps places to kinds, and only then")
+        if self.options and not isinstance(self.attention, str):
+            raise ValueError("options are those of one kind; with several, write [kind, {option: value}]")
+        if not self.final_relu and self.backbone not in ("densenet121", "torchvision:densenet121"):
+            raise ValueError(f"final_relu: false is for densenet121, not {self.backbone}")
+        if self.pretrained and self.backbone == "tiny":
+            raise ValueError("there are no pretrained weights of tiny")
+        return self
