@@ -52,10 +52,11 @@ def cost_table(recipes: Iterable[Recipe]) -> Table:
          f"{theirs.gmacs:.2f}")
         for theirs, mine in zip(TABLE_4, ours, strict=True)
     ]  # fmt: skip
-    there: set[tuple[object, ...]] = {(cost.backbone, "lka", cost.stages, 224) for cost in TABLE_4}
+    there: set[tuple[object, ...]] = {(cost.backbone, "lka", cost.stages, 224, "{}", "{}") for cost in TABLE_4}
     for recipe in recipes:
         model, size = recipe.model, recipe.data.image_size
-        key = (model.backbone, model.attention, model.placement, size)
+        options = str(model.options), str(model.backbone_options)
+        key = (model.backbone, str(model.attention), model.placement, size, *options)
         if key in there:
             continue
         there.add(key)

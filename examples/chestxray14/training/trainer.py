@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ from examples.chestxray14.training.log import TrainingLog
 from examples.chestxray14.training.lr_finder import find_lr
 from examples.chestxray14.training.networks import build_model, freezable_parts
 from examples.chestxray14.training.predict import predict_logits
+from examples.chestxray14.training.weights_file import weights_identity
 
 _CONTENT = {"model", "ema", "best", "optimizer", "scheduler", "schedule", "position", "loss_sum", "steps", "epochs"}
 _LOGS = "logs"  # checksums of the logs; checkpoints of earlier versions have none
@@ -65,21 +67,31 @@ class Trainer:
         study: Labels, images and split to train on.
         folder: Folder for all output; a run that was begun there is resumed.
         options: Options that do not change the result.
+        weights: File of weights for the backbone, in place of the pretrained ones.
 
     Raises:
         AWBError: Sets overlap without the recipe's permission, the folder belongs to another run, or the images of a
             step cannot be shared evenly by the processes.
     """
 
-    def __init__(self, recipe: Recipe, study: Study, folder: RunFolder, options: TrainerOptions | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        study: Study,
+        folder: RunFolder,
+        options: TrainerOptions | None = None,
+        weights: Path | None = None,
+    ) -> None:
         study.require_disjoint(recipe)
         self.recipe, self.study, self.folder, self.options = recipe, study, folder, options or TrainerOptions()
         self.accelerator = make_accelerator(recipe)
         self.state = ScheduleState(recipe.schedule())
         self.identity = identity(recipe, study) | {"processes": str(self.accelerator.num_processes)}
+        self.identity |= weights_identity(weights)
         classes, size = len(study.table.classes), recipe.data.image_size
         begun = False if folder.checkpoint.exists() else None  # the checkpoint has all weights: download none
-        self.model = build_model(recipe.model, classes, size, recipe.training.seed, pretrained=begun)
+        self.model = build_model(recipe.model, classes, size, recipe.training.seed, pretrained=begun, weights=weights)
+        self.parts = freezable_parts(self.model, needed=any(stage.frozen for stage in recipe.stages))
         decay = recipe.training.ema
         self.ema = None if decay is None else ModelEmaV3(self.model, decay, device=self.accelerator.device)
         self.network = self.accelerator.prepare_model(self.model)
@@ -260,7 +272,7 @@ class Trainer:
 
     def _set_mode(self, epoch: Epoch) -> None:
         self.model.train()
-        freeze_parts(self.model, freezable_parts(), epoch.frozen)
+        freeze_parts(self.model, self.parts, epoch.frozen)
 
     def _parts(self) -> int:
         return self.accelerator.num_processes * self.recipe.training.accumulation
