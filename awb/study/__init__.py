@@ -4,7 +4,8 @@ Nothing here knows of attention blocks.
 
 Labels       LabelTable, read_labels, read_predictions, write_predictions
 Own readers  open_text, require_commas, age_in_years, is_missing, patient_key
-Losses       BCELoss, FocalLoss, CrossEntropyLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
+Losses       BCELoss, FocalLoss, CrossEntropyLoss, MultiLabelLoss, KnownLabelLoss,
+             alpha_from_counts, pos_weight_from_counts, class_weights_from_counts
 Schedule     TrainingStage, OptimizerSettings, Schedule, two_stage, ScheduleState, Epoch, freeze_parts
 Splits       Split, split_by_group, nested_split
 Leakage      audit_leakage, require_disjoint
@@ -20,10 +21,11 @@ Own tables   check_cases, Cases, ClassCases, interval_header, or_none
 
 from awb.study.ages import age_in_years
 from awb.study.audit import audit_leakage, require_disjoint
-from awb.study.cross_entropy import CrossEntropyLoss
+from awb.study.cross_entropy import CrossEntropyLoss, class_weights_from_counts
 from awb.study.files import open_text, require_commas
 from awb.study.freezing import freeze_parts
 from awb.study.group_split import split_by_group
+from awb.study.known_label_loss import KnownLabelLoss
 from awb.study.label_table import LabelTable
 from awb.study.labels import read_labels
 from awb.study.losses import BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
@@ -46,8 +48,11 @@ from awb.study.metrics import (
     compare,
     draw_replicates,
     estimate,
+    estimate_classes,
     evaluate,
     evaluate_calibration,
+    evaluate_classes,
+    evaluate_each_class,
     evaluate_subgroups,
     expected_calibration_error,
     fit_temperature,
@@ -76,6 +81,7 @@ __all__ = [
     "Estimates",
     "FocalLoss",
     "Interval",
+    "KnownLabelLoss",
     "LabelTable",
     "MultiLabelLoss",
     "OptimizerSettings",
@@ -97,11 +103,15 @@ __all__ = [
     "brier_score",
     "check_cases",
     "choose_thresholds",
+    "class_weights_from_counts",
     "compare",
     "draw_replicates",
     "estimate",
+    "estimate_classes",
     "evaluate",
     "evaluate_calibration",
+    "evaluate_classes",
+    "evaluate_each_class",
     "evaluate_subgroups",
     "expected_calibration_error",
     "fit_temperature",

@@ -6,27 +6,21 @@ from typing import Literal
 
 import numpy.typing as npt
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from awb.errors import AWBError, did_you_mean
+from awb.study.known_label_loss import KnownLabelLoss
 
 Alpha = float | Tensor | None
 _VARIANTS = ("two_sided", "literal")
 
 
-class MultiLabelLoss(nn.Module):
+class MultiLabelLoss(KnownLabelLoss):
     """Mean loss over the known labels; a subclass defines the loss of one label.
 
-    The mean is over the known labels of **all processes** once `torch.distributed` is initialised: each process's
-    loss is its own sum times the number of processes over the global count, so that the mean over processes, which
-    is what DistributedDataParallel makes of gradients, is the global mean, however unevenly unknown labels fall.
-    All processes must then call the loss equally often. To report a loss over several batches, or to
-    accumulate gradients exactly, add up what `total` gives, which never communicates.
-
-    Logits of float16 and bfloat16 are computed in float32, also under autocast. Logits behind unknown labels, NaN
-    and infinite ones included, neither count nor get a gradient.
+    Averaged over processes as `KnownLabelLoss` is. Logits of float16 and bfloat16 are computed in float32, also under
+    autocast. Logits behind unknown labels, NaN and infinite ones included, neither count nor get a gradient.
     Probabilities given in place of logits cannot be told from logits, and give wrong losses without an error.
     """
 
@@ -52,23 +46,6 @@ class MultiLabelLoss(nn.Module):
         targets = torch.where(known, targets.to(dtype), 0.0)
         losses = torch.where(known, self.elementwise(logits, targets), 0.0)
         return losses.sum(), known.sum()
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean over the known labels, a scalar; 0, with gradients of 0, if none is known.
-
-        Args:
-            logits: Scores before the sigmoid, float (N, C).
-            targets: Labels from 0 to 1, or NaN (unknown), (N, C), of any dtype.
-
-        Raises:
-            AWBError: Shapes disagree or are not (N, C), logits are not floats, or a label lies outside [0, 1].
-        """
-        total, count = self.total(logits, targets)
-        processes = 1
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(count)
-            processes = dist.get_world_size()
-        return total * processes / count.clamp(min=1)
 
 
 class FocalLoss(MultiLabelLoss):

@@ -21,9 +21,11 @@ from awb.study.metrics.calibration import (
     reliability_curve,
 )
 from awb.study.metrics.cases import Cases, ClassCases, check_cases
+from awb.study.metrics.class_measures import estimate_classes
 from awb.study.metrics.compare import compare
 from awb.study.metrics.estimates import Estimates, estimate
 from awb.study.metrics.evaluate import evaluate
+from awb.study.metrics.evaluate_classes import evaluate_classes, evaluate_each_class
 from awb.study.metrics.intervals import Interval, bias_corrected_interval, percentile_interval
 from awb.study.metrics.p_values import bootstrap_p, holm
 from awb.study.metrics.ranking import auprc, auroc, macro
@@ -52,8 +54,11 @@ __all__ = [
     "compare",
     "draw_replicates",
     "estimate",
+    "estimate_classes",
     "evaluate",
     "evaluate_calibration",
+    "evaluate_classes",
+    "evaluate_each_class",
     "evaluate_subgroups",
     "expected_calibration_error",
     "fit_temperature",
