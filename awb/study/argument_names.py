@@ -7,6 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+LABEL_OPTIONS = {  # of commands that read labels, by arguments of `read_labels`
+    "image": "--image-column", "group": "--patient-column", "classes": "--labels", "text": "--label-column",
+    "separator": "--label-separator", "blank": "--blank", "uncertain": "--uncertain",
+}  # fmt: skip
 _OPTIONS: ContextVar[Mapping[str, str] | None] = ContextVar("options", default=None)
 
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from awb.errors import AWBError, did_you_mean, shortlist
 from awb.study.ages import age_in_years
-from awb.study.argument_names import named_as
+from awb.study.argument_names import LABEL_OPTIONS, named_as
 from awb.study.array_types import Floats
 from awb.study.audit import audit_leakage, describe_overlap, lookalikes
 from awb.study.files import read_csv
@@ -28,11 +28,6 @@ from awb.study.predictions import read_predictions
 from awb.table import Table
 
 AddCommand = Callable[[str, Any, str], argparse.ArgumentParser]
-# options by the arguments of Python that errors name
-LABEL_OPTIONS = {
-    "image": "--image-column", "group": "--patient-column", "classes": "--labels", "text": "--label-column",
-    "separator": "--label-separator", "blank": "--blank", "uncertain": "--uncertain",
-}  # fmt: skip
 _OPTIONS = LABEL_OPTIONS | {
     "undefined": "--undefined", "min_groups": "--min-groups", "level": "--level", "n_replicates": "--replicates",
     "seed": "--seed", "rule": "--rule",
@@ -226,7 +221,7 @@ def _add_columns(parser: argparse.ArgumentParser, *, group_required: bool = Fals
     add_label_options(parser)
 
 
-def add_label_options(parser: argparse.ArgumentParser) -> None:
+def add_label_options(parser: argparse._ActionsContainer) -> None:
     """Add the options of labels as text, and of cells that are neither 0 nor 1."""
     parser.add_argument(
         "--label-column", metavar="NAME", help="column of labels as text (`Pneumonia|Edema`, or one word per image)"

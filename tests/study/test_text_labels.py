@@ -154,4 +154,4 @@ def test_the_command_names_its_options(tmp_path: Path, capsys: pytest.CaptureFix
     )
     scores.write_text("file,x,y,z\na,.1,.2,0\nb,.3,.4,0\nc,.5,.6,1\n")
     line = refusal(capsys, *command, "--blank", "negative", "--labels", "x", "y", "z")
-    assert "z (no positives); --undefined skip leaves such classes out" in line
+    assert "z (no positive); --undefined skip leaves such classes out" in line
