@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,10 +117,13 @@ def _reproduce(args: argparse.Namespace, cells: Mapping[str, Recipe], source: St
 
 def _absolute(source: StudySource) -> StudySource:
     """The same files by absolute path, for processes that start in another folder."""
-    return StudySource(
-        source.folder.absolute(), source.store.absolute(), source.table and source.table.absolute(),
-        source.lists and tuple(path.absolute() for path in source.lists),
-    )  # fmt: skip
+    return replace(
+        source,
+        folder=source.folder.absolute(),
+        store=source.store.absolute(),
+        table=source.table and source.table.absolute(),
+        lists=source.lists and tuple(path.absolute() for path in source.lists),
+    )
 
 
 def _report(output: Output, cells: Mapping[str, Recipe], source: StudySource, n_replicates: int) -> int:
