@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     study, folder = study_of(args, recipe), RunFolder(args.run)
     trainer = Trainer(recipe, study, folder, TrainerOptions(args.workers, args.checkpoint_every, args.tensorboard))
     if trainer.accelerator.is_main_process:
-        print(study.headline(), flush=True)
+        print(study.headline(recipe.task), flush=True)
     trainer.run()
     if trainer.accelerator.is_main_process:
         if not is_evaluated(folder):  # an evaluated run's card has results

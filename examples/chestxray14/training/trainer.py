@@ -67,11 +67,12 @@ class Trainer:
         options: Options that do not change the result.
 
     Raises:
-        AWBError: Sets overlap without the recipe's permission, the folder belongs to another run, or the images of a
-            step cannot be shared evenly by the processes.
+        AWBError: The labels are not what the recipe's loss needs, sets overlap without the recipe's permission, the
+            folder belongs to another run, or the images of a step cannot be shared evenly by the processes.
     """
 
     def __init__(self, recipe: Recipe, study: Study, folder: RunFolder, options: TrainerOptions | None = None) -> None:
+        study.require_labels(recipe)
         study.require_disjoint(recipe)
         self.recipe, self.study, self.folder, self.options = recipe, study, folder, options or TrainerOptions()
         self.accelerator = make_accelerator(recipe)
