@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean, shortlist
+from awb.study.argument_names import argument
 from awb.study.array_types import Bools, Floats, Indices, Strings
 from awb.study.exclusive import not_one_hot, require_one_hot
 from awb.study.files import write_csv
@@ -266,5 +267,5 @@ def require_groups(table: LabelTable, name: str = "the table") -> Strings:
         AWBError: The table has no groups.
     """
     if table.groups is None:
-        raise AWBError(f"{name} has no groups (patients): read it with group=, the column that names them")
+        raise AWBError(f"{name} has no groups (patients): name their column with {argument('group')}")
     return table.groups

@@ -101,14 +101,19 @@ class BCELoss(MultiLabelLoss):
 
     With `pos_weight` w instead, it is torch's `binary_cross_entropy_with_logits`: −w·y·log p − (1 − y)·log(1 − p).
 
+    `label_smoothing` s puts y·(1 − s) + s/2 in place of each label y: the smoothing of Szegedy et al. 2016
+    (arXiv:1512.00567, section 7) between the two labels of one class. Validation losses are then smoothed too, and
+    probabilities are drawn towards .5.
+
     Args:
         alpha: Weight of positives, in [0, 1]; negatives weigh 1 − alpha. A number, or one per class, (C,); None
             gives both the weight 1.
         pos_weight: Weight of positives, above 0; negatives weigh 1. A number, or one per class, (C,), as from
             `pos_weight_from_counts`.
+        label_smoothing: From 0 up to, not including, 1.
 
     Raises:
-        AWBError: `alpha` or `pos_weight` is out of range, or both are given.
+        AWBError: An argument is out of range, or both `alpha` and `pos_weight` are given.
 
     Examples:
         >>> import torch
@@ -120,14 +125,19 @@ class BCELoss(MultiLabelLoss):
         1.3863
     """
 
-    def __init__(self, alpha: Alpha = None, pos_weight: Alpha = None) -> None:
+    def __init__(self, alpha: Alpha = None, pos_weight: Alpha = None, label_smoothing: float = 0.0) -> None:
         super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise AWBError(f"label_smoothing={label_smoothing!r}: expected a share from 0 up to, not including, 1")
         if alpha is not None and pos_weight is not None:
             raise AWBError("alpha and pos_weight both weigh positives; give one of them")
         self.alpha = _checked_alpha(alpha)
         self.pos_weight = _checked_pos_weight(pos_weight)
+        self.label_smoothing = float(label_smoothing)
 
     def elementwise(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if self.label_smoothing:
+            targets = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
         if self.alpha is not None:
             alpha = _for_logits(self.alpha, logits, "alpha")
             return -alpha * targets * F.logsigmoid(logits) - (1 - alpha) * (1 - targets) * F.logsigmoid(-logits)
@@ -135,7 +145,8 @@ class BCELoss(MultiLabelLoss):
         return F.binary_cross_entropy_with_logits(logits, targets, reduction="none", pos_weight=weight)
 
     def extra_repr(self) -> str:
-        return f"alpha={_shown(self.alpha)}" if self.pos_weight is None else f"pos_weight={_shown(self.pos_weight)}"
+        weight = f"alpha={_shown(self.alpha)}" if self.pos_weight is None else f"pos_weight={_shown(self.pos_weight)}"
+        return weight + (f", label_smoothing={self.label_smoothing:g}" if self.label_smoothing else "")
 
 
 def alpha_from_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> Tensor:
