@@ -14,6 +14,7 @@ import numpy.typing as npt
 from awb.errors import AWBError, did_you_mean, shortlist
 from awb.study.argument_names import argument
 from awb.study.array_types import Bools, Floats, Indices, Strings
+from awb.study.exclusive import not_one_hot, require_one_hot
 from awb.study.files import write_csv
 from awb.study.names import is_missing, patient_key, require_distinct, require_one_spelling, same_path
 from awb.study.no_finding import findings_among, require_no_contradiction
@@ -139,6 +140,29 @@ class LabelTable:
     def findings(self) -> Bools:
         """Mask of the classes that are findings, (C,): all but `No Finding`, `Normal`, `healthy` and the like."""
         return findings_among(self.classes)
+
+    @property
+    def exclusive(self) -> bool:
+        """True if there are several classes, of which each image has exactly one, or is not known (a NaN)."""
+        return len(self.classes) > 1 and not not_one_hot(self.labels).any()
+
+    def require_exclusive(self, name: str = "the table") -> None:
+        """Refuse a table in which an image has several classes, or none: `CrossEntropyLoss` and the like need one.
+
+        Args:
+            name: What the table is, for the message.
+
+        Raises:
+            AWBError: The table is not `exclusive`; the message names the first such image and the number of them.
+
+        Examples:
+            >>> from awb.study import LabelTable
+            >>> table = LabelTable(["a", "b"], ("normal", "viral"), [[1, 0], [0, 1]])
+            >>> table.require_exclusive()
+            >>> table.exclusive
+            True
+        """
+        require_one_hot(self.images, self.classes, self.labels, self.columns, name)
 
     @property
     def checksum(self) -> str:

@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     store.require([case.image for case in drawn])
     args.out.mkdir(parents=True, exist_ok=True)
     if table is not None and args.boxes:
-        boxes = read_boxes(args.boxes).scaled_to(inputs.transform.size)
+        boxes = inputs.boxes(read_boxes(args.boxes))
         boxed = find_cases(boxes, keep_usable(table, store, subjects.held_out))
         text = write_localisation(
             args.out, makers, inputs, boxed, Rules(tolerance=args.tolerance),

@@ -12,7 +12,7 @@ from awb import AWBError, Table
 from awb.markup import in_markdown
 from awb.study import compare
 from examples.chestxray14.data.study import synthetic_note
-from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, EvaluatedRun, read_evaluated
+from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, EvaluatedRun, RunSummary, read_evaluated
 from examples.chestxray14.evaluation.leak import percent
 from examples.chestxray14.files.atomic import write_atomically
 
@@ -87,7 +87,7 @@ def compare_runs(
     )  # fmt: skip
 
 
-def require_comparable(a: EvaluatedRun, b: EvaluatedRun, names: tuple[str, str]) -> None:
+def require_comparable(a: RunSummary, b: RunSummary, names: tuple[str, str]) -> None:
     """Refuse two runs whose difference would not be a difference between the models.
 
     Raises:
