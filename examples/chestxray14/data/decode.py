@@ -1,4 +1,4 @@
-"""Decode one X-ray file to a square of 8-bit grey, or of 8-bit RGB. Quick to import: worker processes do little else."""
+"""Decode one X-ray file to a square of 8-bit grey or RGB. Quick to import: worker processes do little else."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ _WITH_ALPHA = ("LA", "RGBA", "PA")
 _PNG_BIT_DEPTH = 24  # offset in the file
 _TIFF_BITS_PER_SAMPLE = 258  # tag number
 _REDUCING_GAP = 3.0  # Pillow: "almost indistinguishable from fair resampling"
-_GLANCE, _TINT = (
-    64,
-    16,
-)  # side of a picture that shows whether an image is in colour, and how far its channels differ then
+_GLANCE = 64  # side of a picture that shows whether an image is in colour
+_TINT = 16  # by which the channels of a coloured pixel differ at least; by less, an encoder may have made grey differ
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Decoding:
 
 
 class Decoded(NamedTuple):
-    """An image, and whether its file is in colour: its channels differ, by more than JPEG makes those of grey differ."""
+    """An image, and whether its file is in colour, so that its channels differ."""
 
     pixels: npt.NDArray[np.uint8]
     in_colour: bool
