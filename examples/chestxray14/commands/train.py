@@ -26,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights", type=Path, metavar="FILE",
         help="begin with these weights of the backbone (safetensors, .pth or .pt), not the library's pretrained ones",
     )  # fmt: skip
-    parser.add_argument("--tensorboard", action="store_true", help="also log for TensorBoard")
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,17 +36,33 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-every", type=at_least(1), default=500, metavar="STEPS",
         help="steps between checkpoints; there is also one after each epoch (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--tracker", action="append", dest="trackers", default=[], metavar="NAME",
+        help="also log with a tracker of Accelerate (repeatable): tensorboard, wandb, mlflow, comet_ml, aim, …",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tensorboard", action="append_const", const="tensorboard", dest="trackers",
+        help="the same as --tracker tensorboard",
+    )  # fmt: skip
+
+
+def trainer_options(args: argparse.Namespace) -> TrainerOptions:
+    """Options of the trainer from the command line.
+
+    Raises:
+        AWBError: A tracker is unknown or not installed.
+    """
+    return TrainerOptions(args.workers, args.checkpoint_every, tuple(dict.fromkeys(args.trackers)))
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and write a model card if the run has none with results yet."""
     recipe = find_recipe(args.recipe, read_overrides(args.set))
     require_network(recipe)
-    study, folder = study_of(args, recipe), RunFolder(args.run)
-    options = TrainerOptions(args.workers, args.checkpoint_every, args.tensorboard)
+    options, study, folder = trainer_options(args), study_of(args, recipe), RunFolder(args.run)
     trainer = Trainer(recipe, study, folder, options, args.weights)
     if trainer.accelerator.is_main_process:
-        print(study.headline(), flush=True)
+        print(study.headline(recipe.task), flush=True)
         if overridden := overridden_preprocessing(recipe):
             print(overridden, flush=True)
     trainer.run()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import awb
 from awb import AWBError
-from awb.classifier import AUXILIARY, find_classifier
+from awb.classifier import find_classifier
 from awb.errors import did_you_mean
 from examples.chestxray14.recipes.backbones import SHORT_NAMES, read_backbone
 from examples.chestxray14.recipes.blocks import read_places
@@ -77,6 +77,11 @@ def require_network(recipe: Recipe) -> None:
     freezable_parts(model, needed=any(stage.frozen for stage in recipe.stages))
 
 
+def classifier_paths(model: nn.Module) -> list[str]:
+    """Paths of the modules that turn features into logits; none if awb does not know them."""
+    return [path for path, module in find_classifier(model).items() if any(True for _ in module.parameters())]
+
+
 def freezable_parts(model: nn.Module, *, needed: bool = True) -> dict[str, Callable[[str], bool]]:
     """Parts of a network that a recipe may freeze, for `awb.study.freeze_parts`: predicates of parameter names.
 
@@ -90,7 +95,7 @@ def freezable_parts(model: nn.Module, *, needed: bool = True) -> dict[str, Calla
     Raises:
         AWBError: No classifier is known, and a part is needed.
     """
-    heads = [*find_classifier(model)]
+    heads = classifier_paths(model)
     if not heads:
         if needed:
             raise AWBError(
@@ -98,7 +103,7 @@ def freezable_parts(model: nn.Module, *, needed: bool = True) -> dict[str, Calla
                 "that is known: call it fc, classifier, heads or head"
             )
         return {}
-    new = tuple(f"{path}." for path in (*heads, *AUXILIARY, *awb.awb_blocks(model)))
+    new = tuple(f"{path}." for path in (*heads, *awb.awb_blocks(model)))
     fixed = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     return {PART: lambda name: name not in fixed and not name.startswith(new)}
 

@@ -81,8 +81,9 @@ def test_a_package_of_weights_that_is_not_installed_is_named(monkeypatch: pytest
 def test_train_says_it_in_one_line_and_begins_no_run(
     phantoms: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    small = ["--set", "data.image_size=32"]
     words = ["train", "densenet121-plain-bce", str(tmp_path / "run"), "--data", str(phantoms / "data")]
-    assert main([*words, "--store", str(phantoms / "store"), "--set", "data.batch_size=8"]) == 2
+    assert main([*words, "--store", str(phantoms / "store"), "--set", "data.batch_size=8", *small]) == 2
     (said,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Downloading")]
     assert said.startswith("error: the weights of densenet121 could not be downloaded")
     assert not (tmp_path / "run").exists()  # so that what is advised is not refused as another run
