@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from awb import AWBError
 from awb.study import ClassCases, LabelTable, auroc, check_cases, reliability_curve
@@ -24,7 +25,8 @@ from examples.chestxray14.files.atomic import write_atomically
 rcParams["text.parse_math"] = False  # a name between two dollars is not a formula
 Binning = Literal["mass", "width"]
 
-DPI = 150
+DPI = 110
+_PALETTE = 64  # colours of a file: enough for lines and bars, and half the bytes
 # Okabe and Ito's colours for the colour-blind, less yellow, which white paper swallows
 _COLOURS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7")
 _LINES = tuple((colour, dash) for dash, colour in product(("-", "--", ":", "-."), _COLOURS))
@@ -57,7 +59,7 @@ def roc_curves(labels: npt.ArrayLike, probs: npt.ArrayLike, classes: Sequence[st
         raise AWBError(f"{len(aurocs)} ROC curves in one figure cannot be told apart; expected at most {len(_LINES)}")
     cases = list(check_cases(labels, probs, classes))
     left_out = ", ".join(f"{known.name} ({known.missing})" for known in cases if known.missing)
-    figure = _figure(9, 6, title, f"Left out, with one label only: {left_out}" if left_out else "")
+    figure = make_figure(9, 6, title, f"Left out, with one label only: {left_out}" if left_out else "")
     axes = figure.add_subplot()
     for known, value, (colour, dash) in zip(cases, aurocs, _LINES, strict=False):
         if not known.missing:
@@ -109,7 +111,7 @@ def reliability_curves(
     rows = -(-len(cases) // columns)
     bins = "equally many images, as far as ties allow" if binning == "mass" else "equal width"
     note = f"{n_bins} bins of {bins}. A point's area grows with the images in its bin. Scales differ."
-    figure = _figure(max(2.3 * columns, 4), 2.6 * rows + 1, title, note)
+    figure = make_figure(max(2.3 * columns, 4), 2.6 * rows + 1, title, note)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, known in zip(panels, cases, strict=False):
         _reliability(axes, known, [row[1:] for row in curve.rows if row[0] == known.name])
@@ -145,7 +147,7 @@ def label_frequencies(table: LabelTable, title: str) -> Figure:
     names, colours = [*table.classes, "no finding"], [*[_BAR] * len(table.classes), _OTHER_BAR]
     order = np.argsort(-counts, kind="stable")
     note = "" if known.all() else "Shares are of the images whose label is known."
-    figure = _figure(8, 0.3 * len(names) + 1.4, title, note)
+    figure = make_figure(8, 0.3 * len(names) + 1.4, title, note)
     axes = figure.add_subplot()
     bars = axes.barh([names[i] for i in order], counts[order], color=[colours[i] for i in order])
     texts = [f"{counts[i]:,}, {_percent(counts[i] / totals[i])}%" if totals[i] else "no known label" for i in order]
@@ -180,7 +182,7 @@ def co_occurrence(table: LabelTable, title: str) -> Figure:
     top = np.nanmax(shares, initial=0) or 1.0
     side = 0.55 * len(table.classes)
     unknown = "" if known.all() else " Shares are of the images where the column's label is known."
-    figure = _figure(side + 3, side + 2, title, f"On the diagonal: the number of images.{unknown}")
+    figure = make_figure(side + 3, side + 2, title, f"On the diagonal: the number of images.{unknown}")
     axes = figure.add_subplot()
     colours = colormaps["Blues"].with_extremes(bad="0.93")
     picture = axes.imshow(np.ma.masked_invalid(100 * shares), cmap=colours, vmin=0, vmax=100 * top)
@@ -198,17 +200,18 @@ def co_occurrence(table: LabelTable, title: str) -> Figure:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG. The same figure gives the same bytes: neither date nor version is written."""
-    data = io.BytesIO()
+    """Write a figure as PNG of few colours. The same figure gives the same bytes: neither date nor version is in it."""
+    drawn, data = io.BytesIO(), io.BytesIO()
     # tight: beside axes of equal aspect the layout may leave a label outside
-    FigureCanvasAgg(figure).print_figure(
-        data, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1, metadata={"Software": None}
-    )
+    FigureCanvasAgg(figure).print_figure(drawn, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1)
+    with Image.open(drawn) as picture:
+        reduced = picture.convert("RGB").quantize(_PALETTE, dither=Image.Dither.NONE)
+    reduced.save(data, format="PNG", optimize=True, dpi=(DPI, DPI))
     write_atomically(Path(path), data.getvalue(), shared=True)
 
 
-def _figure(width: float, height: float, title: str, note: str = "") -> Figure:
-    """Empty figure with a title above and a note below, both wrapped to its width. Sizes are in inches."""
+def make_figure(width: float, height: float, title: str, note: str = "") -> Figure:
+    """Make an empty figure with a title above and a note below, both wrapped to its width. Sizes are in inches."""
     figure = Figure((width, height), layout="constrained")
     figure.suptitle(textwrap.fill(title, int(_CHARACTERS * width)))
     if note:

@@ -141,10 +141,23 @@ def first_boxed(boxes: Iterable[Box], findings: Sequence[str]) -> dict[str, tupl
     return first
 
 
+def beside(pages: Sequence[Image.Image], gap: int) -> Image.Image:
+    """Pictures beside each other, at the top, on white paper with a gap in pixels between them."""
+    width = sum(page.width for page in pages) + gap * (len(pages) - 1)
+    whole, x = Image.new("RGB", (width, max(page.height for page in pages)), _PAPER), 0
+    for page in pages:
+        whole.paste(page, (x, 0))
+        x += page.width + gap
+    return whole
+
+
 def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a PNG atomically, even if other processes write it too."""
+    """Write a PNG, or a JPEG if the name ends so, atomically, even if other processes write it too."""
     data = io.BytesIO()
-    picture.save(data, format="PNG")
+    if path.suffix == ".jpg":
+        picture.save(data, format="JPEG", quality=88, subsampling=0, optimize=True)
+    else:
+        picture.save(data, format="PNG")
     write_atomically(path, data.getvalue(), shared=True)
 
 
