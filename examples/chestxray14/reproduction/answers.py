@@ -56,9 +56,9 @@ def _of_several(subject: str, contrast: Contrast, runs: Mapping[str, RunSummary]
         return f"{text}: no difference shown, since none has an interval"
     shown = sum(map(is_shown, contrast.pairs))
     clearest = min(tested, key=lambda pair: (pair.corrected, pair.p))
-    claim = f"a difference is shown in {shown} of them" if shown else "no difference shown in any"
-    named = f"{clearest.b} against {clearest.a}, {_of_pair(clearest, runs)}: {_verdict(clearest)}"
-    return f"{text}; {claim}. Smallest p after Holm's correction: {clearest.corrected:.2g}, of {named}"
+    claim = f"a difference shown in {shown} of them" if shown else "no difference shown in any"
+    named = f"{clearest.b} against {clearest.a}: {_of_pair(clearest, runs)}"
+    return f"{text}: {claim}. The smallest p, {clearest.corrected:.2g} after Holm's correction, is that of {named}"
 
 
 def _verdict(pair: Pair) -> str:

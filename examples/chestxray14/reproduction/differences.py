@@ -14,6 +14,7 @@ from examples.chestxray14.recipes.words import blocks_in_words, losses_in_words
 
 _ABSENT = "–"
 # settings that the columns of the table of recipes show
+_FOLLOWS = "data.split.allow_overlap"  # from the split
 _SHOWN = re.compile(
     r"model\.(backbone|placement|attention|init|options)\b.*|data\.(split\..*|image_size)|training\.seed"
     r"|stages\.\d+\.(loss\..*|samples|epochs)"
@@ -73,7 +74,7 @@ def lonely_table(recipes: Mapping[str, Recipe], paired: set[str]) -> Table | Non
 def _differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
     """Settings that differ, as `model.dropout 0.3, not 0.1`."""
     paths = dict.fromkeys((*ours, *theirs))
-    pairs = ((path, ours.get(path, _ABSENT), theirs.get(path, _ABSENT)) for path in paths)
+    pairs = ((path, ours.get(path, _ABSENT), theirs.get(path, _ABSENT)) for path in paths if path != _FOLLOWS)
     return [f"{path} {one}, not {other}" for path, one, other in pairs if one != other]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from awb import Table
+from awb.errors import shortlist
 from examples.chestxray14.data.boxes import Boxes
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.evaluation.evaluated_run import RunSummary
@@ -32,7 +33,7 @@ class Maps:
     """Maps of a group of cells.
 
     Attributes:
-        heading: What the cells of the group have in common.
+        heading: The first of the cells.
         title: The cells, in words.
         picture: File of the picture.
         tables: Localisation per cell beside the baselines, and differences from the first cell, by title; none
@@ -89,7 +90,7 @@ def make_maps(
         _draw(picture, makers, inputs, _one_per_finding(study, loaded.held_out, boxed))
         left_out = f"; left out for want of room: {', '.join(names[COLUMNS:])}" if names[COLUMNS:] else ""
         yield Maps(
-            f"{title}, split {split}",
+            f"{shortlist(names, 3)}, split {split}",
             f"Grad-CAM of the same images, split {split}, {title}: {', '.join(shown)}{left_out}",
             picture,
             tables,
