@@ -1,10 +1,11 @@
-"""Labels, losses, schedules, splits, metrics and intervals for multi-label studies of any model.
+"""Labels, losses, schedules, splits, metrics and intervals for studies of any model, multi-label or of one class each.
 
 Nothing here knows of attention blocks.
 
 Labels       LabelTable, read_labels, read_predictions, write_predictions
 Own readers  open_text, require_commas, age_in_years, is_missing, patient_key
-Losses       BCELoss, FocalLoss, CrossEntropyLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
+Losses       BCELoss, FocalLoss, CrossEntropyLoss, MultiLabelLoss, KnownLabelLoss,
+             alpha_from_counts, pos_weight_from_counts, class_weights_from_counts
 Schedule     TrainingStage, OptimizerSettings, Schedule, two_stage, ScheduleState, Epoch, freeze_parts
 Splits       Split, split_by_group, nested_split
 Leakage      audit_leakage, require_disjoint
@@ -15,27 +16,35 @@ Comparison   compare, estimate, Estimates, bootstrap_p, holm
 Decisions    choose_thresholds, operating_points, sensitivity_at_specificity
 Calibration  evaluate_calibration, brier_score, expected_calibration_error, reliability_curve, fit_temperature,
              apply_temperature
+One class    of an image: evaluate_classes, evaluate_each_class, confusion_matrix, CountShare, compare_classes,
+             estimate_classes, accuracy, balanced_accuracy, evaluate_class_calibration, top_class,
+             fit_softmax_temperature, apply_softmax_temperature
 Own tables   check_cases, Cases, ClassCases, interval_header, or_none
 """
 
 from awb.study.ages import age_in_years
 from awb.study.audit import audit_leakage, require_disjoint
-from awb.study.cross_entropy import CrossEntropyLoss
+from awb.study.cross_entropy import CrossEntropyLoss, class_weights_from_counts
 from awb.study.files import open_text, require_commas
 from awb.study.freezing import freeze_parts
 from awb.study.group_split import split_by_group
+from awb.study.known_label_loss import KnownLabelLoss
 from awb.study.label_table import LabelTable
 from awb.study.labels import read_labels
 from awb.study.losses import BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
 from awb.study.metrics import (
     Cases,
     ClassCases,
+    CountShare,
     Estimates,
     Interval,
     Replicates,
+    accuracy,
+    apply_softmax_temperature,
     apply_temperature,
     auprc,
     auroc,
+    balanced_accuracy,
     bands,
     bias_corrected_interval,
     bootstrap,
@@ -44,12 +53,19 @@ from awb.study.metrics import (
     check_cases,
     choose_thresholds,
     compare,
+    compare_classes,
+    confusion_matrix,
     draw_replicates,
     estimate,
+    estimate_classes,
     evaluate,
     evaluate_calibration,
+    evaluate_class_calibration,
+    evaluate_classes,
+    evaluate_each_class,
     evaluate_subgroups,
     expected_calibration_error,
+    fit_softmax_temperature,
     fit_temperature,
     holm,
     interval_header,
@@ -59,6 +75,7 @@ from awb.study.metrics import (
     percentile_interval,
     reliability_curve,
     sensitivity_at_specificity,
+    top_class,
 )
 from awb.study.names import is_missing, patient_key
 from awb.study.optimizer import OptimizerSettings
@@ -71,11 +88,13 @@ __all__ = [
     "BCELoss",
     "Cases",
     "ClassCases",
+    "CountShare",
     "CrossEntropyLoss",
     "Epoch",
     "Estimates",
     "FocalLoss",
     "Interval",
+    "KnownLabelLoss",
     "LabelTable",
     "MultiLabelLoss",
     "OptimizerSettings",
@@ -84,12 +103,15 @@ __all__ = [
     "ScheduleState",
     "Split",
     "TrainingStage",
+    "accuracy",
     "age_in_years",
     "alpha_from_counts",
+    "apply_softmax_temperature",
     "apply_temperature",
     "audit_leakage",
     "auprc",
     "auroc",
+    "balanced_accuracy",
     "bands",
     "bias_corrected_interval",
     "bootstrap",
@@ -97,13 +119,21 @@ __all__ = [
     "brier_score",
     "check_cases",
     "choose_thresholds",
+    "class_weights_from_counts",
     "compare",
+    "compare_classes",
+    "confusion_matrix",
     "draw_replicates",
     "estimate",
+    "estimate_classes",
     "evaluate",
     "evaluate_calibration",
+    "evaluate_class_calibration",
+    "evaluate_classes",
+    "evaluate_each_class",
     "evaluate_subgroups",
     "expected_calibration_error",
+    "fit_softmax_temperature",
     "fit_temperature",
     "freeze_parts",
     "holm",
@@ -124,6 +154,7 @@ __all__ = [
     "require_disjoint",
     "sensitivity_at_specificity",
     "split_by_group",
+    "top_class",
     "two_stage",
     "write_predictions",
 ]

@@ -6,27 +6,21 @@ from typing import Literal
 
 import numpy.typing as npt
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from awb.errors import AWBError, did_you_mean
+from awb.study.known_label_loss import KnownLabelLoss
 
 Alpha = float | Tensor | None
 _VARIANTS = ("two_sided", "literal")
 
 
-class MultiLabelLoss(nn.Module):
+class MultiLabelLoss(KnownLabelLoss):
     """Mean loss over the known labels; a subclass defines the loss of one label.
 
-    The mean is over the known labels of **all processes** once `torch.distributed` is initialised: each process's
-    loss is its own sum times the number of processes over the global count, so that the mean over processes, which
-    is what DistributedDataParallel makes of gradients, is the global mean, however unevenly unknown labels fall.
-    All processes must then call the loss equally often. To report a loss over several batches, or to
-    accumulate gradients exactly, add up what `total` gives, which never communicates.
-
-    Logits of float16 and bfloat16 are computed in float32, also under autocast. Logits behind unknown labels, NaN
-    and infinite ones included, neither count nor get a gradient.
+    Averaged over processes as `KnownLabelLoss` is. Logits of float16 and bfloat16 are computed in float32, also under
+    autocast. Logits behind unknown labels, NaN and infinite ones included, neither count nor get a gradient.
     Probabilities given in place of logits cannot be told from logits, and give wrong losses without an error.
     """
 
@@ -52,23 +46,6 @@ class MultiLabelLoss(nn.Module):
         targets = torch.where(known, targets.to(dtype), 0.0)
         losses = torch.where(known, self.elementwise(logits, targets), 0.0)
         return losses.sum(), known.sum()
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean over the known labels, a scalar; 0, with gradients of 0, if none is known.
-
-        Args:
-            logits: Scores before the sigmoid, float (N, C).
-            targets: Labels from 0 to 1, or NaN (unknown), (N, C), of any dtype.
-
-        Raises:
-            AWBError: Shapes disagree or are not (N, C), logits are not floats, or a label lies outside [0, 1].
-        """
-        total, count = self.total(logits, targets)
-        processes = 1
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(count)
-            processes = dist.get_world_size()
-        return total * processes / count.clamp(min=1)
 
 
 class FocalLoss(MultiLabelLoss):
@@ -124,14 +101,19 @@ class BCELoss(MultiLabelLoss):
 
     With `pos_weight` w instead, it is torch's `binary_cross_entropy_with_logits`: −w·y·log p − (1 − y)·log(1 − p).
 
+    `label_smoothing` s puts y·(1 − s) + s/2 in place of each label y: the smoothing of Szegedy et al. 2016
+    (arXiv:1512.00567, section 7) between the two labels of one class. Validation losses are then smoothed too, and
+    probabilities are drawn towards .5.
+
     Args:
         alpha: Weight of positives, in [0, 1]; negatives weigh 1 − alpha. A number, or one per class, (C,); None
             gives both the weight 1.
         pos_weight: Weight of positives, above 0; negatives weigh 1. A number, or one per class, (C,), as from
             `pos_weight_from_counts`.
+        label_smoothing: From 0 up to, not including, 1.
 
     Raises:
-        AWBError: `alpha` or `pos_weight` is out of range, or both are given.
+        AWBError: An argument is out of range, or both `alpha` and `pos_weight` are given.
 
     Examples:
         >>> import torch
@@ -143,14 +125,19 @@ class BCELoss(MultiLabelLoss):
         1.3863
     """
 
-    def __init__(self, alpha: Alpha = None, pos_weight: Alpha = None) -> None:
+    def __init__(self, alpha: Alpha = None, pos_weight: Alpha = None, label_smoothing: float = 0.0) -> None:
         super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise AWBError(f"label_smoothing={label_smoothing!r}: expected a share from 0 up to, not including, 1")
         if alpha is not None and pos_weight is not None:
             raise AWBError("alpha and pos_weight both weigh positives; give one of them")
         self.alpha = _checked_alpha(alpha)
         self.pos_weight = _checked_pos_weight(pos_weight)
+        self.label_smoothing = float(label_smoothing)
 
     def elementwise(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if self.label_smoothing:
+            targets = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
         if self.alpha is not None:
             alpha = _for_logits(self.alpha, logits, "alpha")
             return -alpha * targets * F.logsigmoid(logits) - (1 - alpha) * (1 - targets) * F.logsigmoid(-logits)
@@ -158,7 +145,8 @@ class BCELoss(MultiLabelLoss):
         return F.binary_cross_entropy_with_logits(logits, targets, reduction="none", pos_weight=weight)
 
     def extra_repr(self) -> str:
-        return f"alpha={_shown(self.alpha)}" if self.pos_weight is None else f"pos_weight={_shown(self.pos_weight)}"
+        weight = f"alpha={_shown(self.alpha)}" if self.pos_weight is None else f"pos_weight={_shown(self.pos_weight)}"
+        return weight + (f", label_smoothing={self.label_smoothing:g}" if self.label_smoothing else "")
 
 
 def alpha_from_counts(positives: npt.ArrayLike, total: npt.ArrayLike) -> Tensor:

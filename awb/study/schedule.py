@@ -61,6 +61,10 @@ class TrainingStage:
             raise AWBError(f"stage {self.name!r}: samples={self.samples!r}; expected all, abnormal or a function{near}")
         if self.patience is not None and self.patience < 1:
             raise AWBError(f"stage {self.name!r}: patience={self.patience!r}; expected None or at least 1 epoch")
+        try:
+            self.optimizer.require_fit(self.epochs)
+        except AWBError as error:
+            raise AWBError(f"stage {self.name!r}: {error}") from None
         for part, epochs in self.frozen.items():
             if not 0 <= epochs <= self.epochs:
                 raise AWBError(
@@ -134,10 +138,9 @@ class Schedule:
         rows = []
         for stage in self.stages:
             frozen = ", ".join(f"{part} {epochs}" for part, epochs in stage.frozen.items() if epochs) or None
-            settings = stage.optimizer
-            rate = f"{'to be found' if settings.lr is None else format(settings.lr, 'g')}, {settings.lr_schedule}"
+            optimizer, rate = stage.optimizer.summary()
             line = (stage.name, _identify(stage.samples), _identify(stage.loss), stage.epochs, frozen)
-            rows.append((*line, settings.name, rate, settings.weight_decay, stage.patience))
+            rows.append((*line, optimizer, rate, stage.optimizer.weight_decay, stage.patience))
         return str(Table(headers, tuple(rows)))
 
 

@@ -82,10 +82,10 @@ def _auroc(known: ClassCases, groups: Indices, n_groups: int) -> _OfBlock:
     if 2 * y.sum() > len(y):  # the same AUROC with labels and signs swapped, and fewer bins
         y, scores = ~y, -scores
     levels, level = np.unique(scores[y], return_inverse=True)
-    positives = _histogram(level, groups[y], len(levels), n_groups)
+    positives = histogram(level, groups[y], len(levels), n_groups)
     # the cumulative sum at a level counts a negative once if its score is at most the level, twice if it is below
     at_least, above = (np.searchsorted(levels, scores[~y], side) for side in ("left", "right"))
-    negatives = _histogram(
+    negatives = histogram(
         np.concatenate([at_least, above]), np.concatenate([groups[~y], groups[~y]]), len(levels), n_groups
     )
     negatives_of = np.bincount(groups[~y], minlength=n_groups).astype(np.float64)
@@ -102,8 +102,8 @@ def _auroc(known: ClassCases, groups: Indices, n_groups: int) -> _OfBlock:
 def _auprc(known: ClassCases, groups: Indices, n_groups: int) -> _OfBlock:
     y, scores = known.y_true, -known.values  # the highest scores first
     levels, level = np.unique(scores[y], return_inverse=True)
-    positives = _histogram(level, groups[y], len(levels), n_groups)
-    negatives = _histogram(np.searchsorted(levels, scores[~y]), groups[~y], len(levels), n_groups)
+    positives = histogram(level, groups[y], len(levels), n_groups)
+    negatives = histogram(np.searchsorted(levels, scores[~y]), groups[~y], len(levels), n_groups)
     negatives_of = np.bincount(groups[~y], minlength=n_groups).astype(np.float64)
 
     def of_block(counts: Floats) -> Floats:
@@ -129,7 +129,7 @@ def _any(metric: WeightedMetric, known: ClassCases, groups: Indices) -> _OfBlock
     return lambda counts: np.array([of_replicate(count) for count in counts.T])
 
 
-def _histogram(bins: Indices, groups: Indices, n_bins: int, n_groups: int) -> Any:
+def histogram(bins: Indices, groups: Indices, n_bins: int, n_groups: int) -> Any:
     """Number of images of each group in each bin, sparse (n_bins, n_groups); bins beyond n_bins are dropped."""
     from scipy.sparse import csr_array
 

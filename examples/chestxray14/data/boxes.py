@@ -33,6 +33,14 @@ class Box:
             self, x=self.x * factor, y=self.y * factor, width=self.width * factor, height=self.height * factor
         )
 
+    def cropped(self, size: int, border: int) -> Box | None:
+        """The part in a crop, in its pixels; None if there is none."""
+        left, top = max(0.0, self.x - border), max(0.0, self.y - border)
+        right, bottom = min(size, self.x - border + self.width), min(size, self.y - border + self.height)
+        if left >= right or top >= bottom:
+            return None
+        return replace(self, x=left, y=top, width=right - left, height=bottom - top)
+
 
 @dataclass(frozen=True)
 class Boxes:
@@ -50,6 +58,15 @@ class Boxes:
     def scaled_to(self, size: int) -> Boxes:
         """Boxes for the same images at another size, such as an image store's."""
         return Boxes(size, tuple(box.scaled(size / self.size) for box in self.boxes))
+
+    def cropped_to(self, size: int, border: int) -> Boxes:
+        """Boxes in a crop of `size` pixels, cut at its edges; those that lie outside it are left out.
+
+        Args:
+            size: Side of the crop.
+            border: Pixels that it cuts off at the left and at the top.
+        """
+        return Boxes(size, tuple(box for box in (one.cropped(size, border) for one in self.boxes) if box is not None))
 
     def of(self, images: Iterable[str]) -> Boxes:
         """Boxes of some images."""

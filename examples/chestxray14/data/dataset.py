@@ -67,7 +67,7 @@ class XrayDataset(Dataset[tuple[Tensor, Tensor, int]]):
         if not 0 <= row < len(self):
             raise IndexError(row)
         rng = None
-        if self.transform.augmentation is not None:
+        if self.transform.random:
             rng = np.random.default_rng([int(self._key), row])
         return self.transform(self.store[self._names[row]], rng), self._targets[row], row
 

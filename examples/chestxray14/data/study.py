@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from awb import AWBError
 from awb.study import LabelTable, Split, require_disjoint
-from examples.chestxray14.data.labels import ages_in_years, read_study_labels
+from examples.chestxray14.data.columns import Columns
+from examples.chestxray14.data.labels import ages_in_years, has_no_patients, read_study_labels
 from examples.chestxray14.data.nih import FINDINGS
 from examples.chestxray14.data.origin import SIGNATURE, Origin, origin_of
 from examples.chestxray14.data.splits import Stage, choose_test_set, make_split, set_name, set_names
@@ -89,9 +90,10 @@ class Study:
         """First line of any output: the split, the test set, findings other than NIH's, and a warning for phantoms."""
         assert self.test.groups is not None
         patients = len(np.unique(self.test.groups))
+        one_each = "; each image is taken for a patient of its own" if has_no_patients(self.table) else ""
         return (
             f"{synthetic_note(self.synthetic)}split {self.split.name}, sha256 {self.split.checksum[:12]}…; "
-            f"test set {self.test_name}: {len(self.test):,} images of {patients:,} patients"
+            f"test set {self.test_name}: {len(self.test):,} images of {patients:,} patients{one_each}"
         ) + ("" if self.table.classes == FINDINGS else f"; findings {', '.join(self.table.classes)}")
 
 
@@ -102,6 +104,7 @@ def load_study(
     *,
     table: str | Path | None = None,
     lists: Sequence[str | Path] | None = None,
+    columns: Columns | None = None,
 ) -> Study:
     """Read labels and an image store, and split them as a recipe says.
 
@@ -111,6 +114,7 @@ def load_study(
         settings: The recipe's settings of the split.
         table: Table of your own in place of NIH's file.
         lists: Three files of image names, for the split `lists`: train, validation, test.
+        columns: Columns of the table.
 
     Raises:
         AWBError: A file is missing or wrong, the image store lacks images, `lists` is given for another split, or the
@@ -119,7 +123,7 @@ def load_study(
     folder = Path(folder)
     if not folder.is_dir():
         raise AWBError(f"no folder {folder}")
-    labels, images = read_labelled_images(folder, store, table)
+    labels, images = read_labelled_images(folder, store, table, columns)
     origin: Origin = (
         "phantoms" if (folder / SIGNATURE).is_file() else origin_of(labels.images.tolist(), labels_from_nih=not table)
     )
@@ -129,13 +133,15 @@ def load_study(
     return study
 
 
-def read_labelled_images(folder: Path, store: str | Path, table: str | Path | None) -> tuple[LabelTable, ImageStore]:
+def read_labelled_images(
+    folder: Path, store: str | Path, table: str | Path | None, columns: Columns | None = None
+) -> tuple[LabelTable, ImageStore]:
     """Read the labels and the image store of a study, whatever its split.
 
     Raises:
         AWBError: A file is missing or wrong, or the image store lacks images.
     """
-    labels = ages_in_years(read_study_labels(folder, table=table))
+    labels = ages_in_years(read_study_labels(folder, table=table, columns=columns))
     images = ImageStore.open(store)
     images.require(labels.images)
     return labels, images
@@ -149,6 +155,7 @@ class StudySource:
     store: Path
     table: Path | None = None
     lists: tuple[Path, ...] | None = None
+    columns: Columns = field(default_factory=Columns)
 
     def require(self) -> None:
         """Refuse missing or damaged files before the first run begins, whatever the recipes.
@@ -156,7 +163,7 @@ class StudySource:
         Raises:
             AWBError: As in `read_labelled_images`, or pixels of the image store are not those that were decoded.
         """
-        _, images = read_labelled_images(self.folder, self.store, self.table)
+        _, images = read_labelled_images(self.folder, self.store, self.table, self.columns)
         images.verify()
 
     def study(self, recipe: Recipe) -> Study:
@@ -167,4 +174,4 @@ class StudySource:
 @lru_cache(maxsize=4)
 def _load(source: StudySource, settings: SplitSettings) -> Study:
     lists = source.lists if settings.name == "lists" else None
-    return load_study(source.folder, source.store, settings, table=source.table, lists=lists)
+    return load_study(source.folder, source.store, settings, table=source.table, lists=lists, columns=source.columns)

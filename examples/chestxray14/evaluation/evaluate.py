@@ -15,8 +15,8 @@ from examples.chestxray14.evaluation.tables import evaluation_tables
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.files.checksums import write_sums
 from examples.chestxray14.runs.folder import RunFolder, identity
+from examples.chestxray14.training.accelerator import make_accelerator
 from examples.chestxray14.training.predict import load_run, predict_logits, to_probabilities
-from examples.chestxray14.training.trainer import make_accelerator
 
 
 def evaluate_run(folder: RunFolder, study: Study, workers: int = 0, n_replicates: int = 2000) -> dict[str, Table]:

@@ -17,6 +17,7 @@ from examples.chestxray14.data.labels import PATIENT
 from examples.chestxray14.evaluation.leak import Leak, find_leak
 from examples.chestxray14.files.checksums import Content, changed_files, read_sums
 from examples.chestxray14.recipes.schema import Recipe
+from examples.chestxray14.recipes.stage_settings import Task
 from examples.chestxray14.runs.folder import RunFolder
 
 MIN_PATIENTS = 5  # with a finding, and without: below that, 1 of 150 bootstrap replicates has none of them
@@ -46,6 +47,11 @@ class RunSummary:
     test: LabelTable
     seconds: dict[str, float]
     epochs: dict[str, int]
+
+    @property
+    def task(self) -> Task:
+        """`findings` (any number per image) or `classes` (exactly one per image), as the recipe's loss says."""
+        return self.recipe.task
 
     @property
     def synthetic(self) -> bool:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from awb import AWBError
 from awb.errors import did_you_mean
+from examples.chestxray14.data.boxes import Boxes
 from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.explanation.cases import Case, Map
 from examples.chestxray14.explanation.layers import LAST, find_layer
@@ -41,12 +43,25 @@ class Inputs:
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.transform.augmentation is not None:
+        if self.transform.random:
             raise AWBError("a map is of the image as it is; expected a Transform without augmentation")
 
     def images(self, names: Iterable[str]) -> Tensor:
         """The network's input, float32 (N, 3, size, size)."""
         return torch.stack([self.transform(self.store[name]) for name in names])
+
+    def boxes(self, boxes: Boxes) -> Boxes:
+        """Boxes in pixels of the network's input, cut where it is cut out of the image."""
+        seen, transform = boxes.scaled_to(self.transform.resized), self.transform
+        return seen if transform.resize is None else seen.cropped_to(transform.size, transform.border)
+
+    def picture(self, name: str, side: int) -> Image.Image:
+        """The part of an image that the network sees, grey, as a square of `side` pixels."""
+        pixels, transform = self.store[name], self.transform
+        edges = (transform.border, transform.border + transform.size)
+        start, end = (edge * pixels.shape[0] / transform.resized for edge in edges)
+        whole = Image.fromarray(pixels)
+        return whole.resize((side, side), Image.Resampling.BILINEAR, box=(start, start, end, end))
 
     def targets(self, findings: Iterable[str]) -> Tensor:
         """Index of each finding's logit, int64 (N,)."""

@@ -72,7 +72,7 @@ def overlays(
     size = inputs.transform.size * enlarged
     maps = [list(case_maps(cases, inputs, one.method)) for one in makers]
     for row, case in enumerate(cases):
-        image = Image.fromarray(inputs.store[case.image]).resize((size, size), Image.Resampling.BILINEAR)
+        image = inputs.picture(case.image, size)
         boxes = [box.scaled(enlarged) for box in case.boxes]
         yield [overlay(image, None, boxes), *(overlay(image, some[row], boxes) for some in maps)]
 

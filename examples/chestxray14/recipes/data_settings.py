@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from examples.chestxray14.recipes.sections import Section
-from examples.chestxray14.recipes.transforms import Augmentation, Transform
+from examples.chestxray14.recipes.transforms import Augmentation, Interpolation, RandAugment, Transform
 
 Triple = tuple[float, float, float]
+
+
+class RandAugmentSettings(Section):
+    num_ops: int = 2
+    magnitude: int = 9
 
 
 class AugmentationSettings(Section):
@@ -20,6 +25,13 @@ class AugmentationSettings(Section):
     degrees: float
     crop: float
     zoom: tuple[float, float]
+    rand_augment: RandAugmentSettings | None = None
+    erasing: float = 0.0
+
+    def build(self) -> Augmentation:
+        values: dict[str, Any] = self.model_dump(exclude={"rand_augment"})
+        operations = None if self.rand_augment is None else RandAugment(**self.rand_augment.model_dump())
+        return Augmentation(**values, rand_augment=operations)
 
 
 class SplitSettings(Section):
@@ -39,10 +51,11 @@ class DataSettings(Section):
     std: Triple
     augmentation: AugmentationSettings | None
     batch_size: Annotated[int, Field(ge=1)]  # images per optimiser step, all processes together
-    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
+    resize: int | None = None  # side before a crop of image_size pixels: random in training, else in the centre
 
     def transform(self, training: bool) -> Transform:
-        augmentation = None
-        if training and self.augmentation is not None:
-            augmentation = Augmentation(**self.augmentation.model_dump())
-        return Transform(self.image_size, augmentation, self.mean, self.std)
+        augmentation = self.augmentation.build() if training and self.augmentation is not None else None
+        return Transform(
+            self.image_size, augmentation, self.mean, self.std, self.interpolation, self.resize, random_crop=training
+        )

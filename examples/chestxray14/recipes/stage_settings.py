@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from awb.study import BCELoss, CrossEntropyLoss, FocalLoss, OptimizerSettings, TrainingStage
 from examples.chestxray14.recipes.sections import Section
 
 Task = Literal["findings", "classes"]  # any number of findings per image, or exactly one class
+HEADLINES: Mapping[Task, str] = {"findings": "macro AUROC", "classes": "accuracy"}  # the figure that judges a run
 
 
 class BCESettings(Section):
     task: ClassVar[Task] = "findings"
     kind: Literal["bce"]
     alpha: float | None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     def build(self) -> BCELoss:
-        return BCELoss(self.alpha)
+        return BCELoss(self.alpha, label_smoothing=self.label_smoothing)
 
 
 class FocalSettings(Section):
@@ -47,10 +50,29 @@ Loss = BCESettings | FocalSettings | CrossEntropySettings
 class OptimizerSection(Section):
     """Optimiser of a stage; see `awb.study.OptimizerSettings`. An lr of null is found before the stage begins."""
 
-    name: Literal["adamw", "adam", "sgd"]
+    name: str
     lr: float | None
     weight_decay: float
-    lr_schedule: Literal["one_cycle", "cosine", "constant"]
+    lr_schedule: Literal["one_cycle", "cosine", "constant", "step", "plateau"]
+    momentum: float | None = None
+    nesterov: bool | None = None
+    layer_decay: float = 1.0
+    decay_norms: bool = True
+    clip_norm: float | None = None
+    warmup_epochs: float = 0.0
+    warmup_lr: float | None = None
+    min_lr: float = 0.0
+    milestones: tuple[int, ...] = ()
+    factor: float | None = None
+    plateau_patience: int | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> OptimizerSection:
+        self.build()  # its own checks
+        return self
+
+    def build(self) -> OptimizerSettings:
+        return OptimizerSettings(**self.model_dump())
 
 
 class StageSettings(Section):
@@ -70,7 +92,7 @@ class StageSettings(Section):
             self.name,
             self.epochs,
             self.loss.build(),
-            OptimizerSettings(**self.optimizer.model_dump()),
+            self.optimizer.build(),
             self.samples,
             {str(part): epochs for part, epochs in self.frozen.items()},
             self.patience,

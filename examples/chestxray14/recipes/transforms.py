@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
+from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from awb import AWBError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
+
+
+@dataclass(frozen=True)
+class RandAugment:
+    """Random operations of torchvision's `v2.RandAugment` (Cubuk et al. 2020, arXiv:1909.13719).
+
+    Attributes:
+        num_ops: Number of operations in a row.
+        magnitude: Strength of each, 0 to 30.
+    """
+
+    num_ops: int = 2
+    magnitude: int = 9
+
+    def __post_init__(self) -> None:
+        if self.num_ops < 1 or not 0 <= self.magnitude <= 30:
+            raise AWBError(
+                f"num_ops {self.num_ops}, magnitude {self.magnitude}: expected 1 or more operations, magnitude 0 to 30"
+            )
 
 
 @dataclass(frozen=True)
@@ -26,6 +50,8 @@ class Augmentation:
         degrees: Largest angle of rotation, either way.
         crop: Smallest share of the image's area in a random crop, which is then enlarged; 1 crops nothing.
         zoom: Smallest and largest zoom about the centre; (1, 1) changes nothing.
+        rand_augment: Further operations, after these; None for none.
+        erasing: Probability of a black rectangle in the network's input, by torchvision's `v2.RandomErasing`.
     """
 
     flip: float = 0.5
@@ -33,10 +59,14 @@ class Augmentation:
     degrees: float = 10.0
     crop: float = 1.0
     zoom: tuple[float, float] = (1.0, 1.0)
+    rand_augment: RandAugment | None = None
+    erasing: float = 0.0
 
     def __post_init__(self) -> None:
         if not (0 <= self.flip <= 1 and 0 <= self.rotation <= 1):
             raise AWBError(f"flip {self.flip}, rotation {self.rotation}: expected probabilities, 0 to 1")
+        if not 0 <= self.erasing <= 1:
+            raise AWBError(f"erasing {self.erasing}: expected a probability, 0 to 1")
         if not 0 < self.crop <= 1:
             raise AWBError(f"crop {self.crop}: expected the smallest share of the area, above 0 and at most 1")
         if not 0 < self.zoom[0] <= self.zoom[1]:
@@ -45,38 +75,87 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Transform:
-    """Augmentation, resizing and normalisation of one image.
+    """Augmentation, resizing, cropping and normalisation of one image.
 
     Attributes:
         size: Side of the network's input in pixels.
         augmentation: None for validation and test.
         mean, std: Mean and standard deviation of each channel, for intensities 0 to 1.
+        interpolation: Interpolation of the resizing.
+        resize: Side to which images are resized before a crop of `size` pixels; None crops nothing.
+        random_crop: Crop anywhere, in training; else in the centre.
     """
 
     size: int = 224
     augmentation: Augmentation | None = None
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    interpolation: Interpolation = "bilinear"
+    resize: int | None = None
+    random_crop: bool = False
+
+    def __post_init__(self) -> None:
+        if self.resize is not None and self.resize <= self.size:
+            raise AWBError(f"resize {self.resize}: expected more than the {self.size} pixels that are cut out of it")
+
+    @property
+    def random(self) -> bool:
+        """True if it needs a generator."""
+        return self.augmentation is not None or (self.resize is not None and self.random_crop)
+
+    @property
+    def resized(self) -> int:
+        """Side in pixels to which images are resized."""
+        return self.size if self.resize is None else self.resize
+
+    @property
+    def border(self) -> int:
+        """Pixels of the resized image that the centre crop cuts off at the left and at the top."""
+        return (self.resized - self.size) // 2
 
     def __call__(self, pixels: npt.NDArray[np.uint8], rng: np.random.Generator | None = None) -> Tensor:
         """Make a stored image a network's input.
 
         Args:
             pixels: uint8 (H, W), writable.
-            rng: Required with an augmentation, which is a function of its state alone.
+            rng: Required with an augmentation or a random crop, which are functions of its state alone.
 
         Returns:
             float32 (3, size, size).
         """
         image = torch.from_numpy(pixels)[None]
-        if self.augmentation is not None:
-            if rng is None:
-                raise AWBError("an augmentation needs a generator (rng)")
-            image = augment(image, self.augmentation, rng)
-        if image.shape[-2:] != (self.size, self.size):
-            image = F.resize(image, [self.size, self.size], InterpolationMode.BILINEAR, antialias=True)
+        if not self.random:
+            image = self._cut(self._resize(image), self.border, self.border)
+        elif rng is None:
+            raise AWBError("an augmentation needs a generator (rng)")
+        else:
+            image = self._randomly(image, rng)
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
         return image * (1 / (255 * std)) - mean / std
+
+    def _randomly(self, image: Tensor, rng: np.random.Generator) -> Tensor:
+        """The augmented uint8 input, (1, size, size); all random numbers are drawn with any settings."""
+        settings = self.augmentation
+        if settings is not None:
+            image = augment(image, settings, rng)
+        left, top = (round(share * (self.resized - self.size)) for share in rng.random(2))
+        seeds = rng.integers(2**62, size=2).tolist()
+        if settings is not None and settings.rand_augment is not None:
+            image = _by_torch(_rand_augment(settings.rand_augment), image, seeds[0])
+        image = self._resize(image)
+        image = self._cut(image, left, top) if self.random_crop else self._cut(image, self.border, self.border)
+        if settings is not None and settings.erasing:
+            image = _by_torch(v2.RandomErasing(settings.erasing), image, seeds[1])
+        return image
+
+    def _resize(self, image: Tensor) -> Tensor:
+        side = self.resized
+        if image.shape[-2:] == (side, side):
+            return image
+        return F.resize(image, [side, side], InterpolationMode(self.interpolation), antialias=True)
+
+    def _cut(self, image: Tensor, left: int, top: int) -> Tensor:
+        return image if self.resize is None else F.crop(image, top, left, self.size, self.size)
 
 
 def augment(image: Tensor, settings: Augmentation, rng: np.random.Generator) -> Tensor:
@@ -110,3 +189,16 @@ def _crop(image: Tensor, area: float, across: float, down: float) -> Tensor:
     top = round(down * (image.shape[-2] - height))
     left = round(across * (image.shape[-1] - width))
     return F.crop(image, top, left, height, width)
+
+
+@cache
+def _rand_augment(settings: RandAugment) -> v2.RandAugment:
+    # bins 0 to 30, as in the paper
+    return v2.RandAugment(settings.num_ops, settings.magnitude, num_magnitude_bins=31)
+
+
+def _by_torch(change: Callable[[Tensor], Tensor], image: Tensor, seed: int) -> Tensor:
+    """Apply a transform of torchvision, whose random numbers come from torch's generator, which is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too
+        return change(image)

@@ -75,7 +75,7 @@ def make_maps(
         loaded = load_runs({name: runs[name].folder.path for name in shown})
         inputs = Inputs(study.store, loaded.transform, loaded.classes)
         makers = map_makers(loaded.models, inputs)
-        boxed = _boxed(study, loaded.held_out, boxes, loaded.transform.size)
+        boxed = _boxed(study, loaded.held_out, boxes, inputs)
         tables: dict[str, Table] = {}
         if len({case.patient for case in boxed}) > 1:
             results = measure_models(makers, inputs, boxed)
@@ -130,11 +130,11 @@ def against_baselines(measured: Table) -> Iterator[str]:
     yield "a map that is not above a baseline, which does not look at the image, has not shown that it does"
 
 
-def _boxed(study: Study, held_out: frozenset[str], boxes: Boxes | None, size: int) -> Sequence[Case]:
+def _boxed(study: Study, held_out: frozenset[str], boxes: Boxes | None, inputs: Inputs) -> Sequence[Case]:
     if boxes is None:
         return ()
     test = study.test.take([name in held_out for name in study.test.images.tolist()])
-    on_test = boxes.scaled_to(size).of(test.images.tolist())
+    on_test = inputs.boxes(boxes).of(test.images.tolist())
     return find_cases(on_test, test) if on_test else ()
 
 
