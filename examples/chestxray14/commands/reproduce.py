@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the cells and write the report; 1 if a cell failed, is unreadable, or has another recipe than requested."""
     # here, so that the other commands start without it
     from examples.chestxray14.reproduction.cells import estimate, find_cells
+    from examples.chestxray14.reproduction.output import Output
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise AWBError("reproduce is not for a launcher: start it once, and give --jobs the number of GPUs")
@@ -74,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(estimate(cells, map(source.study, cells.values()), args.tflops))
         return 0
-    source.require()
+    new = [recipe for cell, recipe in cells.items() if not Output(args.out).run(cell).info.exists()]
+    source.require(new)
     args.out.mkdir(parents=True, exist_ok=True)
     with hold_shard(args.out / "locks", args.shard, cells):
         return _reproduce(args, cells, source)
@@ -116,10 +119,13 @@ def _reproduce(args: argparse.Namespace, cells: Mapping[str, Recipe], source: St
 
 def _absolute(source: StudySource) -> StudySource:
     """The same files by absolute path, for processes that start in another folder."""
-    return StudySource(
-        source.folder.absolute(), source.store.absolute(), source.table and source.table.absolute(),
-        source.lists and tuple(path.absolute() for path in source.lists),
-    )  # fmt: skip
+    return replace(
+        source,
+        folder=source.folder.absolute(),
+        store=source.store.absolute(),
+        table=source.table and source.table.absolute(),
+        lists=source.lists and tuple(path.absolute() for path in source.lists),
+    )
 
 
 def _report(output: Output, cells: Mapping[str, Recipe], source: StudySource, n_replicates: int) -> int:
