@@ -40,6 +40,7 @@ def test_each_epoch_leaves_a_line(phantoms: Path, tmp_path: Path, capsys: pytest
     assert shown == [f"{float(loss):.4f}" for (loss,) in logged]
 
 
+@pytest.mark.slow
 def test_a_stage_says_when_it_stops_early_and_a_run_when_it_resumes(
     phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
