@@ -31,6 +31,8 @@ def headline(run: EvaluatedRun, n_replicates: int = 2000) -> Headline:
         return Headline(name, None, None)
     found = headline_estimates(run, n_replicates).macro()
     (value,), (interval,) = found.values.tolist(), found.intervals()
+    if run.task == "classes" and interval is not None and interval.low == interval.high:
+        interval = None  # replicates of an accuracy of 1 are alike, and say nothing
     return Headline(name, None if np.isnan(value) else value, interval)
 
 

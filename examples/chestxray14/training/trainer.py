@@ -77,8 +77,8 @@ class Trainer:
 
     Raises:
         AWBError: The labels are not what the recipe's loss needs, sets overlap without the recipe's permission, the
-            folder belongs to another run, the images of a step cannot be shared evenly by the processes, or an optimiser
-            is not possible for the network, or here.
+            folder belongs to another run, the images of a step cannot be shared evenly by the processes, or an
+            optimiser is not possible for the network, or here.
     """
 
     def __init__(self, recipe: Recipe, study: Study, folder: RunFolder, options: TrainerOptions | None = None) -> None:
