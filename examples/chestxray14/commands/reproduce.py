@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the cells and write the report; 1 if a cell failed, is unreadable, or has another recipe than requested."""
     # here, so that the other commands start without it
     from examples.chestxray14.reproduction.cells import estimate, find_cells
+    from examples.chestxray14.reproduction.output import Output
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise AWBError("reproduce is not for a launcher: start it once, and give --jobs the number of GPUs")
@@ -75,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(estimate(cells, map(source.study, cells.values()), args.tflops))
         return 0
-    source.require()
+    new = [recipe for cell, recipe in cells.items() if not Output(args.out).run(cell).info.exists()]
+    source.require(new)
     args.out.mkdir(parents=True, exist_ok=True)
     with hold_shard(args.out / "locks", args.shard, cells):
         return _reproduce(args, cells, source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -131,6 +131,20 @@ class Study:
         ) + ("" if self.table.classes == FINDINGS else f"; {task} {', '.join(self.table.classes)}")
 
 
+def require_resolution(store: ImageStore, recipe: Recipe) -> None:
+    """Refuse an image store whose images would be enlarged, unless the recipe agrees to it.
+
+    Raises:
+        AWBError: The store is smaller than the side to which the recipe resizes.
+    """
+    needed = recipe.data.transform(training=False).resized
+    if store.size < needed and not recipe.data.enlarge:
+        raise AWBError(
+            f"{recipe.name} takes images of {needed} pixels, and those in {store.folder} have {store.size}: prepare a "
+            f"store with --size {needed}, or agree that they are enlarged (--set data.enlarge=true)"
+        )
+
+
 def load_study(
     folder: str | Path,
     store: str | Path,
@@ -191,13 +205,16 @@ class StudySource:
     lists: tuple[Path, ...] | None = None
     columns: Columns = field(default_factory=Columns)
 
-    def require(self) -> None:
-        """Refuse missing or damaged files before the first run begins, whatever the recipes.
+    def require(self, recipes: Iterable[Recipe] = ()) -> None:
+        """Refuse missing or damaged files before the first run begins, or images too small for the recipes.
 
         Raises:
-            AWBError: As in `read_labelled_images`, or pixels of the image store are not those that were decoded.
+            AWBError: As in `read_labelled_images` and `require_resolution`, or pixels of the image store are not those
+                that were decoded.
         """
         _, images = read_labelled_images(self.folder, self.store, self.table, self.columns)
+        for recipe in recipes:
+            require_resolution(images, recipe)
         images.verify()
 
     def study(self, recipe: Recipe) -> Study:

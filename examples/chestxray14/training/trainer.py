@@ -26,7 +26,7 @@ import awb
 from awb import AWBError
 from awb.study import Epoch, LabelTable, ScheduleState, TrainingStage, freeze_parts
 from examples.chestxray14.data.dataset import EpochBatches, XrayDataset, count_steps, epoch_loader, random_key
-from examples.chestxray14.data.study import Study
+from examples.chestxray14.data.study import Study, require_resolution
 from examples.chestxray14.files.names import file_name
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.recipes.stage_settings import HEADLINES
@@ -76,14 +76,16 @@ class Trainer:
         options: Options that do not change the result.
 
     Raises:
-        AWBError: The labels are not what the recipe's loss needs, sets overlap without the recipe's permission, the
-            folder belongs to another run, the images of a step cannot be shared evenly by the processes, or an
-            optimiser is not possible for the network, or here.
+        AWBError: The labels are not what the recipe's loss needs; sets overlap or images would be enlarged without the
+            recipe's permission; the folder belongs to another run; the images of a step cannot be shared evenly by the
+            processes; or an optimiser is not possible for the network, or here.
     """
 
     def __init__(self, recipe: Recipe, study: Study, folder: RunFolder, options: TrainerOptions | None = None) -> None:
         study.require_labels(recipe)
         study.require_disjoint(recipe)
+        if not folder.info.exists():  # a run that was begun goes on
+            require_resolution(study.store, recipe)
         self.recipe, self.study, self.folder, self.options = recipe, study, folder, options or TrainerOptions()
         self.accelerator = make_accelerator(recipe, self.options.trackers, folder.path / "tensorboard")
         self.progress = Progress(recipe.task, self._say)

@@ -73,10 +73,11 @@ def test_a_small_table_has_small_batches(tmp_path: Path, n_images: int, batch_si
     [
         (("filename", "patient_id", *HEADER[2:]),
          ["no column 'path'", "and 'patient'", "give --image-column filename and --patient-column patient_id, or",
-          "--patient-column filename if each image is a patient of its own", "The file has filename, patient_id, Gender"]),
+          "--patient-column filename if each image is a patient of its own",
+          "The file has filename, patient_id, Gender"]),
         (("path", "who", *HEADER[2:]),
-         ["no column 'patient' (splits and intervals are by patient)", "give --patient-column NAME, or --patient-column "
-          "path if each image is a patient of its own", "The file has path, who, Gender"]),
+         ["no column 'patient' (splits and intervals are by patient)", "give --patient-column NAME, or "
+          "--patient-column path if each image is a patient of its own", "The file has path, who, Gender"]),
         (("img", "image_id", *HEADER[2:]), ["give --image-column one of img, image_id and --patient-column NAME"]),
         (("path", "patient", "Gender", "sex", *HEADER[4:]), ["has columns Gender, sex"]),
         (("path;patient", *HEADER[2:], "x"), ["no column 'path'"]),
