@@ -42,7 +42,7 @@ def leaking(run: EvaluatedRun) -> EvaluatedRun:
 def test_the_table_of_cells_has_scikit_learns_aurocs(run: EvaluatedRun) -> None:
     (row,) = table_of({"last": run})
     assert row["macro AUROC"] == pytest.approx(macro_auroc(run))
-    low, high = row["95 %"]
+    low, high = row["macro AUROC 95 %"]
     assert low <= row["macro AUROC"] <= high
     assert (row["split"], row["test images"]) == (run.split.name, len(run.split.sets["test"]))
     assert row["findings"] == len(run.test.classes) - len(run.unsupported)
