@@ -68,8 +68,8 @@ def predicted_class_reliability(
 ) -> Figure:
     """Reliability of the predicted class: share of right predictions against its mean probability, per bin.
 
-    Bins are of equally many images, as far as ties allow: at most 10, and of 30 images or more, since shares of fewer say
-    little.
+    Bins are of equally many images, as far as ties allow: at most 10, and of 30 images or more, since a share of fewer
+    says little.
 
     Args:
         labels: One-hot labels, or NaN where the class is not known, (n, C).
