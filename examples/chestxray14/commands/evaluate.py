@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     folder = RunFolder(args.run)
     recipe = folder.read_recipe()
     study = study_of(args, recipe)
-    print(study.headline(), flush=True)
+    print(study.headline(recipe.task), flush=True)
     if leak := find_leak(recipe, study.split, study.test).note():
         print(leak)
     for title, result in evaluate_run(folder, study, args.workers, args.replicates).items():

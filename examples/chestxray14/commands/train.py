@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     options, study, folder = trainer_options(args), study_of(args, recipe), RunFolder(args.run)
     trainer = Trainer(recipe, study, folder, options)
     if trainer.accelerator.is_main_process:
-        print(study.headline(), flush=True)
+        print(study.headline(recipe.task), flush=True)
     trainer.run()
     if trainer.accelerator.is_main_process:
         if not is_evaluated(folder):  # an evaluated run's card has results

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from awb import AWBError
+from awb.errors import shortlist
 from awb.study import LabelTable, Split, require_disjoint
 from examples.chestxray14.data.columns import Columns
 from examples.chestxray14.data.labels import ages_in_years, has_no_patients, read_study_labels
@@ -19,6 +20,7 @@ from examples.chestxray14.data.splits import Stage, choose_test_set, make_split,
 from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.recipes.data_settings import SplitSettings
 from examples.chestxray14.recipes.schema import Recipe
+from examples.chestxray14.recipes.stage_settings import Task
 
 
 def synthetic_note(synthetic: bool) -> str:
@@ -47,9 +49,14 @@ class Study:
         return self.origin == "phantoms"
 
     @cached_property
+    def used(self) -> LabelTable:
+        """Labels of the split's images, in the order of the table."""
+        return self.table.take(np.isin(self.table.images, list(self.split.groups)))
+
+    @cached_property
     def labels_checksum(self) -> str:
         """SHA-256 of the labels of the split's images, in the order of the table."""
-        return self.table.take(np.isin(self.table.images, list(self.split.groups))).checksum
+        return self.used.checksum
 
     @cached_property
     def sets(self) -> dict[str, LabelTable]:
@@ -86,15 +93,36 @@ class Study:
             allow=recipe.data.split.allow_overlap,
         )
 
-    def headline(self) -> str:
-        """First line of any output: the split, the test set, findings other than NIH's, and a warning for phantoms."""
+    def require_labels(self, recipe: Recipe) -> None:
+        """Refuse labels that a recipe's loss cannot learn: `cross_entropy` needs exactly one class per image.
+
+        Raises:
+            AWBError: An image has several classes or none; or a stage trains on abnormal images only, and there is no
+                class such as `normal` that they could lack.
+        """
+        if recipe.task != "classes":
+            return
+        self.used.require_exclusive(f"{recipe.name} trains with cross_entropy")
+        abnormal = [stage.name for stage in recipe.stages if stage.samples == "abnormal"]
+        if abnormal and self.table.findings.all():
+            raise AWBError(
+                f"{recipe.name}: the stage {abnormal[0]} trains on abnormal images, but no class among "
+                f"{shortlist(self.table.classes)} means that nothing was found; expected samples: all"
+            )
+
+    def headline(self, task: Task = "findings") -> str:
+        """First line of any output: the split, the test set, findings other than NIH's, and a warning for phantoms.
+
+        Args:
+            task: What the labels are called.
+        """
         assert self.test.groups is not None
         patients = len(np.unique(self.test.groups))
         one_each = "; each image is taken for a patient of its own" if has_no_patients(self.table) else ""
         return (
             f"{synthetic_note(self.synthetic)}split {self.split.name}, sha256 {self.split.checksum[:12]}…; "
             f"test set {self.test_name}: {len(self.test):,} images of {patients:,} patients{one_each}"
-        ) + ("" if self.table.classes == FINDINGS else f"; findings {', '.join(self.table.classes)}")
+        ) + ("" if self.table.classes == FINDINGS else f"; {task} {', '.join(self.table.classes)}")
 
 
 def require_resolution(store: ImageStore, recipe: Recipe) -> None:

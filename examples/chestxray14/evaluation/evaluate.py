@@ -8,6 +8,7 @@ from awb.study import LabelTable, write_predictions
 from examples.chestxray14.data.dataset import XrayDataset
 from examples.chestxray14.data.labels import IMAGE, PATIENT, SUBGROUPS
 from examples.chestxray14.data.study import Study
+from examples.chestxray14.evaluation.class_tables import class_tables
 from examples.chestxray14.evaluation.evaluated_run import Floats
 from examples.chestxray14.evaluation.leak import find_leak
 from examples.chestxray14.evaluation.model_card import write_model_card
@@ -43,10 +44,14 @@ def evaluate_run(folder: RunFolder, study: Study, workers: int = 0, n_replicates
         write_predictions(out / f"predictions-{name}.csv", labels, probs[name], image=IMAGE)
         subgroups = [column for column in SUBGROUPS if column in labels.columns]
         labels.save(out / f"labels-{name}.csv", image=IMAGE, group=PATIENT, columns=subgroups)
-    tables = dict(evaluation_tables(study.test, probs["test"], validation, probs["validation"], n_replicates))
     recipe = folder.read_recipe()
+    if recipe.task == "classes":
+        tables = dict(class_tables(study.test, probs["test"], n_replicates))
+    else:
+        tables = dict(evaluation_tables(study.test, probs["test"], validation, probs["validation"], n_replicates))
     write_atomically(
-        out / "evaluation.md", _as_markdown(tables, study, find_leak(recipe, study.split, study.test).note())
+        out / "evaluation.md",
+        _as_markdown(tables, study.headline(recipe.task), find_leak(recipe, study.split, study.test).note()),
     )
     write_model_card(folder, recipe, study, next(iter(tables.values())))
     written = [path for path in sorted(out.iterdir()) if not path.name.startswith(".")]
@@ -79,8 +84,8 @@ def predict_run(folder: RunFolder, study: Study, workers: int) -> tuple[LabelTab
     return validation, probs
 
 
-def _as_markdown(tables: dict[str, Table], study: Study, leak: str) -> bytes:
+def _as_markdown(tables: dict[str, Table], headline: str, leak: str) -> bytes:
     """The page `evaluation.md`."""
-    head = in_markdown(study.headline()) + (f"\n\n**{in_markdown(leak)}**" if leak else "")
+    head = in_markdown(headline) + (f"\n\n**{in_markdown(leak)}**" if leak else "")
     text = "".join(f"## {in_markdown(title)}\n\n{table.to_markdown()}\n\n" for title, table in tables.items())
     return f"{head}\n\n{text}".encode()

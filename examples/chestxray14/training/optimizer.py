@@ -9,6 +9,8 @@ from torch import nn
 import awb
 from awb import AWBError
 from awb.study import OptimizerSettings
+from examples.chestxray14.recipes.model_settings import PART
+from examples.chestxray14.training.networks import freezable_parts
 
 
 def parameter_groups(model: nn.Module, settings: OptimizerSettings, lr: float) -> list[Any]:
@@ -20,11 +22,12 @@ def parameter_groups(model: nn.Module, settings: OptimizerSettings, lr: float) -
         lr: Learning rate of the blocks, the classifier and the backbone's last layer.
 
     Raises:
-        AWBError: The layers of the network are not known, or its classifier is not.
+        AWBError: The layers of the network are not known.
     """
     if settings.layer_decay == 1 and settings.decay_norms:
         return list(model.parameters())
-    groups = awb.param_groups(model, lr, lr, settings.weight_decay, layer_decay=settings.layer_decay)
+    head = _head(model)
+    groups = awb.param_groups(model, lr, lr, settings.weight_decay, layer_decay=settings.layer_decay, head=head)
     layers = {group["lr"] for group in groups if group["name"].startswith("backbone layer")}
     if settings.layer_decay != 1 and len(layers) < 2:
         raise AWBError(f"layer_decay {settings.layer_decay:g}: the layers of {type(model).__name__} are not known")
@@ -32,6 +35,13 @@ def parameter_groups(model: nn.Module, settings: OptimizerSettings, lr: float) -
         for group in groups:
             group["weight_decay"] = settings.weight_decay
     return groups
+
+
+def _head(model: nn.Module) -> list[str]:
+    """Paths of the modules that are neither backbone nor block."""
+    in_backbone = freezable_parts()[PART]
+    names = [name for name, _ in model.named_parameters() if not in_backbone(name) and ".awb." not in name]
+    return list(dict.fromkeys(name.rpartition(".")[0] for name in names))
 
 
 def require_possible(model: nn.Module, settings: OptimizerSettings) -> None:

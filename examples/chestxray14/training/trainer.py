@@ -76,12 +76,13 @@ class Trainer:
         options: Options that do not change the result.
 
     Raises:
-        AWBError: Sets overlap or images would be enlarged without the recipe's permission, the folder belongs to
-            another run, the images of a step cannot be shared evenly by the processes, or an optimiser is not possible
-            for the network, or here.
+        AWBError: The labels are not what the recipe's loss needs; sets overlap or images would be enlarged without the
+            recipe's permission; the folder belongs to another run; the images of a step cannot be shared evenly by the
+            processes; or an optimiser is not possible for the network, or here.
     """
 
     def __init__(self, recipe: Recipe, study: Study, folder: RunFolder, options: TrainerOptions | None = None) -> None:
+        study.require_labels(recipe)
         study.require_disjoint(recipe)
         if not folder.info.exists():  # a run that was begun goes on
             require_resolution(study.store, recipe)
