@@ -62,6 +62,7 @@ def test_evaluate_prints_what_its_files_say_to_awb_study(
     assert "split nested" in first
     # of 8 test patients no 5 have a finding, so there is no figure
     assert "fewer than 5 patients have it or have it not: Atelectasis, Cardiomegaly" in printed
+    assert "nothing to evaluate: a figure needs 5 test patients who have a finding and 5 who have not" in printed
     assert "fewer than 5 patients have it" in (run / "MODEL_CARD.md").read_text()
     folder = run / "evaluation"
     labels = read_labels(folder / "labels-test.csv", group="patient")
