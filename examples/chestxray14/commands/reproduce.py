@@ -131,10 +131,11 @@ def _absolute(source: StudySource) -> StudySource:
 
 def _report(output: Output, cells: Mapping[str, Recipe], source: StudySource, n_replicates: int) -> int:
     from examples.chestxray14.files.locks import wait_for_lock
+    from examples.chestxray14.reproduction.progress import Progress
     from examples.chestxray14.reproduction.report import write_report
 
     with wait_for_lock(output.locks / "report.lock"):  # two shards may end at the same moment
-        report = write_report(output, cells, source, n_replicates)
+        report = write_report(output, cells, source, n_replicates, Progress(partial(print, flush=True)))
     print(f"\n{report.cells}\n\nreport: {report.page}")
     return _status(report.states.values())
 

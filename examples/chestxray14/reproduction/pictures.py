@@ -13,13 +13,16 @@ from examples.chestxray14.evaluation.figures import (
     label_frequencies,
     save,
 )
+from examples.chestxray14.evaluation.learning_curves import learning_curves, read_logs
 from examples.chestxray14.explanation.pictures import example_boxes, save_picture
 
 
 def draw_curves(folder: Path, cell: str, run: EvaluatedRun) -> dict[str, Path]:
-    """Draw ROC and reliability curves of a cell's test set. Returns their files by caption."""
+    """Draw a cell's learning curves, and ROC and reliability curves of its test set. Returns their files by caption."""
     title = f"{'SYNTHETIC phantoms: ' if run.synthetic else ''}{cell}, split {run.split.name}"
-    drawn = {}
+    learnt = folder / f"learning-{cell}.png"
+    save(learning_curves(read_logs(run.folder, run.recipe), title), learnt)
+    drawn = {f"Learning curves of {cell}": learnt}
     for caption, (draw, word) in CURVES[run.task].items():
         drawn[f"{caption} of {cell}"] = path = folder / f"{word}-{cell}.png"
         save(draw(run.test.labels, run.probs, run.test.classes, title), path)
@@ -35,6 +38,6 @@ def draw_data(folder: Path, study: Study, boxes: Boxes | None) -> dict[str, Path
         drawn[caption] = path = folder / f"labels-{word}.png"
         save(draw(study.table, f"{kind}{caption.lower()}, {len(study.table):,} images"), path)
     if boxes is not None and len(boxes.of(study.store.names)):
-        drawn["Example boxes"] = path = folder / "boxes.png"
+        drawn["Example boxes"] = path = folder / "boxes.jpg"
         save_picture(example_boxes(study.store, boxes, f"{kind}boxes around findings"), path)
     return drawn
