@@ -18,6 +18,7 @@ from examples.chestxray14.recipes.find import find_recipe
 
 COLUMNS = ["--image-column", "filename", "--patient-column", "patient_id", "--label-column", "diagnosis"]
 PREFIX = "python -m examples.chestxray14 "
+PAGE = Path(__file__).parents[3] / "docs" / "chestxray14" / "data.md"
 
 
 def write(path: Path, table: LabelTable, labels: list[str]) -> Path:
@@ -49,39 +50,59 @@ def next_commands(printed: str, images: Path) -> list[list[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("as_text", "task"), [(as_findings, "findings"), (as_classes, "classes")])
-def test_a_table_goes_from_text_labels_to_an_evaluation(
+def test_classes_go_from_text_to_an_evaluation_by_the_commands_that_init_prints(
     phantoms: Path,
     labels: LabelTable,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    as_text: object,
-    task: str,
 ) -> None:
-    """The commands are those that `init` prints, but for a smaller image and an evaluation."""
     monkeypatch.chdir(tmp_path)
-    text = as_text(labels)  # type: ignore[operator]
-    table = write(tmp_path / "t.csv", labels, text)
+    text = as_classes(labels)
+    write(tmp_path / "t.csv", labels, text)
     assert main(["init", "t.csv", "mine.yaml", *COLUMNS]) == 0
     prepare, train, recipes, _ = next_commands(capsys.readouterr().out, phantoms / "data")
-    assert find_recipe("mine.yaml:tiny").task == task
+    assert find_recipe("mine.yaml:tiny").task == "classes"
     assert main([*prepare, "--size", "32", "--workers", "1"]) == 0
     assert main(recipes) == 0
-    capsys.readouterr()
     assert main(train) == 2
     assert "takes images of 64 pixels, and those in store have 32" in capsys.readouterr().err
     assert main([*train, "--set", "data.image_size=32", "--set", "stages.*.epochs=1"]) == 0
     assert main(["evaluate", *train[2:], "--replicates", "40"]) == 0
-    assert main(["audit", "--table", "t.csv", *COLUMNS]) == 0
-    names = sorted({word for cell in text for word in cell.split("|")} - {"No Finding"})
+    require_same_labels(labels, text, ["ill", "odd", "well"])
+
+
+@pytest.mark.slow
+def test_findings_go_from_text_to_an_evaluation_by_the_commands_of_the_documentation(
+    phantoms: Path,
+    labels: LabelTable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = as_findings(labels)
+    table = write(tmp_path / "xrays.csv", labels, text)
+    before = table.read_bytes()
+    (tmp_path / "xrays").symlink_to(phantoms / "data")
+    section = PAGE.read_text(encoding="utf-8").split("## Your own table\n")[1].split("\n## ")[0]
+    lines = section.replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line.removeprefix(f"$ {PREFIX}")) for line in lines if line.startswith(f"$ {PREFIX}")]
+    assert [command[0] for command in commands] == ["init", "prepare", "train", "evaluate", "audit"]
+    for command in commands:
+        assert main(command) == 0, capsys.readouterr().err
+    assert find_recipe("xrays.yaml:tiny").task == "findings"
+    require_same_labels(labels, text, sorted({word for cell in text for word in cell.split("|")} - {"No Finding"}))
+    assert table.read_bytes() == before
+
+
+def require_same_labels(table: LabelTable, text: list[str], names: list[str]) -> None:
+    """The labels of the evaluation are the words of the table."""
     evaluated = read_labels("runs/tiny/evaluation/labels-test.csv", group="patient", classes=names)
-    whole = dict(zip(labels.images.tolist(), text, strict=True))
+    words = dict(zip(table.images.tolist(), text, strict=True))
     for image, row in zip(evaluated.images.tolist(), evaluated.labels, strict=True):
-        assert {name for name, has in zip(names, row, strict=True) if has} == set(whole[image].split("|")) - {
-            "No Finding"
-        }
-    assert table.read_text().startswith("filename,patient_id,diagnosis,sex")
+        read = {name for name, has in zip(names, row, strict=True) if has}
+        assert read == set(words[image].split("|")) - {"No Finding"}
 
 
 def test_text_and_columns_are_the_same_table(labels: LabelTable, tmp_path: Path) -> None:
