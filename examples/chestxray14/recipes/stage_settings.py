@@ -92,8 +92,8 @@ class StageSettings(Section):
         for part, epochs in self.frozen.items():
             if not 0 <= epochs <= self.epochs:
                 raise ValueError(
-                    f"{part!r} is frozen for {epochs} epochs; expected 0 to {self.epochs}, the stage's epochs. Set "
-                    "frozen with them: {} freezes nothing"
+                    f"{part!r} is frozen for {epochs} epochs; expected 0 to {self.epochs}, the stage's epochs; set "
+                    "frozen too, to {} where nothing is to be frozen: stages.*.frozen={}"
                 )
         return self
 

@@ -200,7 +200,9 @@ def test_sets_that_overlap_are_refused_unless_the_recipe_allows_it(
 ) -> None:
     report = ("--set", "data.split.name=report")
     assert train(phantoms, tmp_path / "run", *report) == 2
-    assert "'stage2/test' shares" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "'stage2/test' shares" in error
+    assert "name the pairs that may overlap in data.split.allow_overlap" in error
     pairs = [[f"stage1/{a}", b] for a, b in (("train", "stage1/validation"), ("train", "stage2/validation"),
              ("train", "stage2/test"))] + [["stage2/train", f"stage{i}/validation"] for i in (1, 2)]  # fmt: skip
     allowed = f"data.split.allow_overlap={pairs}".replace("'", "")
