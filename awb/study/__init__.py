@@ -1,4 +1,4 @@
-"""Labels, losses, schedules, splits, metrics and intervals for multi-label studies of any model.
+"""Labels, losses, schedules, splits, metrics and intervals for studies of any model, multi-label or of one class each.
 
 Nothing here knows of attention blocks.
 
@@ -16,6 +16,9 @@ Comparison   compare, estimate, Estimates, bootstrap_p, holm
 Decisions    choose_thresholds, operating_points, sensitivity_at_specificity
 Calibration  evaluate_calibration, brier_score, expected_calibration_error, reliability_curve, fit_temperature,
              apply_temperature
+One class    of an image: evaluate_classes, evaluate_each_class, confusion_matrix, CountShare, compare_classes,
+             estimate_classes, accuracy, balanced_accuracy, evaluate_class_calibration, top_class,
+             fit_softmax_temperature, apply_softmax_temperature
 Own tables   check_cases, Cases, ClassCases, interval_header, or_none
 """
 
@@ -32,12 +35,16 @@ from awb.study.losses import BCELoss, FocalLoss, MultiLabelLoss, alpha_from_coun
 from awb.study.metrics import (
     Cases,
     ClassCases,
+    CountShare,
     Estimates,
     Interval,
     Replicates,
+    accuracy,
+    apply_softmax_temperature,
     apply_temperature,
     auprc,
     auroc,
+    balanced_accuracy,
     bands,
     bias_corrected_interval,
     bootstrap,
@@ -46,15 +53,19 @@ from awb.study.metrics import (
     check_cases,
     choose_thresholds,
     compare,
+    compare_classes,
+    confusion_matrix,
     draw_replicates,
     estimate,
     estimate_classes,
     evaluate,
     evaluate_calibration,
+    evaluate_class_calibration,
     evaluate_classes,
     evaluate_each_class,
     evaluate_subgroups,
     expected_calibration_error,
+    fit_softmax_temperature,
     fit_temperature,
     holm,
     interval_header,
@@ -64,6 +75,7 @@ from awb.study.metrics import (
     percentile_interval,
     reliability_curve,
     sensitivity_at_specificity,
+    top_class,
 )
 from awb.study.names import is_missing, patient_key
 from awb.study.optimizer import OptimizerSettings
@@ -76,6 +88,7 @@ __all__ = [
     "BCELoss",
     "Cases",
     "ClassCases",
+    "CountShare",
     "CrossEntropyLoss",
     "Epoch",
     "Estimates",
@@ -90,12 +103,15 @@ __all__ = [
     "ScheduleState",
     "Split",
     "TrainingStage",
+    "accuracy",
     "age_in_years",
     "alpha_from_counts",
+    "apply_softmax_temperature",
     "apply_temperature",
     "audit_leakage",
     "auprc",
     "auroc",
+    "balanced_accuracy",
     "bands",
     "bias_corrected_interval",
     "bootstrap",
@@ -105,15 +121,19 @@ __all__ = [
     "choose_thresholds",
     "class_weights_from_counts",
     "compare",
+    "compare_classes",
+    "confusion_matrix",
     "draw_replicates",
     "estimate",
     "estimate_classes",
     "evaluate",
     "evaluate_calibration",
+    "evaluate_class_calibration",
     "evaluate_classes",
     "evaluate_each_class",
     "evaluate_subgroups",
     "expected_calibration_error",
+    "fit_softmax_temperature",
     "fit_temperature",
     "freeze_parts",
     "holm",
@@ -134,6 +154,7 @@ __all__ = [
     "require_disjoint",
     "sensitivity_at_specificity",
     "split_by_group",
+    "top_class",
     "two_stage",
     "write_predictions",
 ]

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from awb.errors import AWBError, did_you_mean, shortlist
 from awb.study.ages import age_in_years
+from awb.study.argument_names import LABEL_OPTIONS, named_as
 from awb.study.array_types import Floats
 from awb.study.audit import audit_leakage, describe_overlap, lookalikes
 from awb.study.files import read_csv
@@ -27,6 +28,10 @@ from awb.study.predictions import read_predictions
 from awb.table import Table
 
 AddCommand = Callable[[str, Any, str], argparse.ArgumentParser]
+_OPTIONS = LABEL_OPTIONS | {
+    "undefined": "--undefined", "min_groups": "--min-groups", "level": "--level", "n_replicates": "--replicates",
+    "seed": "--seed", "rule": "--rule",
+}  # fmt: skip
 
 
 def add_commands(command: AddCommand) -> None:
@@ -44,12 +49,14 @@ def add_commands(command: AddCommand) -> None:
     _add_evaluate(command("evaluate", _evaluate, "Evaluate any model's predictions, with intervals by patients."))
 
 
+@named_as(_OPTIONS)
 def _audit(args: argparse.Namespace) -> Table:
     if len(set(args.files)) < len(args.files):  # two sets of one name
         raise AWBError(f"a file is named twice: {' '.join(args.files)}")
-    return audit_leakage({file: read_labels(file, **_columns_of(args), require_classes=False) for file in args.files})
+    return audit_leakage({file: _read_labels(file, args, require_classes=False) for file in args.files})
 
 
+@named_as(_OPTIONS)
 def _evaluate(args: argparse.Namespace) -> Table:
     """Table of `awb study evaluate`.
 
@@ -57,7 +64,7 @@ def _evaluate(args: argparse.Namespace) -> Table:
         AWBError: Files that cannot be read or do not match, or options that do not go together.
     """
     _check(args)
-    labels = read_labels(args.labels, **_columns_of(args))
+    labels = _read_labels(args.labels, args)
     if args.classes is None:
         _require_all_predicted(args, labels)
     scores = read_predictions(args.predictions, labels, image=args.image)
@@ -65,7 +72,7 @@ def _evaluate(args: argparse.Namespace) -> Table:
     options: dict[str, Any] = {"n_replicates": args.replicates, "seed": args.seed, "level": args.level}
     options |= {"classes": labels.classes, "undefined": args.undefined, "min_groups": args.min_groups}
     absent = [name for name in labels.columns if means_no_finding(name)]
-    apart = (f"no finding, and no row: {shortlist(absent)}; name it in --classes for one",) * bool(absent)
+    apart = (f"no finding, and no row: {shortlist(absent)}; name it in --labels for one",) * bool(absent)
     if args.subgroup is not None:
         table = evaluate_subgroups(labels.labels, scores, patients, _subgroups(args, labels), **options)
         return table.with_notes(*apart)
@@ -97,7 +104,7 @@ def _require_all_predicted(args: argparse.Namespace, labels: LabelTable) -> None
             cells = shortlist(map(repr, dict.fromkeys(labels.columns[name].tolist())), 3)
             raise AWBError(
                 f"{args.predictions} predicts {name!r}, which is not a class of {args.labels}: its cells are {cells}. "
-                f"Name the classes (--classes); expected {EXPECTED}"
+                f"Name the classes (--labels); expected {EXPECTED}"
             )
 
 
@@ -142,8 +149,7 @@ def _ages(labels: LabelTable, args: argparse.Namespace) -> list[float]:
 def _thresholds(args: argparse.Namespace, labels: LabelTable) -> tuple[Floats, list[str]]:
     """Threshold of each class, and notes on images and patients that may be shared under different spellings."""
     predictions, path = args.thresholds_from
-    options = {**_columns_of(args), "classes": labels.classes}
-    validation = read_labels(path, **options)
+    validation = _read_labels(path, args, classes=labels.classes)
     if overlap := describe_overlap(path, validation, args.labels, labels):
         raise AWBError(f"{overlap}; thresholds must be chosen on other patients than those evaluated")
     scores = read_predictions(predictions, validation, image=args.image)
@@ -200,31 +206,43 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_columns(parser: argparse.ArgumentParser, *, group_required: bool = False) -> None:
-    """Add `--image`, `--group`, `--classes`, `--blank` and `--uncertain`."""
-    parser.add_argument("--image", default="image", metavar="COLUMN", help="names of images (image)")
+    """Add the options that say which columns of LABELS.csv hold what."""
     parser.add_argument(
-        "--group",
-        required=group_required,
-        metavar="COLUMN",
+        "--image-column", "--image", dest="image", default="image", metavar="NAME", help="names of images (image)"
+    )
+    parser.add_argument(
+        "--patient-column", "--group", dest="group", required=group_required, metavar="NAME",
         help="group of each image, usually the patient; never split across sets",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--classes",
-        nargs="+",
-        metavar="COLUMN",
+        "--labels", "--classes", dest="classes", nargs="+", metavar="NAME",
         help="columns of labels; by default each column of 0, 1 and empty cells",
+    )  # fmt: skip
+    add_label_options(parser)
+
+
+def add_label_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options of labels as text, and of cells that are neither 0 nor 1."""
+    parser.add_argument(
+        "--label-column", metavar="NAME", help="column of labels as text (`Pneumonia|Edema`, or one word per image)"
     )
     parser.add_argument(
-        "--blank", choices=get_args(Blank), default="unknown", help="what an empty cell of a class means (unknown)"
-    )
+        "--label-separator", default="|", metavar="TEXT",
+        help="between two labels of such a cell (|); empty if each cell is one label",
+    )  # fmt: skip
+    parser.add_argument(
+        "--blank", choices=get_args(Blank),
+        help="what an empty cell of labels means (unknown; with --label-column it must be said)",
+    )  # fmt: skip
     parser.add_argument(
         "--uncertain", choices=get_args(Uncertain), default="refuse", help="what -1 or U means there (refuse)"
     )
 
 
-def _columns_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of `read_labels`."""
-    return {
-        "image": args.image, "group": args.group, "classes": args.classes, "blank": args.blank,
-        "uncertain": args.uncertain,
+def _read_labels(path: str, args: argparse.Namespace, **options: Any) -> LabelTable:
+    """Labels of a file by the options of `_add_columns`."""
+    columns: dict[str, Any] = {
+        "image": args.image, "group": args.group, "classes": args.classes, "text": args.label_column,
+        "separator": args.label_separator or None, "blank": args.blank, "uncertain": args.uncertain,
     }  # fmt: skip
+    return read_labels(path, **columns | options)

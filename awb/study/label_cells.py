@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from awb.errors import AWBError, did_you_mean
+from awb.study.argument_names import argument
 
 Blank = Literal["unknown", "negative"]
 Uncertain = Literal["refuse", "unknown", "negative", "positive"]
@@ -66,7 +67,7 @@ class LabelCells:
             if meaning[cell] is None:
                 hint = ""
                 if kind_of(cell) == "uncertain":
-                    hint = "; where it means uncertain, say what that is to count as (uncertain): " + (
+                    hint = f"; where it means uncertain, say what that is to count as ({argument('uncertain')}): " + (
                         "unknown, negative or positive"
                     )
                 raise AWBError(f"{path}, row {row}, column {name!r}: {cell!r}; expected {EXPECTED}{hint}")
@@ -92,13 +93,13 @@ class LabelCells:
         if kinds["uncertain"] and self.uncertain == "refuse":
             self._refuse(
                 path, name, cells, "uncertain",
-                "among labels; where it means uncertain, say what that is to count as (uncertain): unknown, negative "
-                "or positive",
+                f"among labels; where it means uncertain, say what that is to count as ({argument('uncertain')}): "
+                "unknown, negative or positive",
             )  # fmt: skip
         if len(cells) > 1 and all(_label(cell) == 1 for cell in counts):
             raise AWBError(
-                f"{path}, column {name!r}: every row is {cells[0]!r}. Name the columns of labels (classes), with it "
-                "if it is one, or take it out of the file"
+                f"{path}, column {name!r}: every row is {cells[0]!r}. Name the columns of labels "
+                f"({argument('classes')}), with it if it is one, or take it out of the file"
             )
         return True
 
@@ -115,7 +116,7 @@ class LabelCells:
         row, cell = next((row, cell) for row, cell in enumerate(cells, 1) if kind_of(cell) == kind)
         raise AWBError(
             f"{path}, row {row}, column {name!r}: {cell!r} {why}. "
-            "Correct it, or name the columns of labels (classes) if this is none"
+            f"Correct it, or name the columns of labels ({argument('classes')}) if this is none"
         )
 
 

@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean, shortlist
+from awb.study.argument_names import argument
 from awb.study.array_types import Bools, Floats, Indices, Strings
+from awb.study.exclusive import not_one_hot, require_one_hot
 from awb.study.files import write_csv
 from awb.study.names import is_missing, patient_key, require_distinct, require_one_spelling, same_path
 from awb.study.no_finding import findings_among, require_no_contradiction
@@ -140,6 +142,29 @@ class LabelTable:
         return findings_among(self.classes)
 
     @property
+    def exclusive(self) -> bool:
+        """True if there are several classes, of which each image has exactly one, or is not known (a NaN)."""
+        return len(self.classes) > 1 and not not_one_hot(self.labels).any()
+
+    def require_exclusive(self, name: str = "the table") -> None:
+        """Refuse a table in which an image has several classes, or none: `CrossEntropyLoss` and the like need one.
+
+        Args:
+            name: What the table is, for the message.
+
+        Raises:
+            AWBError: The table is not `exclusive`; the message names the first such image and the number of them.
+
+        Examples:
+            >>> from awb.study import LabelTable
+            >>> table = LabelTable(["a", "b"], ("normal", "viral"), [[1, 0], [0, 1]])
+            >>> table.require_exclusive()
+            >>> table.exclusive
+            True
+        """
+        require_one_hot(self.images, self.classes, self.labels, self.columns, name)
+
+    @property
     def checksum(self) -> str:
         """SHA-256 of images, groups, classes and labels, in their order, without the other columns."""
         known = np.where(np.isnan(self.labels), -1, self.labels).astype(np.int8)
@@ -242,5 +267,5 @@ def require_groups(table: LabelTable, name: str = "the table") -> Strings:
         AWBError: The table has no groups.
     """
     if table.groups is None:
-        raise AWBError(f"{name} has no groups (patients): read it with group=, the column that names them")
+        raise AWBError(f"{name} has no groups (patients): name their column with {argument('group')}")
     return table.groups

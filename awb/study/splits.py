@@ -9,6 +9,7 @@ import io
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ class Split:
         groups = dict(zip(table.images.tolist(), require_groups(table).tolist(), strict=True))
         return cls(name, {key: tuple(table.take(rows).images.tolist()) for key, rows in sets.items()}, groups)
 
-    @property
+    @cached_property
     def checksum(self) -> str:
         """SHA-256 of name, sets and groups, for the record of a run."""
         return hashlib.sha256(f"{self.name}\n{self._body()}".encode()).hexdigest()

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
+from awb.study.argument_names import argument
 from awb.study.array_types import Bools, Floats
 
 
@@ -23,7 +24,7 @@ def supported_classes(labels: Floats, groups: npt.NDArray[Any], min_groups: int)
         AWBError: `min_groups` is not an int of at least 1.
     """
     if not isinstance(min_groups, int) or min_groups < 1:
-        raise AWBError(f"min_groups={min_groups}; expected an int of at least 1")
+        raise AWBError(f"{argument('min_groups')}={min_groups}; expected an int of at least 1")
     counts = [[len(np.unique(groups[column == value])) for value in (0, 1)] for column in labels.T]
     return np.array([min(both) >= min_groups for both in counts], dtype=np.bool_)
 

@@ -9,10 +9,14 @@ Logits (n, C)         numbers before the sigmoid
 Groups (n,)           the patient of each image, whom the bootstrap draws; range(n) if images are independent
 classes               C names; by default class 0, class 1, …
 
+Functions with `class` in their names, and `confusion_matrix`, are for ordinary classification: labels with one 1 per
+row, or NaN where the class is not known, and probabilities of sum 1.
+
 Bad arrays are refused with the class and the row: other shapes, no images, a label other than 0, 1 and NaN, a
 prediction that is not finite, a number of names other than C.
 """
 
+from awb.study.metrics.accuracy import accuracy, balanced_accuracy
 from awb.study.metrics.bootstrap import bootstrap
 from awb.study.metrics.calibration import (
     brier_score,
@@ -21,8 +25,16 @@ from awb.study.metrics.calibration import (
     reliability_curve,
 )
 from awb.study.metrics.cases import Cases, ClassCases, check_cases
+from awb.study.metrics.class_calibration import (
+    apply_softmax_temperature,
+    evaluate_class_calibration,
+    fit_softmax_temperature,
+    top_class,
+)
 from awb.study.metrics.class_measures import estimate_classes
 from awb.study.metrics.compare import compare
+from awb.study.metrics.compare_classes import compare_classes
+from awb.study.metrics.confusion import CountShare, confusion_matrix
 from awb.study.metrics.estimates import Estimates, estimate
 from awb.study.metrics.evaluate import evaluate
 from awb.study.metrics.evaluate_classes import evaluate_classes, evaluate_each_class
@@ -38,12 +50,16 @@ from awb.study.metrics.thresholds import choose_thresholds, operating_points, se
 __all__ = [
     "Cases",
     "ClassCases",
+    "CountShare",
     "Estimates",
     "Interval",
     "Replicates",
+    "accuracy",
+    "apply_softmax_temperature",
     "apply_temperature",
     "auprc",
     "auroc",
+    "balanced_accuracy",
     "bands",
     "bias_corrected_interval",
     "bootstrap",
@@ -52,15 +68,19 @@ __all__ = [
     "check_cases",
     "choose_thresholds",
     "compare",
+    "compare_classes",
+    "confusion_matrix",
     "draw_replicates",
     "estimate",
     "estimate_classes",
     "evaluate",
     "evaluate_calibration",
+    "evaluate_class_calibration",
     "evaluate_classes",
     "evaluate_each_class",
     "evaluate_subgroups",
     "expected_calibration_error",
+    "fit_softmax_temperature",
     "fit_temperature",
     "holm",
     "interval_header",
@@ -70,4 +90,5 @@ __all__ = [
     "percentile_interval",
     "reliability_curve",
     "sensitivity_at_specificity",
+    "top_class",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, shortlist
+from awb.study.argument_names import argument_with
 from awb.study.array_types import Bools, Floats, Indices
 from awb.study.names import is_missing, patient_key, require_one_spelling
 
@@ -141,7 +142,7 @@ def require_both_labels(cases: Cases, undefined: Undefined, *, what: str) -> Non
         raise AWBError(f"undefined={undefined!r}; expected 'raise' or 'skip'")
     missing = [f"{known.name} ({known.missing})" for known in cases if known.missing]
     if missing and (undefined == "raise" or len(missing) == len(cases.classes)):
-        hint = "; undefined='skip' leaves such classes out" if undefined == "raise" else ""
+        hint = f"; {argument_with('undefined', 'skip')} leaves such classes out" if undefined == "raise" else ""
         raise AWBError(f"{what} is not defined where there is one label only: {shortlist(missing)}{hint}")
 
 

@@ -72,7 +72,7 @@ def compare(
             enough groups.
     """
     check_level(level, max_left_out)
-    _check_names(names)
+    check_model_names(names)
     a, b = (check_cases(y_true, scores, classes) for scores in (scores_a, scores_b))
     use, notes = keep_supported(a, groups, min_groups)
     a, b = a.of_classes(use), b.of_classes(use)
@@ -107,7 +107,12 @@ def compare(
     return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), notes)
 
 
-def _check_names(names: tuple[str, str]) -> None:
+def check_model_names(names: tuple[str, str]) -> None:
+    """Refuse names of two models that are the same, or that of a column.
+
+    Raises:
+        AWBError: Such names.
+    """
     if len(names) != 2 or names[0] == names[1]:
         raise AWBError(f"models are named {names}; expected two different names")
     taken = [name for name in names if name in ("class", "n", "positives", "positive groups", "difference", "p")]

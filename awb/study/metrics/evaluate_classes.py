@@ -159,8 +159,8 @@ def evaluate_each_class(
     never = [name for name, use, predicted in shown if use and not predicted]
     return Table(tuple(columns), rows, (
         count_note(cases), interval_note(replicates),
-        "sensitivity: share of the images of a class that are predicted as it; precision: share of the images predicted "
-        "as a class that are of it; AUROC: of the class against the rest",
+        "sensitivity: share of the images of a class that are predicted as it; precision: share of those predicted as "
+        "a class that are of it; AUROC: of the class against the rest",
         *([f"never predicted, and without a precision: {shortlist(never)}"] if never else ()),
         *([f"no interval, since too many replicates have no value: {shortlist(few)}"] if few else ()),
         *_alike(alike), *notes,

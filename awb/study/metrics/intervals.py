@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
+from awb.study.argument_names import argument
 from awb.study.array_types import Floats
 
 _ROUNDING = 1e-9  # two ways of computing one number differ by less
@@ -124,6 +125,6 @@ def check_level(level: float, max_left_out: float) -> None:
         AWBError: `level` is not between 0 and 1, or `max_left_out` not in 0–1 (1 excluded).
     """
     if not 0 < level < 1:
-        raise AWBError(f"level={level}; expected a share between 0 and 1, such as 0.95")
+        raise AWBError(f"{argument('level')}={level}; expected a share between 0 and 1, such as 0.95")
     if not 0 <= max_left_out < 1:
         raise AWBError(f"max_left_out={max_left_out}; expected a share from 0 to below 1, such as 0.05")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
+from awb.study.argument_names import argument
 from awb.study.array_types import Floats, Indices
 from awb.study.metrics.cases import check_groups, require_one_group_per_image
 
@@ -90,7 +91,7 @@ def draw_replicates(groups: npt.ArrayLike, *, n_replicates: int = 2000, seed: in
         AWBError: An image without a group, fewer than two groups, or no replicates.
     """
     if n_replicates < 1:
-        raise AWBError(f"n_replicates={n_replicates}; expected a positive int")
+        raise AWBError(f"{argument('n_replicates')}={n_replicates}; expected a positive int")
     if seed < 0:
-        raise AWBError(f"seed={seed}; expected a non-negative int")
+        raise AWBError(f"{argument('seed')}={seed}; expected a non-negative int")
     return Replicates(check_groups(groups), n_replicates, seed)

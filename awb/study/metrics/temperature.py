@@ -34,7 +34,7 @@ def fit_temperature(y_true: npt.ArrayLike, logits: npt.ArrayLike, *, classes: Se
             they are no better than chance (T → ∞).
     """
     cases = check_cases(y_true, logits, classes, kind="logits")
-    _refuse_probabilities(cases.values)
+    refuse_probabilities(cases.values)
     require_both_labels(cases, "raise", what="a temperature")
     return np.array([_temperature(known) for known in cases])
 
@@ -59,17 +59,24 @@ def apply_temperature(logits: npt.ArrayLike, temperatures: npt.ArrayLike) -> Flo
     scale = np.asarray(temperatures, dtype=np.float64)
     if scale.shape != (values.shape[1],) or not ((scale > 0) & np.isfinite(scale)).all():
         raise AWBError(f"temperatures {scale}; expected {values.shape[1]} positive numbers, one per class")
-    _refuse_probabilities(values)
+    refuse_probabilities(values)
     return np.asarray(expit(values / scale)).reshape(np.shape(logits))
 
 
-def _refuse_probabilities(values: Floats) -> None:
-    """Refuse logits that all lie in 0–1: as logits they would call everything positive, and nothing with certainty."""
+def refuse_probabilities(
+    values: Floats, before: str = "the sigmoid (scipy.special.logit takes probabilities back)"
+) -> None:
+    """Refuse logits that all lie in 0–1: as logits they would say nothing with certainty.
+
+    Args:
+        values: Logits (n, C).
+        before: What logits are before, for the message.
+
+    Raises:
+        AWBError: They all lie there, and are too many for that to be chance.
+    """
     if len(values) >= _MANY and (values >= 0).all() and (values <= 1).all() and ((values > 0) & (values < 1)).any():
-        raise AWBError(
-            "all logits lie in 0–1, as probabilities do; give what was before the sigmoid (scipy.special.logit takes "
-            "probabilities back)"
-        )
+        raise AWBError(f"all logits lie in 0–1, as probabilities do; give what was before {before}")
 
 
 def _temperature(known: ClassCases) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean
+from awb.study.argument_names import argument
 from awb.study.array_types import Floats
 from awb.study.metrics.cases import ClassCases, check_cases, require_both_labels
 from awb.study.metrics.table_columns import or_none
@@ -46,7 +47,7 @@ def choose_thresholds(
     if rule not in _RULES:
         raise AWBError(f"no rule {rule!r}{did_you_mean(str(rule), _RULES)}; there are {', '.join(_RULES)}")
     if (target is not None) != (rule in _NEED_TARGET):
-        raise AWBError(f"rule={rule!r} {'needs a' if target is None else 'takes no'} target")
+        raise AWBError(f"{argument('rule')}={rule!r} {'needs a' if target is None else 'takes no'} target")
     if target is not None:
         _check_share(target, "target")
     cases = check_cases(y_true, scores, classes)

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     folder = RunFolder(args.run)
     recipe = folder.read_recipe()
     study = study_of(args, recipe)
-    print(study.headline(), flush=True)
+    print(study.headline(recipe.task), flush=True)
     if leak := find_leak(recipe, study.split, study.test).note():
         print(leak)
     tables = evaluate_run(folder, study, args.workers, args.replicates, calibrate=args.calibrate)

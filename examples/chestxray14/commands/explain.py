@@ -2,7 +2,7 @@
 
 A network is either a finished run, `--run all=runs/all`, or the result of a function of your own, `--model
 mine=module:function` or `--model mine=module:function:argument`. The function returns a torch.nn.Module with one logit
-per finding: NIH's 14 in their order, or the label columns of --table.
+per finding: NIH's 14 in their order, or the labels of --table.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from awb import AWBError
 from awb.study import LabelTable
 from examples.chestxray14.commands.arguments import add_replicates_argument, at_least
+from examples.chestxray14.commands.column_arguments import add_column_arguments, columns_of
 from examples.chestxray14.data.boxes import read_boxes
 from examples.chestxray14.data.labels import read_table
 from examples.chestxray14.data.nih import FINDINGS, read_data_entry
@@ -38,10 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--boxes", type=Path, metavar="FILE", help="NIH's BBox_List_2017.csv, or a file in its format")
     labels = parser.add_mutually_exclusive_group()
-    labels.add_argument("--labels", type=Path, metavar="FILE", help="NIH's Data_Entry_2017*.csv, for --boxes")
-    labels.add_argument(
-        "--table", type=Path, metavar="FILE", help="your own CSV, for --boxes: path, patient, one column per label"
-    )
+    labels.add_argument("--data-entry", type=Path, metavar="FILE", help="NIH's Data_Entry_2017*.csv, for --boxes")
+    labels.add_argument("--table", type=Path, metavar="FILE", help="your own table of labels, for --boxes")
+    parser.add_argument(
+        "--labels", nargs="+", default=[], metavar="NAME",
+        help="with --table, its labels, as in train; without, NIH's file, as --data-entry",
+    )  # fmt: skip
+    add_column_arguments(parser, labels=False)
     parser.add_argument("--image", nargs="+", default=[], metavar="NAME", help="images to draw, with or without boxes")
     parser.add_argument("--finding", nargs="+", default=[], metavar="NAME", help="findings to draw on each image")
     parser.add_argument(
@@ -80,11 +84,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, draw and print what was asked for."""
     if not args.boxes and not (args.image and args.finding):
-        raise AWBError("nothing to explain: give --boxes and --labels, or --image and --finding")
-    if args.boxes and not (args.labels or args.table):
-        raise AWBError("--boxes needs --labels or --table: the intervals are over patients")
-    store = ImageStore.open(args.store, verify=True)
+        raise AWBError("nothing to explain: give --boxes and --data-entry (or --table), or --image and --finding")
     table = _labels(args)
+    if args.boxes and table is None:
+        raise AWBError("--boxes needs --data-entry or --table: the intervals are over patients")
+    store = ImageStore.open(args.store, verify=True)
     classes = FINDINGS if table is None else table.classes
     subjects = load_subjects(store, args.run, args.model, size=args.size, classes=classes)
     inputs = subjects.inputs
@@ -109,5 +113,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _labels(args: argparse.Namespace) -> LabelTable | None:
     if args.table:
-        return read_table(args.table)
-    return read_data_entry(args.labels) if args.labels else None
+        return read_table(args.table, columns_of(args))
+    if len(args.labels) > 1 or (args.labels and args.data_entry):
+        raise AWBError("--labels names columns of a --table, or NIH's one file")
+    path = args.data_entry or next(iter(args.labels), None)
+    return read_data_entry(path) if path else None

@@ -1,66 +1,65 @@
 """Write a study file for a table of your own.
 
-TABLE is a CSV with the columns `path` and `patient`, and one column per finding (0, 1 or empty); or NIH's Data_Entry.
-The command prints how it reads each column. OUT.yaml is a small study with comments to start from; an existing file is
-never overwritten.
+TABLE is a CSV file with a row per image: its file, its patient, and its labels, in columns of 0 and 1 or as text; or
+NIH's Data_Entry. The command prints how it reads each column. OUT.yaml is a small study with comments to start from; an
+existing file is never overwritten.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from awb import AWBError
-from awb.errors import shortlist
-from awb.study import LabelTable, open_text, require_commas
-from examples.chestxray14.data.labels import ages_in_years, read_table, subgroup_of
+from awb.study import LabelTable
+from examples.chestxray14.commands.column_arguments import add_column_arguments, columns_of
+from examples.chestxray14.data.columns import Columns
+from examples.chestxray14.data.labels import ages_in_years, has_no_patients, read_header, read_table, subgroup_of
 from examples.chestxray14.data.nih import read_data_entry
 from examples.chestxray14.files.atomic import write_atomically
+from examples.chestxray14.recipes.stage_settings import Task
 from examples.chestxray14.recipes.strict_yaml import parse_yaml
 from examples.chestxray14.recipes.study_file import StudyFile
 
 _STARTER = Path(__file__).parents[1] / "recipes" / "starter.yaml"
 _NIH_COLUMN = "Image Index"
-_IMAGE, _PATIENT = "path", "patient"
-_MEANT = {  # what other tables call the two columns, letters alone
-    _IMAGE: ("image", "imagepath", "imagefile", "imagename", "imageid", "file", "filename", "filepath", "img"),
-    _PATIENT: ("patientid", "patientnumber", "subject", "subjectid", "pid"),
-}
-_IS = {_IMAGE: "the image's file, below the folder of images", _PATIENT: "whose images are never split across sets"}
 _BATCH = "batch_size: 32\n"
+_LOSS = "loss: {kind: bce, alpha: null}\n"
+_LOSS_OF_CLASSES = "loss: {kind: cross_entropy}\n"
 _FEWEST_STEPS = 8  # per epoch, if the table has images for as many
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", type=Path, metavar="TABLE", help="CSV file of labels")
     parser.add_argument("out", type=Path, metavar="OUT.yaml", help="study file to write")
+    add_column_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     _require_new(args.out)
-    with open_text(args.table) as file:
-        header = [name.strip() for name in next(csv.reader(file), [])]
-    require_commas(args.table, header)
-    table = _read(args.table, header)
-    said = _describe(args.table, header, table)
-    study = _write(args.out, said, len(table))
-    print(
-        "\n".join(
-            [
-                *said,
-                "",
-                f"wrote {args.out}: cells {', '.join(study.contents)}",
-                "",
-                *_next(args.table, args.out, header),
-            ]
-        )
-    )
+    header, columns = read_header(args.table), columns_of(args)
+    of_nih = _NIH_COLUMN in header and columns == Columns()
+    table = read_data_entry(args.table) if of_nih else read_table(args.table, columns)
+    table = ages_in_years(table)  # a wrong age is an error now, not after `prepare`
+    task = task_of(table)
+    said = _describe(args.table, table, task)
+    said += ["columns: those of NIH's Data_Entry"] if of_nih else _describe_columns(header, columns, table)
+    study = _write(args.out, said, len(table), task)
+    labels = "" if of_nih else f" --table {shlex.quote(str(args.table))}{columns.as_options()}"
+    folder = f"the folder of images{f' and of {args.table.name}' if of_nih else ''}"
+    lines = [*said, "", f"wrote {args.out}: cells {', '.join(study.contents)}", "", f"next, with IMAGES {folder}:"]
+    print("\n".join([*lines, *_next(args.out, labels)]))
     return 0
+
+
+def task_of(table: LabelTable) -> Task:
+    """`classes` if every image has exactly one of several labels, none of them unknown; else `findings`."""
+    one_each = len(table.classes) > 1 and bool((table.labels.sum(axis=1) == 1).all())
+    return "classes" if one_each else "findings"
 
 
 def _require_new(out: Path) -> None:
@@ -72,70 +71,60 @@ def _require_new(out: Path) -> None:
         raise AWBError(f"no folder {out.parent}")
 
 
-def _read(path: Path, header: Sequence[str]) -> LabelTable:
-    """The table; its columns are looked at first, so that all that lack are named together."""
-    if _NIH_COLUMN in header:
-        return read_data_entry(path)
-    missing = {name: _lookalike(name, header) for name in (_IMAGE, _PATIENT) if name not in header}
-    if missing:
-        wanted = " and ".join(f"{name!r} ({_IS[name]})" for name in missing)
-        renamed = [f"rename {there!r} to {name!r}" for name, there in missing.items() if there]
-        advice = f"; {' and '.join(renamed)}" if renamed else ""
-        raise AWBError(f"{path} has no column {wanted}{advice}. The file has {shortlist(header, 20) or 'no columns'}")
-    return ages_in_years(read_table(path))  # a wrong age is an error now, not after `prepare`
-
-
-def _lookalike(name: str, header: Sequence[str]) -> str | None:
-    """The column that another table's author may have meant, if there is one."""
-    plain = {"".join(filter(str.isalpha, column.lower())): column for column in header}
-    return next((plain[other] for other in (name, *_MEANT[name]) if other in plain), None)
-
-
-def _describe(path: Path, header: Sequence[str], table: LabelTable) -> list[str]:
-    """What each column was taken for, one line per role."""
-    assert table.groups is not None
-    of_nih = _NIH_COLUMN in header
-    subgroups = {} if of_nih else {name: group for name in header if (group := subgroup_of(name))}
-    used: Mapping[str, str] = {_IMAGE: "image", _PATIENT: "patient"} | dict.fromkeys(table.classes, "finding")
-    left = [name for name in header if name not in used and name not in subgroups]
+def _describe(path: Path, table: LabelTable, task: Task) -> list[str]:
+    """Lines on the images, patients and labels."""
     counts = np.nansum(table.labels, axis=0)
-    findings = [f"{_plain(name)} ({int(count):,})" for name, count in zip(table.classes, counts, strict=True)]
-    lines = [f"{_plain(path.name)}: {len(table):,} images of {len(np.unique(table.groups)):,} patients"]
-    if of_nih:
-        return [
-            *lines,
-            "columns: those of NIH's Data_Entry",
-            f"findings (images that have them): {', '.join(findings)}",
-        ]
-    lines += [
-        f"image: column {_IMAGE}; patient: column {_PATIENT}",
-        f"findings (images that have them): {', '.join(findings)}",
+    labels = [f"{_plain(name)} ({int(count):,})" for name, count in zip(table.classes, counts, strict=True)]
+    patients = f"{len(np.unique(table.groups)):,} patients"  # type: ignore[arg-type]
+    what = "classes, exactly one per image" if task == "classes" else "findings (images that have them)"
+    lines = [
+        f"{_plain(path.name)}: {len(table):,} images of {patients}",
+        f"{what}: {', '.join(labels)}",
+    ]
+    if unknown := int(np.isnan(table.labels).any(axis=1).sum()):
+        lines.append(f"images with unknown labels: {unknown:,}")
+    if has_no_patients(table):
+        lines.append("each image is taken for a patient of its own: if some share a patient, intervals are too narrow")
+    return lines
+
+
+def _describe_columns(header: Sequence[str], columns: Columns, table: LabelTable) -> list[str]:
+    """What each column was taken for, one line per role."""
+    labels = [columns.text] if columns.text else list(table.classes)
+    used = {columns.image, columns.patient, *labels}
+    subgroups = {name: group for name in header if name not in used and (group := subgroup_of(name))}
+    left = [name for name in header if name not in used and name not in subgroups]
+    lines = [
+        f"image: column {_plain(columns.image)}; patient: column {_plain(columns.patient)}",
+        f"labels: {f'text in column {_plain(columns.text)}' if columns.text else 'columns of 0 and 1'}",
         f"subgroups: {', '.join(f'{group} (column {_plain(name)})' for name, group in subgroups.items()) or 'none'}",
     ]
     return lines + ([f"not used: {', '.join(map(_plain, left))}"] if left else [])
 
 
-def _write(out: Path, said: Sequence[str], n_images: int) -> StudyFile:
+def _write(out: Path, said: Sequence[str], n_images: int, task: Task) -> StudyFile:
     """Write the study, which is read as a check before."""
     batch = 32
     while batch > 2 and 0.7 * n_images < _FEWEST_STEPS * batch:  # 70 % are for training
         batch //= 2
-    starter = _STARTER.read_text(encoding="utf-8")
-    assert _BATCH in starter
+    text = _STARTER.read_text(encoding="utf-8")
+    assert _BATCH in text
+    assert _LOSS in text
+    text = text.replace(_BATCH, _BATCH.replace("32", str(batch)))
+    if task == "classes":
+        text = text.replace(_LOSS, _LOSS_OF_CLASSES)
     comment = "".join(f"# {line}\n" for line in said)
-    text = f"{comment}#\n{starter.replace(_BATCH, _BATCH.replace('32', str(batch)))}"
+    text = f"{comment}#\n{text}"
     study = StudyFile.parse(parse_yaml(text, str(out)), out)
     write_atomically(out, text.encode())
     return study
 
 
-def _next(table: Path, out: Path, header: Sequence[str]) -> list[str]:
+def _next(out: Path, labels: str) -> list[str]:
     """The commands to go on with."""
-    of_nih, study = _NIH_COLUMN in header, shlex.quote(str(out))
-    labels = "" if of_nih else f" --table {shlex.quote(str(table))}"
-    command, data = "python -m examples.chestxray14", f"--data IMAGES --store store{labels}"
+    command, study = "python -m examples.chestxray14", shlex.quote(str(out))
+    data = f"--data IMAGES --store store{labels}"
     return [
-        f"next, with IMAGES the folder of images{f' and of {table.name}' if of_nih else ''}:",
         f"{command} prepare IMAGES store{labels}",
         f"{command} train {study}:tiny runs/tiny {data}",
         f"{command} recipes {study}",

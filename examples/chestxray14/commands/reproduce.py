@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from awb import AWBError
 from examples.chestxray14.commands.arguments import above_zero, add_replicates_argument, at_least
 from examples.chestxray14.commands.study_arguments import add_study_arguments, source_of
-from examples.chestxray14.commands.train import add_training_arguments
+from examples.chestxray14.commands.train import add_training_arguments, trainer_options
 from examples.chestxray14.data.study import StudySource
 from examples.chestxray14.recipes.overrides import read_overrides
 from examples.chestxray14.recipes.schema import Recipe
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the cells and write the report; 1 if a cell failed, is unreadable, or has another recipe than requested."""
     # here, so that the other commands start without it
     from examples.chestxray14.reproduction.cells import estimate, find_cells
+    from examples.chestxray14.reproduction.output import Output
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise AWBError("reproduce is not for a launcher: start it once, and give --jobs the number of GPUs")
@@ -74,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(estimate(cells, map(source.study, cells.values()), args.tflops))
         return 0
-    source.require()
+    new = [recipe for cell, recipe in cells.items() if not Output(args.out).run(cell).info.exists()]
+    source.require(new)
     args.out.mkdir(parents=True, exist_ok=True)
     with hold_shard(args.out / "locks", args.shard, cells):
         return _reproduce(args, cells, source)
@@ -92,11 +95,10 @@ def _reproduce(args: argparse.Namespace, cells: Mapping[str, Recipe], source: St
     from examples.chestxray14.reproduction.driver import do_cells
     from examples.chestxray14.reproduction.output import Output
     from examples.chestxray14.reproduction.work import Job
-    from examples.chestxray14.training.trainer import TrainerOptions
 
     output, mine = Output(args.out), args.shard.of(cells)
     there, studies = Output(args.out.absolute()), _absolute(source)  # as another process finds them
-    options, threads = TrainerOptions(args.workers, args.checkpoint_every), _threads(args)
+    options, threads = trainer_options(args), _threads(args)
     jobs = [
         Job(there, cell, cells[cell], studies, options, args.replicates, threads)
         for cell in mine
@@ -117,10 +119,13 @@ def _reproduce(args: argparse.Namespace, cells: Mapping[str, Recipe], source: St
 
 def _absolute(source: StudySource) -> StudySource:
     """The same files by absolute path, for processes that start in another folder."""
-    return StudySource(
-        source.folder.absolute(), source.store.absolute(), source.table and source.table.absolute(),
-        source.lists and tuple(path.absolute() for path in source.lists),
-    )  # fmt: skip
+    return replace(
+        source,
+        folder=source.folder.absolute(),
+        store=source.store.absolute(),
+        table=source.table and source.table.absolute(),
+        lists=source.lists and tuple(path.absolute() for path in source.lists),
+    )
 
 
 def _report(output: Output, cells: Mapping[str, Recipe], source: StudySource, n_replicates: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from examples.chestxray14.commands.column_arguments import add_column_arguments, columns_of
 from examples.chestxray14.data.study import Study, StudySource, load_study
 from examples.chestxray14.recipes.schema import Recipe
 
@@ -29,13 +30,17 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("TRAIN", "VALIDATION", "TEST"),
         help="three files of image names, for the split `lists`",
     )
+    add_column_arguments(parser)
 
 
 def source_of(args: argparse.Namespace) -> StudySource:
     """Files of a study, for a command that trains several recipes."""
-    return StudySource(args.data, args.store, args.table, tuple(args.lists) if args.lists else None)
+    lists = tuple(args.lists) if args.lists else None
+    return StudySource(args.data, args.store, args.table, lists, columns_of(args))
 
 
 def study_of(args: argparse.Namespace, recipe: Recipe) -> Study:
     """Study of one recipe."""
-    return load_study(args.data, args.store, recipe.data.split, table=args.table, lists=args.lists)
+    return load_study(
+        args.data, args.store, recipe.data.split, table=args.table, lists=args.lists, columns=columns_of(args)
+    )

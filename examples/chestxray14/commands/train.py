@@ -20,7 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="folder of the run; an unfinished run in it is resumed")
     add_study_arguments(parser)
     add_training_arguments(parser)
-    parser.add_argument("--tensorboard", action="store_true", help="also log for TensorBoard")
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,15 +30,32 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-every", type=at_least(1), default=500, metavar="STEPS",
         help="steps between checkpoints; there is also one after each epoch (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--tracker", action="append", dest="trackers", default=[], metavar="NAME",
+        help="also log with a tracker of Accelerate (repeatable): tensorboard, wandb, mlflow, comet_ml, aim, …",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tensorboard", action="append_const", const="tensorboard", dest="trackers",
+        help="the same as --tracker tensorboard",
+    )  # fmt: skip
+
+
+def trainer_options(args: argparse.Namespace) -> TrainerOptions:
+    """Options of the trainer from the command line.
+
+    Raises:
+        AWBError: A tracker is unknown or not installed.
+    """
+    return TrainerOptions(args.workers, args.checkpoint_every, tuple(dict.fromkeys(args.trackers)))
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and write a model card if the run has none with results yet."""
     recipe = find_recipe(args.recipe, read_overrides(args.set))
-    study, folder = study_of(args, recipe), RunFolder(args.run)
-    trainer = Trainer(recipe, study, folder, TrainerOptions(args.workers, args.checkpoint_every, args.tensorboard))
+    options, study, folder = trainer_options(args), study_of(args, recipe), RunFolder(args.run)
+    trainer = Trainer(recipe, study, folder, options)
     if trainer.accelerator.is_main_process:
-        print(study.headline(), flush=True)
+        print(study.headline(recipe.task), flush=True)
     trainer.run()
     if trainer.accelerator.is_main_process:
         if not is_evaluated(folder):  # an evaluated run's card has results

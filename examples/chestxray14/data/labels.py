@@ -10,46 +10,82 @@ import numpy as np
 
 from awb import AWBError
 from awb.errors import shortlist
-from awb.study import LabelTable, age_in_years, is_missing, open_text, read_labels
+from awb.study import LabelTable, age_in_years, is_missing, open_text, read_labels, require_commas
+from awb.study.argument_names import LABEL_OPTIONS, named_as
+from examples.chestxray14.data.columns import Columns
 from examples.chestxray14.data.nih import NIH_DOWNLOAD, read_data_entry
 
 IMAGE, PATIENT = "image", "patient"  # columns of the labels that `evaluate` writes
-SUBGROUPS = ("view", "sex", "age")  # columns of a table by which results are also given; never findings
+SUBGROUPS = ("view", "sex", "age")  # columns of a table by which results are also given; findings only if named
 
 
 def read_study_labels(
-    folder: str | Path, *, table: str | Path | None = None, data_entry: str | Path | None = None
+    folder: str | Path,
+    *,
+    table: str | Path | None = None,
+    data_entry: str | Path | None = None,
+    columns: Columns | None = None,
 ) -> LabelTable:
     """Labels of all images of a study.
 
     Args:
-        folder: Folder with NIH's `Data_Entry_2017*.csv`; not looked into if one of the other two is given.
+        folder: Folder with NIH's `Data_Entry_2017*.csv`; not looked into if one of the next two is given.
         table: Table of your own, in place of NIH's file.
         data_entry: NIH's file, if it is elsewhere.
+        columns: Columns of the table.
 
     Raises:
-        AWBError: A file is missing or wrong.
+        AWBError: A file is missing or wrong; or columns are named without a table.
     """
     if table:
-        return read_table(table)
+        return read_table(table, columns)
+    if columns not in (None, Columns()):
+        raise AWBError("columns are named, but no --table; NIH's own file needs no names")
     return read_data_entry(data_entry or find_nih_file(folder, "Data_Entry_2017*.csv"))
 
 
-def read_table(path: str | Path) -> LabelTable:
-    """Table of your own: columns `path` and `patient`, and one column per label (0, 1 or empty).
+def read_table(path: str | Path, columns: Columns | None = None) -> LabelTable:
+    """Table of your own: images, patients, and labels as columns of 0 and 1 or as text.
 
-    `view`, `sex` (or `gender`) and `age`, in any capitalisation and with any content, are never labels.
+    `view`, `sex` (or `gender`) and `age`, in any capitalisation and with any content, are no labels, unless named.
 
     Raises:
-        AWBError: As in `awb.study.read_labels`, or there are two columns `sex` and `Sex`, say.
+        AWBError: As in `awb.study.read_labels`; a column is missing; there are two columns `sex` and `Sex`, say; or a
+            label is called like a column of the files that `evaluate` writes.
+    """
+    columns = columns or Columns()
+    header = read_header(path)
+    columns.require(path, header)
+    taken = {columns.image, columns.patient, columns.text, *columns.labels}
+    subgroups = {name: group for name in header if name not in taken and (group := subgroup_of(name))}
+    if len(set(subgroups.values())) < len(subgroups):
+        raise AWBError(f"{path} has columns {', '.join(subgroups)}; expected each of {', '.join(SUBGROUPS)} once")
+    with named_as(LABEL_OPTIONS):
+        table = read_labels(
+            path, image=columns.image, group=columns.patient, classes=columns.labels or None, columns=subgroups,
+            text=columns.text, separator=columns.separator, blank=columns.blank, uncertain=columns.uncertain,
+        )  # fmt: skip
+    if reserved := [name for name in table.classes if name in (IMAGE, PATIENT, *SUBGROUPS)]:
+        raise AWBError(f"{path}: a label called {reserved[0]!r}, as a column of results is; call it something else")
+    others = {subgroups.get(name, name): cells for name, cells in table.columns.items() if name not in table.classes}
+    return replace(table, columns=others)
+
+
+def has_no_patients(table: LabelTable) -> bool:
+    """True if images stand for patients: one column was named for both."""
+    return table.groups is not None and np.array_equal(table.groups, table.images)
+
+
+def read_header(path: str | Path) -> list[str]:
+    """Names of a table's columns.
+
+    Raises:
+        AWBError: No such file, not text in UTF-8, or columns that are not separated by commas.
     """
     with open_text(path) as file:
         header = [name.strip() for name in next(csv.reader(file), [])]
-    subgroups = {name: subgroup for name in header if (subgroup := subgroup_of(name))}
-    if len(set(subgroups.values())) < len(subgroups):
-        raise AWBError(f"{path} has columns {', '.join(subgroups)}; expected each of {', '.join(SUBGROUPS)} once")
-    table = read_labels(path, image="path", group="patient", columns=subgroups)
-    return replace(table, columns={subgroups.get(name, name): cells for name, cells in table.columns.items()})
+    require_commas(path, header)
+    return header
 
 
 def subgroup_of(header: str) -> str | None:

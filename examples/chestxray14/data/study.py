@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from awb import AWBError
+from awb.errors import shortlist
 from awb.study import LabelTable, Split, require_disjoint
-from examples.chestxray14.data.labels import ages_in_years, read_study_labels
+from examples.chestxray14.data.columns import Columns
+from examples.chestxray14.data.labels import ages_in_years, has_no_patients, read_study_labels
 from examples.chestxray14.data.nih import FINDINGS
 from examples.chestxray14.data.origin import SIGNATURE, Origin, origin_of
 from examples.chestxray14.data.splits import Stage, choose_test_set, make_split, set_name, set_names
 from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.recipes.data_settings import SplitSettings
 from examples.chestxray14.recipes.schema import Recipe
+from examples.chestxray14.recipes.stage_settings import Task
 
 
 def synthetic_note(synthetic: bool) -> str:
@@ -46,9 +49,14 @@ class Study:
         return self.origin == "phantoms"
 
     @cached_property
+    def used(self) -> LabelTable:
+        """Labels of the split's images, in the order of the table."""
+        return self.table.take(np.isin(self.table.images, list(self.split.groups)))
+
+    @cached_property
     def labels_checksum(self) -> str:
         """SHA-256 of the labels of the split's images, in the order of the table."""
-        return self.table.take(np.isin(self.table.images, list(self.split.groups))).checksum
+        return self.used.checksum
 
     @cached_property
     def sets(self) -> dict[str, LabelTable]:
@@ -85,14 +93,50 @@ class Study:
             allow=recipe.data.split.allow_overlap,
         )
 
-    def headline(self) -> str:
-        """First line of any output: the split, the test set, findings other than NIH's, and a warning for phantoms."""
+    def require_labels(self, recipe: Recipe) -> None:
+        """Refuse labels that a recipe's loss cannot learn: `cross_entropy` needs exactly one class per image.
+
+        Raises:
+            AWBError: An image has several classes or none; or a stage trains on abnormal images only, and there is no
+                class such as `normal` that they could lack.
+        """
+        if recipe.task != "classes":
+            return
+        self.used.require_exclusive(f"{recipe.name} trains with cross_entropy")
+        abnormal = [stage.name for stage in recipe.stages if stage.samples == "abnormal"]
+        if abnormal and self.table.findings.all():
+            raise AWBError(
+                f"{recipe.name}: the stage {abnormal[0]} trains on abnormal images, but no class among "
+                f"{shortlist(self.table.classes)} means that nothing was found; expected samples: all"
+            )
+
+    def headline(self, task: Task = "findings") -> str:
+        """First line of any output: the split, the test set, findings other than NIH's, and a warning for phantoms.
+
+        Args:
+            task: What the labels are called.
+        """
         assert self.test.groups is not None
         patients = len(np.unique(self.test.groups))
+        one_each = "; each image is taken for a patient of its own" if has_no_patients(self.table) else ""
         return (
             f"{synthetic_note(self.synthetic)}split {self.split.name}, sha256 {self.split.checksum[:12]}…; "
-            f"test set {self.test_name}: {len(self.test):,} images of {patients:,} patients"
-        ) + ("" if self.table.classes == FINDINGS else f"; findings {', '.join(self.table.classes)}")
+            f"test set {self.test_name}: {len(self.test):,} images of {patients:,} patients{one_each}"
+        ) + ("" if self.table.classes == FINDINGS else f"; {task} {', '.join(self.table.classes)}")
+
+
+def require_resolution(store: ImageStore, recipe: Recipe) -> None:
+    """Refuse an image store whose images would be enlarged, unless the recipe agrees to it.
+
+    Raises:
+        AWBError: The store is smaller than the side to which the recipe resizes.
+    """
+    needed = recipe.data.transform(training=False).resized
+    if store.size < needed and not recipe.data.enlarge:
+        raise AWBError(
+            f"{recipe.name} takes images of {needed} pixels, and those in {store.folder} have {store.size}: prepare a "
+            f"store with --size {needed}, or agree that they are enlarged (--set data.enlarge=true)"
+        )
 
 
 def load_study(
@@ -102,6 +146,7 @@ def load_study(
     *,
     table: str | Path | None = None,
     lists: Sequence[str | Path] | None = None,
+    columns: Columns | None = None,
 ) -> Study:
     """Read labels and an image store, and split them as a recipe says.
 
@@ -111,6 +156,7 @@ def load_study(
         settings: The recipe's settings of the split.
         table: Table of your own in place of NIH's file.
         lists: Three files of image names, for the split `lists`: train, validation, test.
+        columns: Columns of the table.
 
     Raises:
         AWBError: A file is missing or wrong, the image store lacks images, `lists` is given for another split, or the
@@ -119,7 +165,7 @@ def load_study(
     folder = Path(folder)
     if not folder.is_dir():
         raise AWBError(f"no folder {folder}")
-    labels, images = read_labelled_images(folder, store, table)
+    labels, images = read_labelled_images(folder, store, table, columns)
     origin: Origin = (
         "phantoms" if (folder / SIGNATURE).is_file() else origin_of(labels.images.tolist(), labels_from_nih=not table)
     )
@@ -129,13 +175,15 @@ def load_study(
     return study
 
 
-def read_labelled_images(folder: Path, store: str | Path, table: str | Path | None) -> tuple[LabelTable, ImageStore]:
+def read_labelled_images(
+    folder: Path, store: str | Path, table: str | Path | None, columns: Columns | None = None
+) -> tuple[LabelTable, ImageStore]:
     """Read the labels and the image store of a study, whatever its split.
 
     Raises:
         AWBError: A file is missing or wrong, or the image store lacks images.
     """
-    labels = ages_in_years(read_study_labels(folder, table=table))
+    labels = ages_in_years(read_study_labels(folder, table=table, columns=columns))
     images = ImageStore.open(store)
     images.require(labels.images)
     return labels, images
@@ -149,14 +197,18 @@ class StudySource:
     store: Path
     table: Path | None = None
     lists: tuple[Path, ...] | None = None
+    columns: Columns = field(default_factory=Columns)
 
-    def require(self) -> None:
-        """Refuse missing or damaged files before the first run begins, whatever the recipes.
+    def require(self, recipes: Iterable[Recipe] = ()) -> None:
+        """Refuse missing or damaged files before the first run begins, or images too small for the recipes.
 
         Raises:
-            AWBError: As in `read_labelled_images`, or pixels of the image store are not those that were decoded.
+            AWBError: As in `read_labelled_images` and `require_resolution`, or pixels of the image store are not those
+                that were decoded.
         """
-        _, images = read_labelled_images(self.folder, self.store, self.table)
+        _, images = read_labelled_images(self.folder, self.store, self.table, self.columns)
+        for recipe in recipes:
+            require_resolution(images, recipe)
         images.verify()
 
     def study(self, recipe: Recipe) -> Study:
@@ -167,4 +219,4 @@ class StudySource:
 @lru_cache(maxsize=4)
 def _load(source: StudySource, settings: SplitSettings) -> Study:
     lists = source.lists if settings.name == "lists" else None
-    return load_study(source.folder, source.store, settings, table=source.table, lists=lists)
+    return load_study(source.folder, source.store, settings, table=source.table, lists=lists, columns=source.columns)

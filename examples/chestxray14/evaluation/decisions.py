@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from awb import AWBError, Table
-from awb.study import LabelTable, choose_thresholds, fit_temperature
+from awb.study import LabelTable, choose_thresholds, fit_softmax_temperature, fit_temperature
 from examples.chestxray14.evaluation.evaluated_run import Floats
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.files.checksums import changed_files, read_sums
@@ -138,8 +138,6 @@ def _temperatures(validation: LabelTable, logits: Floats, task: Task) -> Iterato
 
 
 def _softmax_temperature(labels: Floats, logits: Floats) -> float | None:
-    from awb.study import fit_softmax_temperature
-
     try:
         return float(fit_softmax_temperature(labels, logits))
     except AWBError:

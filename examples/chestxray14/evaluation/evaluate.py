@@ -11,6 +11,7 @@ from examples.chestxray14.data.dataset import XrayDataset
 from examples.chestxray14.data.labels import IMAGE, PATIENT, SUBGROUPS
 from examples.chestxray14.data.splits import set_name
 from examples.chestxray14.data.study import Study
+from examples.chestxray14.evaluation.class_tables import class_tables
 from examples.chestxray14.evaluation.decisions import choose_decisions, write_decisions
 from examples.chestxray14.evaluation.leak import find_leak
 from examples.chestxray14.evaluation.model_card import write_model_card
@@ -18,8 +19,8 @@ from examples.chestxray14.evaluation.tables import evaluation_tables
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.files.checksums import write_sums
 from examples.chestxray14.runs.folder import RunFolder, identity
+from examples.chestxray14.training.accelerator import make_accelerator
 from examples.chestxray14.training.predict import load_run, predict_logits
-from examples.chestxray14.training.trainer import make_accelerator
 
 
 def evaluate_run(
@@ -54,13 +55,17 @@ def evaluate_run(
         write_predictions(out / f"predictions-{name}.csv", labels, probs[name], image=IMAGE)
         subgroups = [column for column in SUBGROUPS if column in labels.columns]
         labels.save(out / f"labels-{name}.csv", image=IMAGE, group=PATIENT, columns=subgroups)
-    tables = dict(evaluation_tables(study.test, probs["test"], decisions.thresholds, n_replicates))
+    if recipe.task == "classes":
+        tables = dict(class_tables(study.test, probs["test"], n_replicates))
+    else:
+        tables = dict(evaluation_tables(study.test, probs["test"], decisions.thresholds, n_replicates))
     if calibrate:
         note = f"of calibrated probabilities, by temperatures that were fitted on {chosen_on}"
         tables = {title: table.with_notes(note) for title, table in tables.items()}
         tables["Temperatures"] = decisions.table()
     write_atomically(
-        out / "evaluation.md", _as_markdown(tables, study, find_leak(recipe, study.split, study.test).note())
+        out / "evaluation.md",
+        _as_markdown(tables, study.headline(recipe.task), find_leak(recipe, study.split, study.test).note()),
     )
     write_model_card(folder, recipe, study, next(iter(tables.values())))
     written = [path for path in sorted(out.iterdir()) if not path.name.startswith(".")]
@@ -92,8 +97,8 @@ def predict_run(folder: RunFolder, study: Study, workers: int) -> tuple[dict[str
     return sets, logits
 
 
-def _as_markdown(tables: dict[str, Table], study: Study, leak: str) -> bytes:
+def _as_markdown(tables: dict[str, Table], headline: str, leak: str) -> bytes:
     """The page `evaluation.md`."""
-    head = in_markdown(study.headline()) + (f"\n\n**{in_markdown(leak)}**" if leak else "")
+    head = in_markdown(headline) + (f"\n\n**{in_markdown(leak)}**" if leak else "")
     text = "".join(f"## {in_markdown(title)}\n\n{table.to_markdown()}\n\n" for title, table in tables.items())
     return f"{head}\n\n{text}".encode()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from awb import AWBError
 from awb.study import LabelTable, Split, read_labels, read_predictions
 from examples.chestxray14.data.labels import PATIENT
 from examples.chestxray14.evaluation.leak import Leak, find_leak
-from examples.chestxray14.files.checksums import changed_files, read_sums
+from examples.chestxray14.files.checksums import Content, changed_files, read_sums
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.recipes.stage_settings import Task
 from examples.chestxray14.runs.folder import RunFolder
@@ -26,8 +26,8 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluatedRun:
-    """A run's folder, read after `train` and `evaluate`.
+class RunSummary:
+    """A run's folder, read after `train` and `evaluate`, without its predictions.
 
     Attributes:
         folder: The run's folder.
@@ -35,7 +35,6 @@ class EvaluatedRun:
         info: Content of `run.json`.
         split: Split that it was trained on.
         test: Labels and patients of the test set.
-        probs: Probabilities of the test set, float64 (n, C).
         seconds: Duration of each stage: all its epochs with their validation. An epoch that was interrupted counts
             from where it was resumed.
         epochs: Number of epochs that each stage ran.
@@ -46,7 +45,6 @@ class EvaluatedRun:
     info: dict[str, Any]
     split: Split
     test: LabelTable
-    probs: Floats
     seconds: dict[str, float]
     epochs: dict[str, int]
 
@@ -87,11 +85,33 @@ class EvaluatedRun:
         return find_leak(self.recipe, self.split, self.test)
 
 
+@dataclass(frozen=True, eq=False)
+class EvaluatedRun(RunSummary):
+    """A run's folder, read after `train` and `evaluate`.
+
+    Attributes:
+        probs: Probabilities of the test set, float64 (n, C).
+    """
+
+    probs: Floats
+
+
 def read_evaluated(path: str | Path) -> EvaluatedRun:
     """Read the folder of an evaluated run.
 
     Raises:
         AWBError: Not a run's folder; or the run was not evaluated, or files were changed or lost since then.
+    """
+    run = read_summary(path)
+    probs = read_predictions(run.folder.evaluation / PREDICTIONS, run.test)
+    return EvaluatedRun(**{one.name: getattr(run, one.name) for one in fields(run)}, probs=probs)
+
+
+def read_summary(path: str | Path) -> RunSummary:
+    """Read the folder of an evaluated run without its predictions; runs on the same data share splits and labels.
+
+    Raises:
+        AWBError: As in `read_evaluated`, but for the predictions.
     """
     folder = RunFolder(Path(path))
     info = folder.read_info()
@@ -103,14 +123,17 @@ def read_evaluated(path: str | Path) -> EvaluatedRun:
             f"put them back, or run `evaluate {path} …`"
         )
     recipe = folder.read_recipe()
-    classes = tuple(info["classes"])
-    test = read_labels(folder.evaluation / LABELS, group=PATIENT, classes=classes)
-    probs = read_predictions(folder.evaluation / PREDICTIONS, test)
+    test = _read_labels(Content.of(folder.evaluation / LABELS), tuple(info["classes"]))
     seconds, epochs = _count_epochs(folder)
     lost = [stage.name for stage in recipe.stages if stage.name not in epochs]
     if lost:
         raise AWBError(f"{folder.epochs} has no epoch of {', '.join(lost)}")
-    return EvaluatedRun(folder, recipe, info, folder.read_split(), test, probs, seconds, epochs)
+    return RunSummary(folder, recipe, info, folder.read_split(), test, seconds, epochs)
+
+
+@lru_cache(maxsize=4)
+def _read_labels(file: Content, classes: tuple[str, ...]) -> LabelTable:
+    return read_labels(file.path, group=PATIENT, classes=classes)
 
 
 def _count_epochs(folder: RunFolder) -> tuple[dict[str, float], dict[str, int]]:

@@ -9,9 +9,9 @@ import numpy as np
 
 from awb.study import Estimates, Interval, draw_replicates, estimate, estimate_classes
 from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
+from examples.chestxray14.recipes.stage_settings import HEADLINES as HEADLINES
 from examples.chestxray14.recipes.stage_settings import Task
 
-HEADLINES: Mapping[Task, str] = {"findings": "macro AUROC", "classes": "accuracy"}
 NOUNS: Mapping[Task, tuple[str, str]] = {"findings": ("finding", "findings"), "classes": ("class", "classes")}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,11 @@ def find_leak(recipe: Recipe, split: Split, test: LabelTable) -> Leak:
     used = selected_on(split, recipe.stages)
     patients = {split.groups[image] for image in used}
     assert test.groups is not None
-    return Leak(np.isin(test.images, sorted(used)), np.isin(test.groups, sorted(patients)))
+    return Leak(_members(test.images, used), _members(test.groups, patients))
+
+
+def _members(names: npt.NDArray[np.str_], chosen: AbstractSet[str]) -> Mask:
+    return np.array([name in chosen for name in names.tolist()], dtype=np.bool_)
 
 
 def percent(mask: Mask) -> str:

@@ -5,10 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from awb import AWBError
 from examples.chestxray14.files.atomic import write_atomically
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file as the key of a cache: files with the same content are equal, and only one of them is read.
+
+    Attributes:
+        checksum: SHA-256 of the content; empty if there is no such file.
+        path: The file.
+    """
+
+    checksum: str
+    path: Path = field(compare=False)
+
+    @classmethod
+    def of(cls, path: Path) -> Content:
+        return cls(file_digest(path) if path.is_file() else "", path)
 
 
 def write_sums(path: Path, files: Iterable[Path], recorded: Mapping[Path, str] | None = None) -> None:

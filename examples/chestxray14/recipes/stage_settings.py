@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -10,6 +11,7 @@ from awb.study import BCELoss, CrossEntropyLoss, FocalLoss, OptimizerSettings, T
 from examples.chestxray14.recipes.sections import Section
 
 Task = Literal["findings", "classes"]  # any number of findings per image, or exactly one class
+HEADLINES: Mapping[Task, str] = {"findings": "macro AUROC", "classes": "accuracy"}  # the figure that judges a run
 
 
 class BCESettings(Section):

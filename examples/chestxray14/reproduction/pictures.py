@@ -6,12 +6,11 @@ from pathlib import Path
 
 from examples.chestxray14.data.boxes import Boxes
 from examples.chestxray14.data.study import Study
+from examples.chestxray14.evaluation.class_figures import CURVES
 from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
 from examples.chestxray14.evaluation.figures import (
     co_occurrence,
     label_frequencies,
-    reliability_curves,
-    roc_curves,
     save,
 )
 from examples.chestxray14.explanation.pictures import example_boxes, save_picture
@@ -20,9 +19,8 @@ from examples.chestxray14.explanation.pictures import example_boxes, save_pictur
 def draw_curves(folder: Path, cell: str, run: EvaluatedRun) -> dict[str, Path]:
     """Draw ROC and reliability curves of a cell's test set. Returns their files by caption."""
     title = f"{'SYNTHETIC phantoms: ' if run.synthetic else ''}{cell}, split {run.split.name}"
-    kinds = {"ROC curves": (roc_curves, "roc"), "Reliability curves": (reliability_curves, "reliability")}
     drawn = {}
-    for caption, (draw, word) in kinds.items():
+    for caption, (draw, word) in CURVES[run.task].items():
         drawn[f"{caption} of {cell}"] = path = folder / f"{word}-{cell}.png"
         save(draw(run.test.labels, run.probs, run.test.classes, title), path)
     return drawn

@@ -9,6 +9,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from awb import AWBError
 from awb.study import Split
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.files.atomic import write_atomically
-from examples.chestxray14.files.checksums import changed_files, file_digest, json_digest, read_sums, write_sums
+from examples.chestxray14.files.checksums import Content, changed_files, file_digest, json_digest, read_sums, write_sums
 from examples.chestxray14.files.locks import try_lock
 from examples.chestxray14.recipes.schema import Recipe, load_recipe
 from examples.chestxray14.runs.checkpoint import require_same_run
@@ -180,12 +181,12 @@ class RunFolder:
         return dict(info)
 
     def read_split(self) -> Split:
-        """Read the split that the run was trained on.
+        """Read the split that the run was trained on; runs on the same split share it.
 
         Raises:
             AWBError: The folder has no run, or the file is damaged or holds another split.
         """
-        split = Split.load(self.split)
+        split = _load_split(Content.of(self.split))
         self.require({"split": split.checksum}, self.split)
         return split
 
@@ -228,6 +229,11 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+
+@lru_cache(maxsize=4)
+def _load_split(file: Content) -> Split:
+    return Split.load(file.path)
 
 
 def identity(recipe: Recipe, study: Study) -> dict[str, str]:

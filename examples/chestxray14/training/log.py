@@ -1,4 +1,4 @@
-"""Logs of a run: `steps.csv`, `epochs.csv`, and TensorBoard's on request."""
+"""Logs of a run: `steps.csv` and `epochs.csv`."""
 
 from __future__ import annotations
 
@@ -6,28 +6,26 @@ import csv
 import hashlib
 import io
 import itertools
-import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from awb import AWBError
 from examples.chestxray14.files.atomic import write_atomically
+from examples.chestxray14.recipes.stage_settings import HEADLINES, Task
 from examples.chestxray14.runs.folder import RunFolder
+from examples.chestxray14.training.progress import EpochResult
 
 _STEPS = ("step", "stage", "epoch", "step of epoch", "loss", "lr")
-_EPOCHS = (
-    "step",
-    "stage",
-    "epoch",
-    "training loss",
-    "validation loss",
-    "validation macro AUROC",
-    "highest lr",
-    "seconds",
-)
+
+
+def epoch_columns(task: Task) -> tuple[str, ...]:
+    """Columns of `epochs.csv`."""
+    return (
+        "step", "stage", "epoch", "training loss", "validation loss", f"validation {HEADLINES[task]}", "highest lr",
+        "seconds",
+    )  # fmt: skip
 
 
 class TrainingLog:
@@ -35,10 +33,10 @@ class TrainingLog:
 
     Args:
         folder: Folder of the run.
+        task: The recipe's task, which decides a column.
         steps: Number of finished optimiser steps.
         epochs: Number of finished epochs.
         active: False in all processes but the first; these write nothing.
-        tensorboard: Also write for TensorBoard.
         checksums: Checksums of the files with just those rows, by name, if they were recorded.
 
     Raises:
@@ -46,24 +44,19 @@ class TrainingLog:
     """
 
     def __init__(
-        self, folder: RunFolder, steps: int, epochs: int, active: bool, tensorboard: bool,
+        self, folder: RunFolder, task: Task, steps: int, epochs: int, active: bool,
         checksums: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self._active = active
-        self._board: Any = None
         if not active:
             return
         recorded = checksums or {}
         self._steps = Log(folder.steps, _STEPS, steps, recorded.get(folder.steps.name))
         try:
-            self._epochs = Log(folder.epochs, _EPOCHS, epochs, recorded.get(folder.epochs.name))
+            self._epochs = Log(folder.epochs, epoch_columns(task), epochs, recorded.get(folder.epochs.name))
         except AWBError:
             self._steps.close()
             raise
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=steps + 1)
 
     def __enter__(self) -> TrainingLog:
         return self
@@ -74,31 +67,19 @@ class TrainingLog:
         if self._active:
             self._steps.close()
             self._epochs.close()
-        if self._board is not None:
-            self._board.close()
 
     def step(self, step: int, stage: str, epoch: int, step_of_epoch: int, loss: float, lr: float) -> None:
         if self._active:
             self._steps.write(step, stage, epoch, step_of_epoch, repr(loss), repr(lr))
-        self._add(step, {"loss/train": loss, "lr": lr})
 
-    def epoch(
-        self, step: int, stage: str, epoch: int, loss: float, validation: float, auroc: float, lr: float,
-        seconds: float,
-    ) -> None:  # fmt: skip
+    def epoch(self, step: int, stage: str, epoch: int, result: EpochResult, lr: float) -> None:
         if self._active:
-            self._epochs.write(step, stage, epoch, repr(loss), repr(validation), repr(auroc), lr, seconds)
-        self._add(step, {"loss/validation": validation, "auroc/validation, macro": auroc})
+            numbers = map(repr, (result.training_loss, result.validation_loss, result.score))
+            self._epochs.write(step, stage, epoch, *numbers, lr, round(result.seconds, 1))
 
     def save(self) -> dict[str, str]:
         """Flush all rows to the disk, and return the checksum of each file by its name."""
         return {log.path.name: log.save() for log in (self._steps, self._epochs)} if self._active else {}
-
-    def _add(self, step: int, values: dict[str, float]) -> None:
-        if self._board is not None:
-            for name, value in values.items():
-                if math.isfinite(value):
-                    self._board.add_scalar(name, value, step)
 
 
 class Log:

@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from awb import AWBError
 from awb.study import OptimizerSettings
 from examples.chestxray14.recipes.schema import LRFinderSettings
+from examples.chestxray14.training.optimizer import parameter_groups
 
 _SMOOTHING = 0.9
 _BLOW_UP = 4.0  # the test ends when the loss is so many times the lowest
@@ -28,7 +30,7 @@ def find_lr(
 
     Args:
         model: Model as at the start of the stage, with its frozen parameters.
-        optimizer: Settings of the stage's optimiser; the schedule is not used.
+        optimizer: Settings of the stage's optimiser; the schedule is not used. Layers keep their shares of the rate.
         settings: The recipe's settings of the finder.
         steps: Calls that each do a forward and a backward pass of one batch, starting from gradients of 0, and return
             the loss.
@@ -38,20 +40,32 @@ def find_lr(
     """
     state = copy.deepcopy(model.state_dict())
     rates = np.geomspace(settings.lowest, settings.highest, settings.steps)
-    built, _ = optimizer.build(model.parameters(), settings.steps, float(rates[0]))
+    built = _build(model, optimizer, settings.steps, float(rates[0]))
+    highest = max(group["lr"] for group in built.param_groups)
+    shares = [group["lr"] / highest for group in built.param_groups]
     losses: list[float] = []
     with torch.random.fork_rng():
         for rate, step in zip(rates, steps, strict=False):
-            for group in built.param_groups:
-                group["lr"] = float(rate)
+            for group, share in zip(built.param_groups, shares, strict=True):
+                group["lr"] = float(rate) * share
             built.zero_grad()
             losses.append(step())
             if not math.isfinite(losses[-1]) or losses[-1] > _BLOW_UP * min(losses):
                 break
+            if optimizer.clip_norm is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), optimizer.clip_norm)
             built.step()
     model.load_state_dict(state)
     model.zero_grad()
     return steepest_rate(rates[: len(losses)], losses)
+
+
+def _build(model: nn.Module, settings: OptimizerSettings, steps: int, lr: float) -> Optimizer:
+    """Optimiser as at the start of the stage."""
+    parameters = parameter_groups(model, settings, lr)
+    if settings.lr_schedule == "one_cycle":  # which also sets the momentum that the stage begins with
+        return settings.build(parameters, steps, lr)[0]
+    return settings.build_optimizer(parameters, lr)
 
 
 def steepest_rate(rates: npt.NDArray[np.float64], losses: list[float]) -> float:

@@ -9,7 +9,6 @@ the learning rates that were found.
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, nullcontext
@@ -18,25 +17,29 @@ from functools import partial
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from tqdm import tqdm
 
 import awb
 from awb import AWBError
-from awb.study import Epoch, LabelTable, MultiLabelLoss, ScheduleState, TrainingStage, auroc, freeze_parts, macro
+from awb.study import Epoch, LabelTable, ScheduleState, TrainingStage, freeze_parts
 from examples.chestxray14.data.dataset import EpochBatches, XrayDataset, count_steps, epoch_loader, random_key
-from examples.chestxray14.data.study import Study
+from examples.chestxray14.data.study import Study, require_resolution
 from examples.chestxray14.files.names import file_name
 from examples.chestxray14.recipes.schema import Recipe
+from examples.chestxray14.recipes.stage_settings import HEADLINES
 from examples.chestxray14.runs.checkpoint import load_checkpoint, load_state, save_checkpoint, weights_file
 from examples.chestxray14.runs.folder import RunFolder, identity
+from examples.chestxray14.training.accelerator import make_accelerator
 from examples.chestxray14.training.log import TrainingLog
 from examples.chestxray14.training.lr_finder import find_lr
 from examples.chestxray14.training.networks import build_model, freezable_parts
-from examples.chestxray14.training.predict import predict_logits
+from examples.chestxray14.training.optimizer import parameter_groups, require_possible
+from examples.chestxray14.training.progress import EpochResult, Progress
+from examples.chestxray14.training.trackers import Trackers, require_trackers
+from examples.chestxray14.training.validation import validate
 
 _CONTENT = {"model", "ema", "best", "optimizer", "scheduler", "schedule", "position", "loss_sum", "steps", "epochs"}
 _LOGS = "logs"  # checksums of the logs; checkpoints of earlier versions have none
@@ -49,12 +52,18 @@ class TrainerOptions:
     Attributes:
         workers: Processes that load images, per training process.
         checkpoint_every: Optimiser steps between checkpoints; there is also one after each epoch.
-        tensorboard: Also log for TensorBoard.
+        trackers: Names of Accelerate's trackers to log with as well, such as `tensorboard`.
+
+    Raises:
+        AWBError: A tracker is unknown or not installed.
     """
 
     workers: int = 0
     checkpoint_every: int = 500
-    tensorboard: bool = False
+    trackers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_trackers(self.trackers)
 
 
 class Trainer:
@@ -67,19 +76,26 @@ class Trainer:
         options: Options that do not change the result.
 
     Raises:
-        AWBError: Sets overlap without the recipe's permission, the folder belongs to another run, or the images of a
-            step cannot be shared evenly by the processes.
+        AWBError: The labels are not what the recipe's loss needs; sets overlap or images would be enlarged without the
+            recipe's permission; the folder belongs to another run; the images of a step cannot be shared evenly by the
+            processes; or an optimiser is not possible for the network, or here.
     """
 
     def __init__(self, recipe: Recipe, study: Study, folder: RunFolder, options: TrainerOptions | None = None) -> None:
+        study.require_labels(recipe)
         study.require_disjoint(recipe)
+        if not folder.info.exists():  # a run that was begun goes on
+            require_resolution(study.store, recipe)
         self.recipe, self.study, self.folder, self.options = recipe, study, folder, options or TrainerOptions()
-        self.accelerator = make_accelerator(recipe)
+        self.accelerator = make_accelerator(recipe, self.options.trackers, folder.path / "tensorboard")
+        self.progress = Progress(recipe.task, self._say)
         self.state = ScheduleState(recipe.schedule())
         self.identity = identity(recipe, study) | {"processes": str(self.accelerator.num_processes)}
         classes, size = len(study.table.classes), recipe.data.image_size
         begun = False if folder.checkpoint.exists() else None  # the checkpoint has all weights: download none
         self.model = build_model(recipe.model, classes, size, recipe.training.seed, pretrained=begun)
+        for stage in self.state.schedule.stages:
+            require_possible(self.model, stage.optimizer)
         decay = recipe.training.ema
         self.ema = None if decay is None else ModelEmaV3(self.model, decay, device=self.accelerator.device)
         self.network = self.accelerator.prepare_model(self.model)
@@ -89,6 +105,10 @@ class Trainer:
         self.position, self.loss_sum = 0, 0.0  # finished steps of the next epoch, and the sum of their losses
         self.steps = self.epochs = 0  # finished in total
         self.logs: dict[str, str] | None = None  # checksums of the logs up to the checkpoint
+
+    def _say(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            print(text, flush=True)
 
     def run(self) -> nn.Module:
         """Train to the end, from the beginning or from the checkpoint.
@@ -110,13 +130,15 @@ class Trainer:
             if self.folder.checkpoint.exists():
                 self._resume()
             log = stack.enter_context(
-                TrainingLog(self.folder, self.steps, self.epochs, main, self.options.tensorboard, self.logs)
+                TrainingLog(self.folder, self.recipe.task, self.steps, self.epochs, main, self.logs)
             )
+            self.trackers = Trackers(self.accelerator, self.recipe, self.folder, self.steps)
+            stack.callback(self.trackers.close)
             for epoch in self.state:
                 self._begin_stage(epoch, log)
-                started = time.monotonic()
+                started, before = time.monotonic(), self.position
                 self._train(epoch, log)
-                self._end_epoch(epoch, log, started)
+                self._end_epoch(epoch, log, started, before)
             if main:
                 self.folder.finish(weights_file(self.model.state_dict(), identity(self.recipe, self.study)))
             self.accelerator.wait_for_everyone()
@@ -139,12 +161,16 @@ class Trainer:
             self._set_mode(epoch)
             self._save(log)
         self._make_optimizer(stage)
+        sizes = len(self.study.train(stage)), len(self.study.validation(stage))
+        self.progress.begin(stage, *sizes, self._lr(epoch))
 
     def _make_optimizer(self, stage: TrainingStage) -> None:
         epoch = self.state.epoch
         assert epoch is not None
         steps = stage.epochs * count_steps(len(self.study.train(stage)), self.recipe.data.batch_size)
-        self.optimizer, self.scheduler = stage.optimizer.build(self.model.parameters(), steps, epoch.lr)
+        lr = self._lr(epoch)
+        groups = parameter_groups(self.model, stage.optimizer, lr)
+        self.optimizer, self.scheduler = stage.optimizer.build(groups, steps, lr, epochs=stage.epochs)
 
     def _train(self, epoch: Epoch, log: TrainingLog) -> None:
         """Train the remaining steps of an epoch."""
@@ -164,27 +190,31 @@ class Trainer:
             torch.manual_seed(
                 random_key(self.recipe.training.seed, stage.name, epoch.index, step, self.accelerator.process_index)
             )
-            rate = self.optimizer.param_groups[0]["lr"]
-            loss = self._step(itertools.islice(batches, accumulation), stage.loss)
+            rate = max(group["lr"] for group in self.optimizer.param_groups)
+            loss = self._step(itertools.islice(batches, accumulation), stage)
             self.position, self.loss_sum, self.steps = step + 1, self.loss_sum + loss, self.steps + 1
             log.step(self.steps, stage.name, epoch.index, step, loss, rate)
+            self.trackers.log(self.steps, {"loss/train": loss, "lr": rate})
             bar.set_postfix(loss=f"{loss:.4f}")
             if self.steps % self.options.checkpoint_every == 0 and self.position < sampler.n_steps:
                 self._save(log)
 
-    def _step(self, batches: Iterator[Any], loss: Any) -> float:
+    def _step(self, batches: Iterator[Any], stage: TrainingStage) -> float:
         """Optimiser step on the mean loss over the known labels of all its images, of all processes."""
         self.optimizer.zero_grad()
-        mean = self._backward(batches, loss)
+        mean = self._backward(batches, stage.loss)
         if not mean < float("inf"):
             raise AWBError(f"the training loss is {mean}; lower the learning rate, or look at the images")
+        if stage.optimizer.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), stage.optimizer.clip_norm)
         self.optimizer.step()
-        self.scheduler.step()
+        if not stage.optimizer.by_epoch:
+            self.scheduler.step()
         if self.ema is not None:
             self.ema.update(self.model)
         return mean
 
-    def _backward(self, batches: Iterator[Any], loss: MultiLabelLoss) -> float:
+    def _backward(self, batches: Iterator[Any], loss: Any) -> float:
         sums = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
         last = self.recipe.training.accumulation - 1
         for i, (images, targets, _) in enumerate(batches):
@@ -201,11 +231,19 @@ class Trainer:
                 parameter.grad.mul_(scale)
         return float(sums[0] / count)
 
-    def _end_epoch(self, epoch: Epoch, log: TrainingLog, started: float) -> None:
-        """Validate, keep the best weights, end the stage if this was its last epoch, and save."""
+    def _end_epoch(self, epoch: Epoch, log: TrainingLog, started: float, before: int) -> None:
+        """Validate, keep the best weights, end the stage if this was its last epoch, and save.
+
+        Args:
+            epoch: The epoch.
+            log: Log of the run.
+            started: Time at which this process began with the epoch.
+            before: Steps of it that were finished then.
+        """
         stage, ending = epoch.stage, self.ema.module if self.ema is not None else self.model
-        validation, macro_auroc = self._validate(ending, stage)
-        if self.state.finish_epoch(validation) and stage.keep_best:
+        validation, score = self._validate(ending, stage)
+        improved = self.state.finish_epoch(validation)
+        if improved and stage.keep_best:
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in ending.state_dict().items()}
         if self.state.stage_ended:
             final = self.best if self.best is not None else ending.state_dict()
@@ -213,25 +251,23 @@ class Trainer:
             if self.ema is not None:
                 self.ema.module.load_state_dict(final)
             self.best = self.optimizer = self.scheduler = None
-        seconds, loss, rate = round(time.monotonic() - started, 1), self.loss_sum / self.position, self._lr(epoch)
+        elif stage.optimizer.by_epoch:
+            self.scheduler.step(validation)
+        seconds, steps = time.monotonic() - started, self.position
+        result = EpochResult(self.loss_sum / steps, validation, score, improved, seconds)
         self.position, self.loss_sum, self.epochs = 0, 0.0, self.epochs + 1
-        log.epoch(self.steps, stage.name, epoch.index, loss, validation, macro_auroc, rate, seconds)
+        log.epoch(self.steps, stage.name, epoch.index, result, self._lr(epoch))
+        self.trackers.log(
+            self.steps, {"loss/validation": validation, f"validation/{HEADLINES[self.recipe.task]}": score}
+        )
         self._save(log)
+        self.progress.epoch(stage, epoch.index, result, seconds * steps / (steps - before), self.state.stage_ended)
 
     def _validate(self, model: nn.Module, stage: TrainingStage) -> tuple[float, float]:
-        """Validation loss of a stage, and the macro AUROC over classes with both labels (NaN if there is none)."""
-        if self.accelerator.num_processes > 1:
-            for buffer in model.buffers():  # batch statistics differ by process; a checkpoint has the first's
-                torch.distributed.broadcast(buffer, 0)
-        table = self.study.validation(stage)
-        dataset = self._dataset(table, training=False)
-        logits = predict_logits(
-            self.accelerator, model, dataset, self.recipe.data.batch_size, self.options.workers
-        ).double()
-        total, known = stage.loss.total(logits, torch.from_numpy(table.labels))  # type: ignore[attr-defined]
-        both = table.supported(1)
-        mean = float(macro(auroc(table.labels[:, both], logits.numpy()[:, both]))) if both.any() else float("nan")
-        return float(total / known), mean
+        """Validation loss of a stage, and the score."""
+        dataset = self._dataset(self.study.validation(stage), training=False)
+        data, workers = self.recipe.data, self.options.workers
+        return validate(self.accelerator, model, dataset, stage.loss, self.recipe.task, data.batch_size, workers)
 
     def _find_lr(self, stage: TrainingStage, dataset: XrayDataset, micro: Iterable[list[int]]) -> float:
         """Find a learning rate on the first micro-batch of each step; every process does, the first decides."""
@@ -293,7 +329,7 @@ class Trainer:
 
     def _resume(self) -> None:
         path = self.folder.checkpoint
-        saved = load_checkpoint(path, self.identity, _CONTENT, {_LOGS}, say=self.accelerator.print)
+        saved = load_checkpoint(path, self.identity, _CONTENT, {_LOGS}, say=self._say)
         load_state(f"{path}, model", self.model, saved["model"])
         if self.ema is not None:
             load_state(f"{path}, ema", self.ema.module, saved["ema"])
@@ -304,25 +340,7 @@ class Trainer:
             self._make_optimizer(self.state.epoch.stage)
             self.optimizer.load_state_dict(saved["optimizer"])
             self.scheduler.load_state_dict(saved["scheduler"])
-
-
-def make_accelerator(recipe: Recipe) -> Accelerator:
-    """Accelerator for the devices and processes of `accelerate launch` or `torchrun`; without them one process.
-
-    Raises:
-        AWBError: The launcher started several processes, but they did not connect.
-    """
-    frozen = any(epochs for stage in recipe.stages for epochs in stage.frozen.values())
-    accelerator = Accelerator(
-        cpu=not torch.accelerator.is_available(),  # several processes without a GPU do not connect otherwise
-        mixed_precision="bf16" if recipe.training.precision == "bf16" else "no",
-        rng_types=[],  # no random state needs to be made equal
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=frozen)],
-    )
-    wanted = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != wanted:
-        raise AWBError(f"{wanted} processes were launched, but Accelerate trains with {accelerator.num_processes}")
-    return accelerator
+            self.progress.resume(self.state.epoch.stage, self.state.epoch.index, self.steps)
 
 
 def _collate(dataset: XrayDataset, rows: list[int], device: torch.device) -> tuple[Tensor, Tensor]:

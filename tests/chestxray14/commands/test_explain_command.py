@@ -141,7 +141,7 @@ def test_any_image_and_finding_is_drawn_without_boxes(folder: Path, tmp_path: Pa
     ("arguments", "words"),
     [
         (PLAIN, "nothing to explain"),
-        ([*PLAIN, "--boxes", "b.csv"], "--boxes needs --labels or --table"),
+        ([*PLAIN, "--boxes", "b.csv"], "--boxes needs --data-entry or --table"),
         (["--image", "a", "--finding", "Mass"], "no model to explain"),
         (["--run", "a=runs/none", "--image", "a", "--finding", "Mass"], "runs/none is not a run's folder"),
         ([*PLAIN, "--run", "plain=runs/a", "--image", "a", "--finding", "Mass"], "two models are named 'plain'"),

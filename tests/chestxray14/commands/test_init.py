@@ -72,9 +72,13 @@ def test_a_small_table_has_small_batches(tmp_path: Path, n_images: int, batch_si
     ("header", "words"),
     [
         (("filename", "patient_id", *HEADER[2:]),
-         ["no column 'path'", "and 'patient'", "rename 'filename' to 'path'", "rename 'patient_id' to 'patient'",
+         ["no column 'path'", "and 'patient'", "give --image-column filename and --patient-column patient_id, or",
+          "--patient-column filename if each image is a patient of its own",
           "The file has filename, patient_id, Gender"]),
-        (("path", "who", *HEADER[2:]), ["no column 'patient' (whose images", "The file has path, who, Gender"]),
+        (("path", "who", *HEADER[2:]),
+         ["no column 'patient' (splits and intervals are by patient)", "give --patient-column NAME, or "
+          "--patient-column path if each image is a patient of its own", "The file has path, who, Gender"]),
+        (("img", "image_id", *HEADER[2:]), ["give --image-column one of img, image_id and --patient-column NAME"]),
         (("path", "patient", "Gender", "sex", *HEADER[4:]), ["has columns Gender, sex"]),
         (("path;patient", *HEADER[2:], "x"), ["no column 'path'"]),
     ],
@@ -97,10 +101,41 @@ def test_an_age_that_training_would_refuse_is_refused(tmp_path: Path, capsys: py
     assert "image b.png: age '999'; expected years from 0 to 120" in capsys.readouterr().err
 
 
-def test_labels_as_text_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = write_table(tmp_path / "t.csv", ("path", "patient", "diagnosis"), [("a", "1", "well"), ("b", "2", "ill")])
-    assert main(["init", str(table), str(tmp_path / "mine.yaml")]) == 2
-    assert "no column of labels (0, 1 or empty) among diagnosis" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("labels", "said", "loss"),
+    [
+        (("well", "ill", "so-so"), "classes, exactly one per image: ill (20), so-so (20), well (20)", "cross_entropy"),
+        (("Mass|Scar", "Scar", "No Finding"), "findings (images that have them): Mass (20), Scar (40)", "bce"),
+    ],
+)
+def test_labels_as_text_are_classes_or_findings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: tuple[str, ...], said: str, loss: str
+) -> None:
+    rows = [(f"{i}.png", str(i // 2), labels[i % 3]) for i in range(60)]
+    table, out = write_table(tmp_path / "t.csv", ("filename", "patient_id", "diagnosis"), rows), tmp_path / "mine.yaml"
+    columns = ["--image-column", "filename", "--patient-column", "patient_id"]
+    assert main(["init", str(table), str(out), *columns]) == 2
+    assert "a column of labels as text is named by --label-column" in capsys.readouterr().err
+    columns += ["--label-column", "diagnosis"]
+    assert main(["init", str(table), str(out), *columns]) == 0
+    printed = capsys.readouterr().out
+    assert f"{said}\n" in printed
+    assert "labels: text in column diagnosis\n" in printed
+    assert f"prepare IMAGES store --table {table} {' '.join(columns)}\n" in printed
+    for recipe in StudyFile.load(out).recipes.values():
+        assert [stage.loss.kind for stage in recipe.stages] == [loss]
+
+
+def test_columns_of_one_1_per_image_are_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(f"{i}.png", *(str(int(i % 3 == c)) for c in range(3)), "0") for i in range(60)]
+    table = write_table(tmp_path / "t.csv", ("path", "healthy", "rust", "scab", "other"), rows)
+    words = ["--patient-column", "path", "--labels", "scab", "rust", "healthy"]
+    assert main(["init", str(table), str(tmp_path / "mine.yaml"), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "classes, exactly one per image: scab (20), rust (20), healthy (20)\n" in printed
+    assert "each image is taken for a patient of its own" in printed
+    assert "not used: other\n" in printed
+    assert "--patient-column path --labels scab rust healthy\n" in printed
 
 
 def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,7 +44,10 @@ def test_a_plain_table_of_ones_own_is_stored(tmp_path: Path, capsys: pytest.Capt
         "1",
     ]
     assert main(command) == 2
-    assert "no column 'path'; did you mean 'paths'?; it has paths, patient, Mass" in capsys.readouterr().err
+    assert (
+        "no column 'path' (files of images); give --image-column paths. The file has paths, patient, Mass"
+        in capsys.readouterr().err
+    )
     table.write_text("path,patient,Mass\n" + rows)
     assert main(command) == 0
     store = ImageStore.open(tmp_path / "store")
