@@ -1,8 +1,8 @@
 """Write a finished run as one ONNX file, compared with PyTorch before it is kept.
 
-Input `pixels`: decoded images, uint8 (N, 1, S, S), any N. Outputs `logits` and `probabilities`, float32 (N, C). The
-normalisation, and the temperatures of a calibrated run, are inside. The file's metadata has the names of the classes,
-thresholds, how images are decoded, and which run it is.
+Input `pixels`: decoded images, uint8 (N, 1, S, S), in colour (N, 3, S, S), any N. Outputs `logits` and `probabilities`,
+float32 (N, C). The normalisation, and the temperatures of a calibrated run, are inside. The file's metadata has the
+names of the classes, thresholds, how images are decoded, and which run it is.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def run(args: argparse.Namespace) -> int:
     """Export, and print how closely ONNX Runtime agrees with PyTorch."""
     exported = export_run(args.run, args.out, store_size=args.store_size, store=args.store, force=args.force)
     print(exported.metadata["note"])
-    size, differences = exported.metadata["input_size"], exported.differences
+    size, channels, differences = exported.metadata["input_size"], exported.metadata["channels"], exported.differences
     print(
-        f"{exported.path}: pixels uint8 (N, 1, {size}, {size}) to logits and probabilities of "
+        f"{exported.path}: pixels uint8 (N, {channels}, {size}, {size}) to logits and probabilities of "
         f"{exported.metadata['classes']}"
     )
     print(

@@ -41,7 +41,7 @@ class Inputs:
     """Conversion of stored images to a network's inputs, and of findings to the indices of its logits.
 
     Attributes:
-        store: Image store, or other images by name, uint8 (H, W).
+        store: Image store, or other images by name, uint8 (H, W), in colour (H, W, 3).
         transform: Transform without augmentation.
         classes: Names of the network's logits, in order.
     """

@@ -44,8 +44,9 @@ def export_run(
 ) -> Exported:
     """Write a finished run as one ONNX file, if ONNX Runtime computes with it what PyTorch does.
 
-    Input `pixels`: decoded images, uint8 (N, 1, S, S) of any N, with S the metadata's `input_size`. Normalisation is
-    inside. Outputs `logits` and `probabilities`, float32 (N, C); the temperatures of a calibrated run are inside.
+    Input `pixels`: decoded images, uint8 (N, 1, S, S), in colour (N, 3, S, S), of any N; S is the metadata's
+    `input_size`. Normalisation is inside. Outputs `logits` and `probabilities`, float32 (N, C); the temperatures of a
+    calibrated run are inside.
 
     Args:
         run: The run's folder.
@@ -61,8 +62,8 @@ def export_run(
     out = _require_onnx(Path(out), force)
     onnx = _require_packages()
     predictor = load_predictor(run, store_size=store_size, store=store)
-    network = PixelNetwork(predictor.model, predictor.transform, predictor.rules)
-    proto = _to_onnx(network, predictor.recipe.model.backbone)
+    network = PixelNetwork(predictor.model, predictor.transform, predictor.rules, colour=predictor.decoding.colour)
+    proto = to_onnx(network, predictor.recipe.model.backbone)
     metadata = describe_run(predictor)
     onnx.helper.set_model_props(proto, metadata)
     content = proto.SerializeToString()
@@ -97,9 +98,9 @@ def _require_packages() -> ModuleType:
 
 
 @torch.no_grad()
-def _to_onnx(network: PixelNetwork, backbone: str) -> Any:
+def to_onnx(network: PixelNetwork, backbone: str) -> Any:
     """The network as an ONNX ModelProto, with any batch size."""
-    example = torch.zeros(2, 1, network.side, network.side, dtype=torch.uint8)
+    example = torch.zeros(2, *network.shape, dtype=torch.uint8)
     log = logging.getLogger("torch.onnx")
     level = log.level
     try:

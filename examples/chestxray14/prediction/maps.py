@@ -31,8 +31,8 @@ class DecodedFiles:
         self._files, self._decoding = files, decoding
 
     def __getitem__(self, name: str) -> npt.NDArray[np.uint8]:
-        """Image, uint8 (size, size)."""
-        return np.array(decode(self._files[name], self._decoding.size))
+        """Image, uint8 (size, size), in colour (size, size, 3)."""
+        return np.array(decode(self._files[name], self._decoding.size, colour=self._decoding.colour))
 
 
 def prepare_maps(predictor: Predictor) -> list[MapMaker]:

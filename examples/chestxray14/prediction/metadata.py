@@ -38,11 +38,13 @@ def describe_run(predictor: Predictor) -> dict[str, str]:
         "temperatures": rules.scale,
         "store": asdict(predictor.decoding),
         "store_size": predictor.decoding.size,
+        "channels": 3 if predictor.decoding.colour else 1,
         "input_size": transform.resized,
         "image_size": transform.size,
         "mean": transform.mean,
         "std": transform.std,
         "synthetic": predictor.synthetic,
-        "versions": versions(),
+        "trained_with": predictor.folder.read_info()["versions"],
+        "exported_with": versions(),
     }
     return texts | {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}

@@ -43,7 +43,7 @@ def compare_with_pytorch(content: bytes, network: PixelNetwork) -> Differences:
         session = InferenceSession(content, providers=["CPUExecutionProvider"])
         pairs = [
             (session.run(OUTPUTS, {INPUT: pixels}), network(torch.from_numpy(pixels)))
-            for pixels in _trial_batches(network.side)
+            for pixels in _trial_batches(network.shape)
         ]
     except Exception as error:  # ONNX Runtime's errors have no common class
         first = str(error).strip().partition("\n")[0]
@@ -60,10 +60,11 @@ def compare_with_pytorch(content: bytes, network: PixelNetwork) -> Differences:
     return found
 
 
-def _trial_batches(side: int) -> Iterator[npt.NDArray[np.uint8]]:
-    noise = np.random.default_rng(0).integers(0, 256, (_LARGER_BATCH, side, side), dtype=np.uint8)
+def _trial_batches(shape: tuple[int, int, int]) -> Iterator[npt.NDArray[np.uint8]]:
+    channels, side, _ = shape
+    noise = np.random.default_rng(0).integers(0, 256, (_LARGER_BATCH, *shape), dtype=np.uint8)
     phantoms = draw_phantoms(_LARGER_BATCH)
     drawn = np.stack([phantoms.render(row, side) for row in range(_LARGER_BATCH)])
-    for images in (noise, drawn):
-        yield images[:1, None]
-        yield images[:, None]
+    for images in (noise, drawn[:, None].repeat(channels, axis=1)):
+        yield images[:1]
+        yield images

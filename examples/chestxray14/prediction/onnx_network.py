@@ -19,28 +19,30 @@ class PixelNetwork(nn.Module):
         model: The run's network.
         transform: Transform from a decoded image to its input.
         rules: The run's temperatures.
+        colour: True if images have three channels, not one.
     """
 
     scale: Tensor
 
-    def __init__(self, model: nn.Module, transform: Transform, rules: Decisions) -> None:
+    def __init__(self, model: nn.Module, transform: Transform, rules: Decisions, *, colour: bool) -> None:
         super().__init__()
         # torch.export fails on some networks (MaxViT) whose parameters need a gradient
         self.model = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
         self.transform = transform
+        self.channels = 3 if colour else 1
         self.task: Task = rules.task
         self.register_buffer("scale", torch.tensor(rules.scale, dtype=torch.float32))
 
     @property
-    def side(self) -> int:
-        """Side of the input in pixels."""
-        return self.transform.resized
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of an image: channels, height, width."""
+        return (self.channels, self.transform.resized, self.transform.resized)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and probabilities, float32 (N, C).
 
         Args:
-            pixels: Decoded images, uint8 (N, channels, side, side).
+            pixels: Decoded images, uint8 (N, *shape).
         """
         logits = self.model(self.transform.finish(pixels))
         scaled = logits / self.scale

@@ -150,7 +150,7 @@ class _Inputs(Dataset[Tensor | str]):
         if row >= len(self):
             raise IndexError(row)
         try:
-            pixels = decode(self._files[row], self._decoding.size)
+            pixels = decode(self._files[row], self._decoding.size, colour=self._decoding.colour)
         except AWBError as error:
             return str(error)
         return self._transform(np.array(pixels))
