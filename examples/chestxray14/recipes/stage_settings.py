@@ -39,9 +39,10 @@ class CrossEntropySettings(Section):
     task: ClassVar[Task] = "classes"
     kind: Literal["cross_entropy"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight: tuple[Annotated[float, Field(gt=0)], ...] | None = None  # of each class, in the order of the table
 
     def build(self) -> CrossEntropyLoss:
-        return CrossEntropyLoss(self.label_smoothing)
+        return CrossEntropyLoss(self.label_smoothing, self.weight)
 
 
 Loss = BCESettings | FocalSettings | CrossEntropySettings

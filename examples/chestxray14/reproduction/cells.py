@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import awb
-from awb import Table
+from awb import AWBError, Table
 from examples.chestxray14.data.dataset import count_steps
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.recipes.find import find_recipes
-from examples.chestxray14.recipes.model_settings import ModelSettings
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.recipes.study_file import require_different_runs
 from examples.chestxray14.training.networks import build_model
@@ -70,11 +69,10 @@ def estimate(cells: Mapping[str, Recipe], studies: Iterable[Study], tflops: floa
 
 def profile_networks(recipes: Mapping[str, Recipe]) -> dict[str, dict[str, int]]:
     """Parameters (`params`) and `MACs` of each recipe's network by the recipe's name; equal networks are built once."""
-    counted: dict[tuple[ModelSettings, int], dict[str, int]] = {}
+    counted: dict[Hashable, dict[str, int]] = {}
     profiles = {}
     for name, recipe in recipes.items():
-        # of what is left, the start decides too: a block that starts as the identity may have a scale per channel
-        key = recipe.model.model_copy(update={"pretrained": False, "dropout": 0.0}), recipe.data.image_size
+        key = network_key(recipe)
         if key not in counted:
             (row,) = profile_network(recipe)
             counted[key] = {what: row[what] for what in ("params", "MACs")}
@@ -82,9 +80,28 @@ def profile_networks(recipes: Mapping[str, Recipe]) -> dict[str, dict[str, int]]
     return profiles
 
 
+def network_key(recipe: Recipe) -> Hashable:
+    """Key of a recipe's network, the same for networks with the same parameters and MACs."""
+    # of what is left, the start decides too: a block that starts as the identity may have a scale per channel
+    model = recipe.model.model_copy(update={"pretrained": False, "dropout": 0.0})
+    return model.model_dump_json(), recipe.data.image_size
+
+
 def profile_network(recipe: Recipe) -> Table:
-    """One-row table of parameters and MACs of a recipe's network with 14 findings, by `awb.profile_placements`."""
+    """One-row table of parameters and MACs of a recipe's network with 14 findings, by `awb.profile_placements`.
+
+    Raises:
+        AWBError: The network cannot be built, or fvcore cannot count its operations.
+    """
     size = recipe.data.image_size
-    return awb.profile_placements(
-        lambda: build_model(recipe.model, 14, size, 0, pretrained=False).eval(), {recipe.name: None}, size
-    )
+    try:
+        return awb.profile_placements(
+            lambda: build_model(recipe.model, 14, size, 0, pretrained=False).eval(), {recipe.name: None}, size
+        )
+    except AWBError:
+        raise
+    except Exception as error:  # of fvcore, which traces the network
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise AWBError(
+            f"{recipe.name}: fvcore cannot count the operations of {recipe.model.backbone} ({reason})"
+        ) from error

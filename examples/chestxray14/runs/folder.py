@@ -237,14 +237,34 @@ def _load_split(file: Content) -> Split:
 
 
 def identity(recipe: Recipe, study: Study) -> dict[str, str]:
-    """Checksums of everything that determines a run, by name."""
-    return {
+    """Checksums of everything that determines a run, by name.
+
+    Raises:
+        AWBError: The recipe's partner is not a finished run, or one with other classes or another normalisation.
+    """
+    return _partner_identity(recipe, study.table.classes) | {
         "recipe": recipe.checksum,
         "split": study.split.checksum,
         "store": study.store.checksum,
         "labels": study.labels_checksum,
         "classes": ",".join(study.table.classes),
     }
+
+
+def _partner_identity(recipe: Recipe, classes: Sequence[str]) -> dict[str, str]:
+    if recipe.model.partner is None:
+        return {}
+    folder = RunFolder(Path(recipe.model.partner))
+    folder.check()
+    theirs, trained = folder.read_info()["classes"], folder.read_recipe()
+    if list(theirs) != list(classes):
+        raise AWBError(f"partner {folder.path} has the classes {', '.join(theirs)}, not {', '.join(classes)}")
+    if (trained.data.mean, trained.data.std) != (recipe.data.mean, recipe.data.std):
+        raise AWBError(
+            f"partner {folder.path} was trained with data.mean {list(trained.data.mean)} and data.std "
+            f"{list(trained.data.std)}: it needs the same here"
+        )
+    return {"partner": folder.trained_sums()[folder.weights]}
 
 
 def versions() -> dict[str, str]:

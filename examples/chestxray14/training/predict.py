@@ -35,7 +35,8 @@ def load_run(path: str | Path) -> nn.Module:
     recipe, info = folder.read_recipe(), folder.read_info()
     model = build_model(recipe.model, len(info["classes"]), recipe.data.image_size, 0, pretrained=False)
     trained = info["identity"] | {"recipe": recipe.checksum}  # of the recipe as it is in the folder now
-    trained.pop("processes", None)
+    for name in ("processes", "weights"):  # the run began with these, and ended with others
+        trained.pop(name, None)
     load_weights(folder.weights, model, trained)
     return model.eval()
 
