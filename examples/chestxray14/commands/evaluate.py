@@ -18,6 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_study_arguments(parser)
     add_workers_argument(parser)
     add_replicates_argument(parser)
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="fit temperatures on validation, and evaluate the calibrated probabilities",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
     print(study.headline(recipe.task), flush=True)
     if leak := find_leak(recipe, study.split, study.test).note():
         print(leak)
-    for title, result in evaluate_run(folder, study, args.workers, args.replicates).items():
+    tables = evaluate_run(folder, study, args.workers, args.replicates, calibrate=args.calibrate)
+    for title, result in tables.items():
         print(f"\n## {title}\n\n{result}")
     if recipe.task == "findings" and not study.test.supported(MIN_PATIENTS).any():
         print(
