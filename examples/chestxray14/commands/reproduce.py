@@ -21,6 +21,7 @@ from examples.chestxray14.commands.arguments import above_zero, add_replicates_a
 from examples.chestxray14.commands.study_arguments import add_study_arguments, source_of
 from examples.chestxray14.commands.train import add_training_arguments, trainer_options
 from examples.chestxray14.data.study import StudySource
+from examples.chestxray14.files.folders import make_folder
 from examples.chestxray14.recipes.overrides import read_overrides
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.reproduction.shards import Shard, hold_shard
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     new = [recipe for cell, recipe in cells.items() if not Output(args.out).run(cell).info.exists()]
     source.require(new)
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     with hold_shard(args.out / "locks", args.shard, cells):
         return _reproduce(args, cells, source, weights)
 
@@ -164,10 +165,11 @@ def _absolute(source: StudySource) -> StudySource:
 
 def _report(output: Output, cells: Mapping[str, Recipe], source: StudySource, n_replicates: int) -> int:
     from examples.chestxray14.files.locks import wait_for_lock
+    from examples.chestxray14.reproduction.progress import Progress
     from examples.chestxray14.reproduction.report import write_report
 
     with wait_for_lock(output.locks / "report.lock"):  # two shards may end at the same moment
-        report = write_report(output, cells, source, n_replicates)
+        report = write_report(output, cells, source, n_replicates, Progress(partial(print, flush=True)))
     print(f"\n{report.cells}\n\nreport: {report.page}")
     return _status(report.states.values())
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from awb import AWBError
 from awb.errors import shortlist
@@ -20,12 +20,13 @@ from examples.chestxray14.explanation.maps import Inputs, MapMaker, case_maps
 from examples.chestxray14.files.atomic import write_atomically
 
 OPACITY = 0.55  # at the map's maximum; less of the map is more transparent
-MARGIN = 14  # pixels of a caption
+MARGIN = 20  # pixels of a caption
 _BOX, _TEXT, _SHADE = (0, 255, 120), (255, 255, 255), (0, 0, 0)
 _PAPER, _INK = (255, 255, 255), (0, 0, 0)
 _EMPTY = "empty map"
 _SIDE = 256  # pixels of a picture of example boxes
-_LETTER = 6  # usual width of a caption's letter in pixels
+_FONT = ImageFont.load_default(14)
+_LETTER = 8  # usual width of a caption's letter in pixels
 
 
 def overlay(image: Image.Image, saliency: Map | None = None, boxes: Iterable[Box] = ()) -> Image.Image:
@@ -49,8 +50,8 @@ def overlay(image: Image.Image, saliency: Map | None = None, boxes: Iterable[Box
     draw = ImageDraw.Draw(picture)
     if saliency is not None and saliency.max() == 0:
         at = (image.width / 2, image.height - 8)
-        draw.rectangle(draw.textbbox(at, _EMPTY, anchor="mm"), fill=_SHADE)
-        draw.text(at, _EMPTY, fill=_TEXT, anchor="mm")
+        draw.rectangle(draw.textbbox(at, _EMPTY, _FONT, anchor="mm"), fill=_SHADE)
+        draw.text(at, _EMPTY, fill=_TEXT, font=_FONT, anchor="mm")
     for box in boxes:
         draw.rectangle([box.x, box.y, box.x + box.width - 1, box.y + box.height - 1], outline=_BOX)
     return picture
@@ -92,13 +93,13 @@ def sheet(rows: Sequence[tuple[str, Sequence[Image.Image]]], columns: Sequence[s
     page = Image.new("RGB", (side * len(columns), MARGIN + side * len(rows)), _SHADE)
     draw = ImageDraw.Draw(page)
     for column, caption in enumerate(columns):
-        draw.text((side * column + 3, 1), caption, fill=_TEXT)
+        draw.text((side * column + 3, 1), caption, fill=_TEXT, font=_FONT)
         for row, (_, pictures) in enumerate(rows):
             page.paste(pictures[column], (side * column, MARGIN + side * row))
     for row, (caption, _) in enumerate(rows):
         at = (3, MARGIN + side * row + 2)
-        draw.rectangle(draw.textbbox(at, caption), fill=_SHADE)
-        draw.text(at, caption, fill=_TEXT)
+        draw.rectangle(draw.textbbox(at, caption, _FONT), fill=_SHADE)
+        draw.text(at, caption, fill=_TEXT, font=_FONT)
     return page
 
 
@@ -141,10 +142,23 @@ def first_boxed(boxes: Iterable[Box], findings: Sequence[str]) -> dict[str, tupl
     return first
 
 
+def beside(pages: Sequence[Image.Image], gap: int) -> Image.Image:
+    """Pictures beside each other, at the top, on white paper with a gap in pixels between them."""
+    width = sum(page.width for page in pages) + gap * (len(pages) - 1)
+    whole, x = Image.new("RGB", (width, max(page.height for page in pages)), _PAPER), 0
+    for page in pages:
+        whole.paste(page, (x, 0))
+        x += page.width + gap
+    return whole
+
+
 def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a PNG atomically, even if other processes write it too."""
+    """Write a PNG, or a JPEG if the name ends so, atomically, even if other processes write it too."""
     data = io.BytesIO()
-    picture.save(data, format="PNG")
+    if path.suffix == ".jpg":
+        picture.save(data, format="JPEG", quality=88, subsampling=0, optimize=True)
+    else:
+        picture.save(data, format="PNG")
     write_atomically(path, data.getvalue(), shared=True)
 
 
@@ -162,12 +176,12 @@ def _stack(strips: Sequence[Image.Image], title: str, note: str) -> Image.Image:
     draw = ImageDraw.Draw(page)
     y = 0
     for line in above:
-        draw.text((3, y + 1), line, fill=_INK)
+        draw.text((3, y + 1), line, fill=_INK, font=_FONT)
         y += MARGIN
     for strip in strips:
         page.paste(strip, (0, y))
         y += strip.height
     for line in below:
-        draw.text((3, y + 1), line, fill=_INK)
+        draw.text((3, y + 1), line, fill=_INK, font=_FONT)
         y += MARGIN
     return page

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import awb
@@ -69,17 +69,22 @@ def estimate(cells: Mapping[str, Recipe], studies: Iterable[Study], tflops: floa
 
 def profile_networks(recipes: Mapping[str, Recipe]) -> dict[str, dict[str, int]]:
     """Parameters (`params`) and `MACs` of each recipe's network by the recipe's name; equal networks are built once."""
-    counted: dict[tuple[str, int], dict[str, int]] = {}
+    counted: dict[Hashable, dict[str, int]] = {}
     profiles = {}
     for name, recipe in recipes.items():
-        # of what is left, the start decides too: a block that starts as the identity may have a scale per channel
-        alike = recipe.model.model_copy(update={"pretrained": False, "dropout": 0.0})
-        key = alike.model_dump_json(), recipe.data.image_size
+        key = network_key(recipe)
         if key not in counted:
             (row,) = profile_network(recipe)
             counted[key] = {what: row[what] for what in ("params", "MACs")}
         profiles[name] = counted[key]
     return profiles
+
+
+def network_key(recipe: Recipe) -> Hashable:
+    """Key of a recipe's network, the same for networks with the same parameters and MACs."""
+    # of what is left, the start decides too: a block that starts as the identity may have a scale per channel
+    model = recipe.model.model_copy(update={"pretrained": False, "dropout": 0.0})
+    return model.model_dump_json(), recipe.data.image_size
 
 
 def profile_network(recipe: Recipe) -> Table:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torchvision
 from torch import nn
 
 import awb
 from awb import Table
+from awb.errors import shortlist
 from examples.chestxray14.recipes.schema import Recipe
-from examples.chestxray14.reproduction.cells import profile_network
+from examples.chestxray14.recipes.words import blocks_in_words
+from examples.chestxray14.reproduction.cells import network_key, profile_network
 from examples.chestxray14.reproduction.published import TABLE_4, TYPO, Cost
+
+
+class _Row(NamedTuple):
+    network: str
+    blocks: str
+    image: int
+    params: int
+    published_params: int | None
+    gmacs: str
+    published_gmacs: str | None
+    cells: str
 
 
 def measure(costs: Iterable[Cost]) -> tuple[list[Cost], list[str]]:
@@ -31,43 +44,49 @@ def measure(costs: Iterable[Cost]) -> tuple[list[Cost], list[str]]:
     return measured, list(dict.fromkeys(notes))
 
 
-def cost_table(recipes: Iterable[Recipe]) -> Table:
-    """One row per network: the report's six, with its counts beside ours, then the cells' networks.
+def cost_table(recipes: Mapping[str, Recipe], *, published: bool) -> Table:
+    """One row per network: those of the cells, and the 2025 report's six with its counts beside ours.
 
     All have 14 findings; fvcore counts one image in eval mode.
 
     Args:
-        recipes: Recipes of the cells.
+        recipes: Recipes by cell.
+        published: True to show the report's six, if a cell has one of their backbones.
     """
-    headers = ("network", "blocks", "image", "params", "the 2025 report's", "GMACs", "the 2025 report's ")
-    ours, found = _table_4()
-    notes = [
-        "networks with 14 findings, one image in eval mode",
-        "the 2025 report's Table 4 calls multiply–accumulates FLOPs",
-        TYPO,
-        *found,
-    ]
-    rows: list[tuple[Any, ...]] = [
-        (theirs.backbone, f"lka, {theirs.placement}", 224, mine.params, theirs.params, f"{mine.gmacs:.2f}",
-         f"{theirs.gmacs:.2f}")
-        for theirs, mine in zip(TABLE_4, ours, strict=True)
-    ]  # fmt: skip
-    there: set[tuple[object, ...]] = {(cost.backbone, "lka", cost.stages, 224, "{}", "{}") for cost in TABLE_4}
-    for recipe in recipes:
-        model, size = recipe.model, recipe.data.image_size
-        options = str(model.options), str(model.backbone_options)
-        key = (model.backbone, str(model.attention), model.placement, size, *options)
-        if key in there:
-            continue
-        there.add(key)
-        table = profile_network(recipe)
-        (profile,) = table
-        blocks = "none" if model.attention is None else f"{model.attention}, {model.placement}"
+    published = published and any(recipe.model.backbone in _BACKBONES for recipe in recipes.values())
+    rows, notes = _published_rows() if published else ([], [])
+    notes = ["networks with 14 findings, one image in eval mode", *notes]
+    groups: dict[Any, list[str]] = {}
+    for name, recipe in recipes.items():
+        groups.setdefault(network_key(recipe), []).append(name)
+    for names in groups.values():
+        recipe = recipes[names[0]]
+        (profile,) = table = profile_network(recipe)
+        blocks, size = blocks_in_words(recipe.model), recipe.data.image_size
         gmacs = profile["MACs"] / 1e9
         text = f"{gmacs:.2f}" if gmacs >= 0.1 else f"{gmacs:.4f}"
-        rows.append((model.backbone, blocks, size, profile["params"], None, text, None))
-        notes += [f"{model.backbone}, {note}" for note in table.notes]
-    return Table(headers, tuple(rows), tuple(dict.fromkeys(notes)))
+        rows.append(_Row(recipe.model.backbone, blocks, size, profile["params"], None, text, None, shortlist(names, 3)))
+        notes += [f"{recipe.model.backbone}, {note}" for note in table.notes]
+    headers = ("network", "blocks", "image", "params", "the 2025 report's", "GMACs", "the 2025 report's ", "cells")
+    shown = [i for i, header in enumerate(headers) if published or "2025" not in header]
+    return Table(
+        tuple(headers[i] for i in shown),
+        tuple(tuple(row[i] for i in shown) for row in rows),
+        tuple(dict.fromkeys(notes)),
+    )
+
+
+_BACKBONES = {name for cost in TABLE_4 for name in (cost.backbone, f"torchvision:{cost.backbone}")}
+
+
+def _published_rows() -> tuple[list[_Row], list[str]]:
+    ours, found = _table_4()
+    rows = [
+        _Row(theirs.backbone, f"lka, {theirs.placement}, default", 224, mine.params, theirs.params,
+             f"{mine.gmacs:.2f}", f"{theirs.gmacs:.2f}", "Table 4")
+        for theirs, mine in zip(TABLE_4, ours, strict=True)
+    ]  # fmt: skip
+    return rows, ["the 2025 report's Table 4 calls multiply–accumulates FLOPs", TYPO, *found]
 
 
 @cache

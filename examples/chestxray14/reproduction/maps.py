@@ -9,20 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from awb import Table
+from awb.errors import shortlist
 from examples.chestxray14.data.boxes import Boxes
 from examples.chestxray14.data.study import Study
-from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
+from examples.chestxray14.evaluation.evaluated_run import RunSummary
 from examples.chestxray14.explanation.baselines import BASELINES
 from examples.chestxray14.explanation.cases import Case, find_cases
 from examples.chestxray14.explanation.localisation import measure_models
 from examples.chestxray14.explanation.localisation_tables import by_method, compare_methods
 from examples.chestxray14.explanation.maps import Inputs, MapMaker, map_makers
 from examples.chestxray14.explanation.models import load_runs
-from examples.chestxray14.explanation.pictures import captions, overlays, save_picture, sheet
+from examples.chestxray14.explanation.pictures import beside, captions, overlays, save_picture, sheet
 from examples.chestxray14.reproduction.factors import PLAIN, Factors, factors_of
 
 COLUMNS = 8  # maps in one picture: two networks, three placements and none
 ROWS = 14  # images in one picture, one per finding
+_WIDTH = 1400  # pixels of a picture: rows stand side by side as long as there is room, wider pictures are reduced
+_GAP = 12  # pixels between them
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,14 @@ class Maps:
     """Maps of a group of cells.
 
     Attributes:
+        heading: The first of the cells.
         title: The cells, in words.
         picture: File of the picture.
         tables: Localisation per cell beside the baselines, and differences from the first cell, by title; none
             without boxes of two patients.
     """
 
+    heading: str
     title: str
     picture: Path
     tables: Mapping[str, Table]
@@ -43,7 +48,7 @@ class Maps:
 
 def make_maps(
     folder: Path,
-    runs: Mapping[str, EvaluatedRun],
+    runs: Mapping[str, RunSummary],
     study: Study,
     split: str,
     boxes: Boxes | None,
@@ -81,15 +86,18 @@ def make_maps(
             tables[f"Differences from {shown[0]}, {title}, split {split}"] = compare_methods(
                 results, shown[0], n_replicates=n_replicates
             )
-        picture = folder / f"maps-{re.sub(r'[^a-z0-9.]+', '-', f'{title} {split}'.lower())}.png"
+        picture = folder / f"maps-{re.sub(r'[^a-z0-9.]+', '-', f'{title} {split}'.lower())}.jpg"
         _draw(picture, makers, inputs, _one_per_finding(study, loaded.held_out, boxed))
         left_out = f"; left out for want of room: {', '.join(names[COLUMNS:])}" if names[COLUMNS:] else ""
         yield Maps(
-            f"Grad-CAM of the same images, split {split}, {title}: {', '.join(shown)}{left_out}", picture, tables
+            f"{shortlist(names, 3)}, split {split}",
+            f"Grad-CAM of the same images, split {split}, {title}: {', '.join(shown)}{left_out}",
+            picture,
+            tables,
         )
 
 
-def group_cells(runs: Mapping[str, EvaluatedRun]) -> dict[str, list[str]]:
+def group_cells(runs: Mapping[str, RunSummary]) -> dict[str, list[str]]:
     """Groups of two or more cells that differ only in network and placement; cells without blocks come first.
 
     Returns:
@@ -144,4 +152,10 @@ def _one_per_finding(study: Study, held_out: frozenset[str], boxed: Sequence[Cas
 def _draw(path: Path, makers: Sequence[MapMaker], inputs: Inputs, cases: Sequence[Case]) -> None:
     pictures = overlays(makers, inputs, cases)
     rows = [(case.finding, row) for case, row in zip(cases, pictures, strict=True)]
-    save_picture(sheet(rows, captions(makers)), path)
+    strip = sum(picture.width for picture in rows[0][1])
+    n_blocks = max(1, min((_WIDTH + _GAP) // (strip + _GAP), len(rows)))
+    height = -(-len(rows) // n_blocks)
+    blocks = [sheet(rows[start : start + height], captions(makers)) for start in range(0, len(rows), height)]
+    page = beside(blocks, _GAP)
+    page.thumbnail((_WIDTH, 4 * _WIDTH))
+    save_picture(page, path)

@@ -3,78 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from awb import Table
-from awb.study import audit_leakage, evaluate, interval_header
+from awb.study import audit_leakage
 from examples.chestxray14.data.nih import FINDINGS
 from examples.chestxray14.data.splits import count_sets
 from examples.chestxray14.data.study import Study
-from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, EvaluatedRun
+from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, RunSummary
+from examples.chestxray14.evaluation.headline import NOUNS
 from examples.chestxray14.evaluation.leak import percent
-from examples.chestxray14.reproduction.factors import PLAIN, factors_of, split_names
+from examples.chestxray14.reproduction.factors import split_names
 from examples.chestxray14.reproduction.published import published_auroc
+from examples.chestxray14.reproduction.results import Result
 
-AUROC, AUPRC = interval_header("AUROC", 0.95), interval_header("AUPRC", 0.95)
 
-
-def cells_table(runs: Mapping[str, EvaluatedRun], n_replicates: int = 2000) -> Table:
-    """One row per cell: split, leak, macro AUROC and AUPRC, the 2025 report's mean AUROC, and the recipe in words.
+def results_table(runs: Mapping[str, RunSummary], results: Mapping[str, Result], n_replicates: int = 2000) -> Table:
+    """One row per cell: figures of the test set with their intervals, the leak, and the 2025 report's mean AUROC.
 
     Args:
         runs: Evaluated runs by cell.
-        n_replicates: Replicates of the bootstrap of patients.
+        results: Their results.
+        n_replicates: Replicates of the intervals, for the note.
     """
+    figures = dict.fromkeys(header for result in results.values() for header in result.columns)
+    published = {name: _published(run) for name, run in runs.items()}
+    is_published = any(published.values())
+    nouns = dict.fromkeys(NOUNS[run.task][1] for run in runs.values())
     headers = (
-        "cell", "split", "images seen", "of seen patients", "macro AUROC", "95 %", "macro AUPRC", "95 % ",
-        "the 2025 report's AUROC", "findings", "test images", "patients", "network", "blocks", "losses",
-        "stages' images", "epochs", "seed",
+        "cell", *figures, *(["the 2025 report's AUROC"] if is_published else []), "images seen", "of seen patients",
+        "split", " or ".join(nouns), "test images", "patients",
     )  # fmt: skip
+    moved = "macro AUPRC" in figures
     rows, left_out, splits = [], dict[str, None](), split_names(runs)
     for name, run in runs.items():
-        factors, macro = factors_of(run.recipe), macro_row(run, n_replicates)
-        blocks = PLAIN if factors.attention == PLAIN else f"{factors.attention}, {factors.placement}, {factors.init}"
         rows.append((
-            name, splits[run.split.checksum], percent(run.leak.images), percent(run.leak.patients),
-            macro["AUROC"], macro[AUROC], macro["AUPRC"], macro[AUPRC],
-            published_auroc(run.recipe) if _has_task_of_the_report(run) else None,
-            int(run.supported.sum()), len(run.test), run.n_patients, factors.network, blocks, factors.losses,
-            factors.samples, " → ".join(str(stage.epochs) for stage in run.recipe.stages), run.recipe.training.seed,
+            name, *(results[name].columns.get(header) for header in figures),
+            *([published[name]] if is_published else []), percent(run.leak.images), percent(run.leak.patients),
+            splits[run.split.checksum], int(run.supported.sum()), len(run.test), run.n_patients,
         ))  # fmt: skip
         left_out |= dict.fromkeys(run.unsupported)
     notes = [
-        f"macro: the mean over the findings that at least {MIN_PATIENTS} test patients have and {MIN_PATIENTS} have "
-        "not; means over other findings, or on another test set, cannot be compared"
+        f"macro: the mean over the {' or '.join(nouns)} that at least {MIN_PATIENTS} test patients have and "
+        f"{MIN_PATIENTS} have not; means over others, or on another test set, cannot be compared"
     ]
     if left_out:
         notes.append(f"not in every mean, since too few patients have it or have it not: {', '.join(left_out)}")
     notes += [
         "images seen: trained on, or weights chosen on; of seen patients: test images whose patient has any such image",
-        f"intervals: percentile bootstrap of patients, 95 %, {n_replicates:,} replicates, that of the macro AUPRC "
-        "moved by twice their bias (none where that is large); one run per cell, so the seed's share is not included",
-        "the 2025 report's AUROC: shown beside the same training only; it is of the report's own split, whose first "
-        "stage had trained on images of the test set",
+        f"intervals: percentile bootstrap of patients, 95 %, {n_replicates:,} replicates"
+        + (", that of the macro AUPRC moved by twice their bias (none where that is large)" if moved else "")
+        + "; one run per cell, so the seed's share is not included",
     ]
+    if is_published:
+        notes.append(
+            "the 2025 report's AUROC: shown beside the same training only; it is of the report's own split, whose "
+            "first stage had trained on images of the test set"
+        )
     return Table(headers, tuple(rows), tuple(notes))
 
 
-def _has_task_of_the_report(run: EvaluatedRun) -> bool:
-    """True for NIH's images and the mean of its 14 findings: only then is the report's AUROC comparable."""
-    return run.info["origin"] == "NIH" and run.test.classes == FINDINGS and bool(run.supported.all())
+def _published(run: RunSummary) -> float | None:
+    """The 2025 report's AUROC for a run's recipe; only beside NIH's images and the mean of its 14 findings."""
+    is_comparable = run.info["origin"] == "NIH" and run.test.classes == FINDINGS and bool(run.supported.all())
+    return published_auroc(run.recipe) if is_comparable else None
 
 
-def macro_row(run: EvaluatedRun, n_replicates: int = 2000) -> dict[str, Any]:
-    """The macro row of `awb.study.evaluate` over the findings with enough patients; all None if there is none."""
-    if not run.supported.any():
-        return dict.fromkeys(("AUROC", AUROC, "AUPRC", AUPRC))
-    *_, macro = evaluate(
-        run.test.labels, run.probs, run.patients,
-        classes=run.test.classes, n_replicates=n_replicates, min_groups=MIN_PATIENTS,
-    )  # fmt: skip
-    return macro
-
-
-def time_table(runs: Mapping[str, EvaluatedRun]) -> Table:
+def time_table(runs: Mapping[str, RunSummary]) -> Table:
     """Seconds per stage of each cell."""
     rows, splits = [], split_names(runs)
     for name, run in runs.items():

@@ -21,6 +21,7 @@ from examples.chestxray14.data.boxes import Box, Boxes
 from examples.chestxray14.data.nih import packaged_data_entry
 from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.evaluation.figures import (
+    DPI,
     co_occurrence,
     label_frequencies,
     reliability_curves,
@@ -236,7 +237,7 @@ def test_the_same_input_gives_the_same_bytes_and_the_title_as_it_is(
         assert paths[0].read_bytes() == paths[1].read_bytes()
         with Image.open(paths[0]) as image:
             assert set(image.info) == {"dpi"}
-            assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+            assert image.info["dpi"] == pytest.approx((DPI, DPI), abs=0.1)
 
 
 @pytest.mark.slow
