@@ -12,6 +12,7 @@ import numpy as np
 from awb import AWBError
 from awb.errors import shortlist
 from awb.study import LabelTable, Split, require_disjoint
+from awb.study.argument_names import named_as
 from examples.chestxray14.data.columns import Columns
 from examples.chestxray14.data.labels import ages_in_years, has_no_patients, read_study_labels
 from examples.chestxray14.data.nih import FINDINGS
@@ -20,7 +21,7 @@ from examples.chestxray14.data.splits import Stage, choose_test_set, make_split,
 from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.recipes.data_settings import SplitSettings
 from examples.chestxray14.recipes.schema import Recipe
-from examples.chestxray14.recipes.stage_settings import Task
+from examples.chestxray14.recipes.stage_settings import CrossEntropySettings, Task
 
 
 def synthetic_note(synthetic: bool) -> str:
@@ -87,22 +88,29 @@ class Study:
             AWBError: Sets overlap, or the recipe allows a pair that it does not use.
         """
         train, validation = (set_names(recipe.stages, role) for role in ("train", "validation"))
-        require_disjoint(
-            {name: self.sets[name] for name in train},
-            {name: self.sets[name] for name in [*validation, self.test_name]},
-            allow=recipe.data.split.allow_overlap,
-        )
+        with named_as({"allow": "data.split.allow_overlap"}):
+            require_disjoint(
+                {name: self.sets[name] for name in train},
+                {name: self.sets[name] for name in [*validation, self.test_name]},
+                allow=recipe.data.split.allow_overlap,
+            )
 
     def require_labels(self, recipe: Recipe) -> None:
         """Refuse labels that a recipe's loss cannot learn: `cross_entropy` needs exactly one class per image.
 
         Raises:
-            AWBError: An image has several classes or none; or a stage trains on abnormal images only, and there is no
-                class such as `normal` that they could lack.
+            AWBError: An image has several classes or none; the weights are of other classes; or a stage trains on
+                abnormal images only, and there is no class such as `normal` that they could lack.
         """
         if recipe.task != "classes":
             return
         self.used.require_exclusive(f"{recipe.name} trains with cross_entropy")
+        for weight in (stage.loss.weight for stage in recipe.stages if isinstance(stage.loss, CrossEntropySettings)):
+            if weight is not None and len(weight) != len(self.table.classes):
+                raise AWBError(
+                    f"{recipe.name}: the loss has {len(weight)} weights; expected one for each of "
+                    f"{len(self.table.classes)} classes: {shortlist(self.table.classes)}"
+                )
         abnormal = [stage.name for stage in recipe.stages if stage.samples == "abnormal"]
         if abnormal and self.table.findings.all():
             raise AWBError(

@@ -19,6 +19,7 @@ from examples.chestxray14.recipes.stage_settings import Task
 
 Draw = Callable[[npt.ArrayLike, npt.ArrayLike, Sequence[str], str], Figure]
 _BAR, _FAINT = "#0072b2", "0.6"
+_BINS, _FEWEST = 10, 30  # bins at most, and images in each at least
 _TEXT = 20  # most classes whose cells are written out
 
 
@@ -63,25 +64,28 @@ def class_roc_curves(labels: npt.ArrayLike, probs: npt.ArrayLike, classes: Seque
 
 
 def predicted_class_reliability(
-    labels: npt.ArrayLike, probs: npt.ArrayLike, classes: Sequence[str], title: str, *, n_bins: int = 10
+    labels: npt.ArrayLike, probs: npt.ArrayLike, classes: Sequence[str], title: str
 ) -> Figure:
     """Reliability of the predicted class: share of right predictions against its mean probability, per bin.
+
+    Bins are of equally many images, as far as ties allow: at most 10, and of 30 images or more, since a share of fewer
+    says little.
 
     Args:
         labels: One-hot labels, or NaN where the class is not known, (n, C).
         probs: Probabilities (n, C).
         classes: C names.
         title: Title above the figure.
-        n_bins: Number of bins of equally many images, as far as ties allow.
 
     Raises:
         AWBError: Bad arrays, or a row that is not one-hot.
     """
     right, confidence = top_class(labels, probs)
+    n_bins = min(max(int((~np.isnan(right)).sum()) // _FEWEST, 1), _BINS)
     curve = reliability_curve(right, confidence, n_bins=n_bins, binning="mass")
     count, mean, share = np.array([row[1:] for row in curve.rows], dtype=np.float64).T
     lowest = 1 / len(classes)  # the most probable of C classes has at least 1 / C
-    figure = make_figure(5.5, 6, title, f"{n_bins} bins of equally many images, as far as ties allow.")
+    figure = make_figure(5.5, 6, title, f"Bins of equally many images, as far as ties allow: {n_bins}.")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.8, label="calibrated")
     axes.plot(mean, share, color=_BAR, linewidth=0.8)

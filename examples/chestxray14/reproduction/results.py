@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from awb.study import Estimates, Interval, bias_corrected_interval, draw_replicates, estimate, or_none
-from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
+from awb.study import Estimates, Interval, bias_corrected_interval, estimate, evaluate_classes, interval_header, or_none
+from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, EvaluatedRun
+from examples.chestxray14.evaluation.headline import can_be_compared, headline_estimates
+from examples.chestxray14.recipes.stage_settings import HEADLINES
 
-HEADLINE = "macro AUROC"
+_OF_CLASSES = ("accuracy", "balanced accuracy", "macro AUROC")
+Columns = Mapping[str, float | Interval | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,38 +21,58 @@ class Result:
 
     Attributes:
         figure: Name of the figure by which the run is judged.
-        headline: Figures whose mean is the headline, on the test set and on each replicate of its patients: the AUROC
-            of each finding that enough patients have. None if there is no such finding.
+        headline: Its estimates, whose mean is the figure. None if too few patients have any finding or class.
         columns: Figures and intervals for the table of results, by header; the headline first.
     """
 
     figure: str
     headline: Estimates | None
-    columns: Mapping[str, float | Interval | None]
+    columns: Columns
 
 
 def measure(run: EvaluatedRun, n_replicates: int = 2000) -> Result:
-    """Measure a run on its test set: macro AUROC and AUPRC as in `awb.study.evaluate`.
+    """Measure a run on its test set: of findings macro AUROC and AUPRC, of ordinary classes accuracies and macro AUROC.
+
+    The figures are those of `awb.study.evaluate` and `evaluate_classes`.
 
     Args:
         run: The run.
         n_replicates: Replicates of the bootstrap of patients.
     """
-    headers = (HEADLINE, "95 %", "macro AUPRC", "95 % ")
-    if not run.supported.any():
-        return Result(HEADLINE, None, dict.fromkeys(headers))
-    test, probs = run.test.classes_of(run.supported), run.probs[:, run.supported]
-    replicates = draw_replicates(run.patients, n_replicates=n_replicates)  # the same in all runs on the same patients
-    aurocs, auprcs = (
-        estimate(test.labels, probs, replicates, metric=metric, classes=test.classes) for metric in ("auroc", "auprc")
-    )
-    auroc, auprc = aurocs.macro(), auprcs.macro()
-    several = int(auprcs.averaged.sum()) > 1
-    moved = bias_corrected_interval(auprc.sampled[:, 0], float(auprc.values[0])) if several else auprc.intervals()[0]
-    figures: tuple[Any, ...] = (*or_none(auroc.values), *auroc.intervals(), *or_none(auprc.values), moved)
-    return Result(HEADLINE, aurocs, dict(zip(headers, figures, strict=True)))
+    figure = HEADLINES[run.task]
+    if not can_be_compared(run):
+        return Result(figure, None, {figure: None, interval_header(figure, 0.95): None})
+    headline = headline_estimates(run, n_replicates)
+    if run.task == "classes":
+        return Result(figure, headline, _of_classes(run, n_replicates))
+    return Result(figure, headline, _of_findings(run, headline))
 
 
 def measure_all(runs: Mapping[str, EvaluatedRun], n_replicates: int = 2000) -> dict[str, Result]:
     """Results of several runs, by name."""
     return {name: measure(run, n_replicates) for name, run in runs.items()}
+
+
+def _of_findings(run: EvaluatedRun, aurocs: Estimates) -> Columns:
+    """Macro AUROC and AUPRC on the same replicates."""
+    test, replicates = run.test.classes_of(run.supported), aurocs.replicates
+    assert replicates is not None
+    auprcs = estimate(test.labels, run.probs[:, run.supported], replicates, metric="auprc", classes=test.classes)
+    auroc, auprc = aurocs.macro(), auprcs.macro()
+    several = int(auprcs.averaged.sum()) > 1
+    moved = bias_corrected_interval(auprc.sampled[:, 0], float(auprc.values[0])) if several else auprc.intervals()[0]
+    figures: tuple[Any, ...] = (*or_none(auroc.values), *auroc.intervals(), *or_none(auprc.values), moved)
+    headers = (header for name in ("macro AUROC", "macro AUPRC") for header in (name, interval_header(name, 0.95)))
+    return dict(zip(headers, figures, strict=True))
+
+
+def _of_classes(run: EvaluatedRun, n_replicates: int) -> Columns:
+    table = evaluate_classes(
+        run.test.labels, run.probs, run.patients,
+        classes=run.test.classes, n_replicates=n_replicates, undefined="skip", min_groups=MIN_PATIENTS,
+    )  # fmt: skip
+    rows = {row["measure"]: row for row in table}
+    columns: dict[str, Any] = {}
+    for name in _OF_CLASSES:
+        columns |= {name: rows[name]["value"], interval_header(name, 0.95): rows[name]["95 %"]}
+    return columns

@@ -10,6 +10,7 @@ from examples.chestxray14.data.nih import FINDINGS
 from examples.chestxray14.data.splits import count_sets
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, RunSummary
+from examples.chestxray14.evaluation.headline import NOUNS
 from examples.chestxray14.evaluation.leak import percent
 from examples.chestxray14.reproduction.factors import split_names
 from examples.chestxray14.reproduction.published import published_auroc
@@ -27,10 +28,12 @@ def results_table(runs: Mapping[str, RunSummary], results: Mapping[str, Result],
     figures = dict.fromkeys(header for result in results.values() for header in result.columns)
     published = {name: _published(run) for name, run in runs.items()}
     is_published = any(published.values())
+    nouns = dict.fromkeys(NOUNS[run.task][1] for run in runs.values())
     headers = (
         "cell", *figures, *(["the 2025 report's AUROC"] if is_published else []), "images seen", "of seen patients",
-        "split", "findings", "test images", "patients",
+        "split", " or ".join(nouns), "test images", "patients",
     )  # fmt: skip
+    moved = "macro AUPRC" in figures
     rows, left_out, splits = [], dict[str, None](), split_names(runs)
     for name, run in runs.items():
         rows.append((
@@ -40,15 +43,16 @@ def results_table(runs: Mapping[str, RunSummary], results: Mapping[str, Result],
         ))  # fmt: skip
         left_out |= dict.fromkeys(run.unsupported)
     notes = [
-        f"macro: the mean over the findings that at least {MIN_PATIENTS} test patients have and {MIN_PATIENTS} have "
-        "not; means over other findings, or on another test set, cannot be compared"
+        f"macro: the mean over the {' or '.join(nouns)} that at least {MIN_PATIENTS} test patients have and "
+        f"{MIN_PATIENTS} have not; means over others, or on another test set, cannot be compared"
     ]
     if left_out:
         notes.append(f"not in every mean, since too few patients have it or have it not: {', '.join(left_out)}")
     notes += [
         "images seen: trained on, or weights chosen on; of seen patients: test images whose patient has any such image",
-        f"intervals: percentile bootstrap of patients, 95 %, {n_replicates:,} replicates, that of the macro AUPRC "
-        "moved by twice their bias (none where that is large); one run per cell, so the seed's share is not included",
+        f"intervals: percentile bootstrap of patients, 95 %, {n_replicates:,} replicates"
+        + (", that of the macro AUPRC moved by twice their bias (none where that is large)" if moved else "")
+        + "; one run per cell, so the seed's share is not included",
     ]
     if is_published:
         notes.append(

@@ -6,15 +6,21 @@ import numpy as np
 import pytest
 
 from awb import Table
-from awb.study import Split
+from awb.study import Split, evaluate
 from examples.chestxray14.evaluation.compare import compare_runs
-from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
+from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, EvaluatedRun
 from examples.chestxray14.reproduction.cells import find_cells
 from examples.chestxray14.reproduction.contrasts import contrasts
 from examples.chestxray14.reproduction.factors import split_names
 from examples.chestxray14.reproduction.maps import against_baselines
-from examples.chestxray14.reproduction.tables import cells_table, time_table
+from examples.chestxray14.reproduction.results import measure, measure_all
+from examples.chestxray14.reproduction.tables import results_table, time_table
 from tests.chestxray14.evaluation.runs import changed, macro_auroc, with_split
+
+
+def table_of(runs: dict[str, EvaluatedRun]) -> Table:
+    return results_table(runs, measure_all(runs, 100), 100)
+
 
 QUESTION = "Do blocks help? Each placement against none"
 
@@ -34,12 +40,19 @@ def leaking(run: EvaluatedRun) -> EvaluatedRun:
 
 
 def test_the_table_of_cells_has_scikit_learns_aurocs(run: EvaluatedRun) -> None:
-    (row,) = cells_table({"last": run}, 100)
+    (row,) = table_of({"last": run})
     assert row["macro AUROC"] == pytest.approx(macro_auroc(run))
-    low, high = row["95 %"]
+    low, high = row["macro AUROC 95 %"]
     assert low <= row["macro AUROC"] <= high
     assert (row["split"], row["test images"]) == (run.split.name, len(run.split.sets["test"]))
     assert row["findings"] == len(run.test.classes) - len(run.unsupported)
+
+
+def test_results_are_those_of_evaluate(run: EvaluatedRun) -> None:
+    options = {"classes": run.test.classes, "n_replicates": 100, "min_groups": MIN_PATIENTS}
+    *_, whole = evaluate(run.test.labels, run.probs, run.patients, **options)
+    expected = (whole["AUROC"], whole["AUROC 95 %"], whole["AUPRC"], whole["AUPRC 95 %"])
+    assert tuple(measure(run, 100).columns.values()) == expected
 
 
 def test_the_reports_auroc_stands_beside_its_own_task_only(run: EvaluatedRun) -> None:
@@ -51,12 +64,15 @@ def test_the_reports_auroc_stands_beside_its_own_task_only(run: EvaluatedRun) ->
     own = changed(whole, info=whole.info | {"origin": "own"})
     small = changed(whole, recipe=run.recipe)
     cells = {"phantoms": on_phantoms, "a mean of fewer": on_xrays, "X-rays": whole, "own": own, "small": small}
-    shown = {row["cell"]: row["the 2025 report's AUROC"] for row in cells_table(cells, 100)}
+    header = "the 2025 report's AUROC"
+    shown = {row["cell"]: row[header] for row in table_of(cells)}
     assert shown == {"phantoms": None, "a mean of fewer": None, "X-rays": 0.8818, "own": None, "small": None}
+    del cells["X-rays"]
+    assert header not in table_of(cells).headers
 
 
 def test_it_counts_the_test_images_that_were_trained_on(run: EvaluatedRun, leaking: EvaluatedRun) -> None:
-    rows = {row["cell"]: row for row in cells_table({"last": run, "leaking": leaking}, 100)}
+    rows = {row["cell"]: row for row in table_of({"last": run, "leaking": leaking})}
     patients = float(np.isin(run.patients, run.patients[:5]).mean())
     assert (rows["last"]["images seen"], rows["last"]["of seen patients"]) == ("0.0 %", "0.0 %")
     assert rows["leaking"]["images seen"] == f"{100 * 5 / len(run.test):.1f} %"
@@ -66,11 +82,12 @@ def test_it_counts_the_test_images_that_were_trained_on(run: EvaluatedRun, leaki
 def test_a_contrast_is_the_difference_of_its_cells(
     run: EvaluatedRun, plain: EvaluatedRun, leaking: EvaluatedRun
 ) -> None:
-    (row,) = contrasts({"plain": plain, "last": run}, 100)[QUESTION]
+    runs = {"plain": plain, "last": run}
+    (row,) = contrasts(runs, measure_all(runs, 100))[QUESTION].table
     assert (row["A"], row["B"]) == ("plain", "last")
     *_, whole = compare_runs(plain, run, names=("plain", "last"), n_replicates=100)
-    assert row["AUROC of B"] == pytest.approx(macro_auroc(run))
-    names = {"AUROC of A": "plain", "AUROC of B": "last", "B − A": "difference", "p": "p", "p (Holm)": "p"}
+    assert row["macro AUROC of B"] == pytest.approx(macro_auroc(run))
+    names = {"macro AUROC of A": "plain", "macro AUROC of B": "last", "B − A": "difference", "p": "p", "p (Holm)": "p"}
     assert {ours: row[ours] for ours in names} == {ours: whole[theirs] for ours, theirs in names.items()}
     assert row["95 % interval"] == whole["difference 95 %"]
 
@@ -80,7 +97,8 @@ def test_a_pair_that_cannot_be_compared_is_named(run: EvaluatedRun, plain: Evalu
     labels[0, 0] = 1 - labels[0, 0]
     other = changed(run, test=dataclasses.replace(run.test, labels=labels))
     for last, words in ((other, "different labels"), (leaking, "seen different parts of their test images")):
-        table = contrasts({"plain": plain, "last": last}, 100)[QUESTION]
+        runs = {"plain": plain, "last": last}
+        table = contrasts(runs, measure_all(runs, 100))[QUESTION].table
         assert len(table) == 0
         assert f"1 not compared: plain and last have {words}" in "".join(table.notes)
 
@@ -100,7 +118,7 @@ def test_two_splits_of_one_name_are_told_apart(run: EvaluatedRun) -> None:
     names = split_names(cells)
     assert len(set(names.values())) == 3
     assert names[third.split.checksum] == "report"
-    for row in cells_table(cells, 100):
+    for row in table_of(cells):
         assert row["split"] == names[cells[row["cell"]].split.checksum]
 
 
