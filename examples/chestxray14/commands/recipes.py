@@ -13,8 +13,12 @@ from typing import Any
 
 from awb import Table
 from examples.chestxray14.commands.arguments import add_set_argument
+from examples.chestxray14.recipes.backbones import SHORT_NAMES
+from examples.chestxray14.recipes.blocks import describe_blocks
 from examples.chestxray14.recipes.find import find_recipes
+from examples.chestxray14.recipes.model_settings import ModelSettings
 from examples.chestxray14.recipes.overrides import read_overrides
+from examples.chestxray14.recipes.preprocessing import overridden_preprocessing
 from examples.chestxray14.recipes.schema import Recipe
 
 
@@ -39,10 +43,20 @@ def run(args: argparse.Namespace) -> int:
     elif _is_one(args.recipes) and len(recipes) == 1:
         (name,) = recipes
         cost = ", ".join(f"{value:,} {what}" for what, value in costs.get(name, {}).items())
-        print((f"# {cost}\n" if cost else "") + recipes[name].to_yaml(), end="")
+        notes = [note for note in (cost, overridden_preprocessing(recipes[name])) if note]
+        _require_network(recipes[name])
+        print("".join(f"# {note}\n" for note in notes) + recipes[name].to_yaml(), end="")
     else:
-        print(_table(recipes, costs))
+        print(_table(recipes, costs, names_only=not any(".y" in text for text in args.recipes)))
     return 0
+
+
+def _require_network(recipe: Recipe) -> None:
+    """Build the network if it is not one of the example's own: only that shows what is wrong with its recipe."""
+    if recipe.model.backbone not in SHORT_NAMES or recipe.model.imports:
+        from examples.chestxray14.training.networks import require_network  # here, since it is slow
+
+        require_network(recipe)
 
 
 def _is_one(names: list[str]) -> bool:
@@ -54,7 +68,16 @@ def _as_json(name: str, recipe: Recipe) -> dict[str, Any]:
     return {"name": name, "checksum": recipe.checksum, "recipe": recipe.model_dump(mode="json")}
 
 
-def _table(recipes: Mapping[str, Recipe], costs: Mapping[str, Mapping[str, int]]) -> Table:
+def _blocks(model: ModelSettings) -> tuple[Any, Any]:
+    """Placement and attention of a row."""
+    if isinstance(model.attention, Mapping):
+        return None, describe_blocks(None, model.attention)
+    if isinstance(model.placement, tuple):
+        return ", ".join(map(str, model.placement)), model.attention
+    return model.placement, model.attention
+
+
+def _table(recipes: Mapping[str, Recipe], costs: Mapping[str, Mapping[str, int]], *, names_only: bool) -> Table:
     """One row per recipe: what it trains, on what, and with `costs` its size."""
     headers = ["recipe", "network", "placement", "attention", "init", "losses", "epochs", "split", "image"]
     headers += ["params", "GMACs"] if costs else []
@@ -62,13 +85,14 @@ def _table(recipes: Mapping[str, Recipe], costs: Mapping[str, Mapping[str, int]]
     for name, recipe in recipes.items():
         model, data = recipe.model, recipe.data
         row: list[Any] = [
-            name, model.backbone, model.placement, model.attention, model.init,
+            name, model.backbone, *_blocks(model), model.init,
             " → ".join(stage.loss.kind for stage in recipe.stages),
             " + ".join(str(stage.epochs) for stage in recipe.stages), data.split.name, data.image_size,
         ]  # fmt: skip
         if costs:
             row += [costs[name]["params"], costs[name]["MACs"] / 1e9]
         rows.append(tuple(row))
-    note = f"{len(recipes)} recipes; `recipes NAME` prints one in full"
+    one = "NAME" if names_only else "FILE:CELL"
+    note = f"{len(recipes)} recipes; `recipes {one}` prints one in full"
     counted = "; parameters and multiply–accumulates of one image, with 14 findings" if costs else ""
     return Table(tuple(headers), tuple(rows), (note + counted,))

@@ -12,6 +12,8 @@ from examples.chestxray14.data.study import Study
 from examples.chestxray14.evaluation.headline import NOUNS
 from examples.chestxray14.evaluation.leak import find_leak
 from examples.chestxray14.files.atomic import write_atomically
+from examples.chestxray14.recipes.blocks import describe_blocks
+from examples.chestxray14.recipes.preprocessing import overridden_preprocessing
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.recipes.stage_settings import Task
 from examples.chestxray14.runs.folder import RunFolder
@@ -51,7 +53,7 @@ def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table |
     """
     info, model = folder.read_info(), recipe.model
     blocks = "no attention blocks" if model.attention is None else in_markdown(
-        f"{model.attention} blocks, placement {model.placement}, initialised as {model.init}"
+        f"blocks {describe_blocks(model.placement, model.attention)}, initialised as {model.init}"
     )  # fmt: skip
     subgroups = [name for name in SUBGROUPS if name in study.table.columns]
     images = in_markdown(", ".join(f"{name} {count:,}" for name, count in info["images"].items()))
@@ -70,7 +72,8 @@ def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table |
         + (f"\n\n**{leak}**" if leak else ""),
         "Training": f"`recipe.yaml`, sha256 `{recipe.checksum}`; schedule sha256 `{info['schedule']}`.\n\n"
         f"{in_fence(str(recipe.schedule()))}\n\n"
-        + in_markdown(", ".join(f"{name} {version}" for name, version in info["versions"].items())),
+        + in_markdown(", ".join(f"{name} {version}" for name, version in info["versions"].items()))
+        + (f"\n\nNote: {in_markdown(overridden)}." if (overridden := overridden_preprocessing(recipe)) else ""),
         "Label noise": LABEL_NOISE[study.origin],
         "Figures": f"{in_markdown(study.headline(recipe.task))}.\n\n"
         + ("Not evaluated yet: run `evaluate`." if figures is None else figures.to_markdown()),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+import numpy as np
+
 from awb import Table
 from awb.study import (
     LabelTable,
-    choose_thresholds,
     evaluate,
     evaluate_calibration,
     interval_header,
@@ -23,7 +24,7 @@ _NO_INTERVAL = "the replicates lie too far to one side of the mean for any to ho
 
 
 def evaluation_tables(
-    test: LabelTable, probs: Floats, validation: LabelTable, validation_probs: Floats, n_replicates: int
+    test: LabelTable, probs: Floats, thresholds: Sequence[float | None], n_replicates: int
 ) -> Iterator[tuple[str, Table]]:
     """Titles and tables: ranking with patient-clustered intervals, decisions, calibration, and subgroups.
 
@@ -32,8 +33,7 @@ def evaluation_tables(
     Args:
         test: Labels of the test set, with patients.
         probs: Probabilities of the test set, (n, C).
-        validation: Labels of the validation set, on which thresholds are chosen.
-        validation_probs: Probabilities of the validation set, (m, C).
+        thresholds: Threshold of each finding, chosen on validation; None where validation has one label only.
         n_replicates: Bootstrap replicates.
     """
     use = test.supported(MIN_PATIENTS)
@@ -46,11 +46,8 @@ def evaluation_tables(
     )
     yield "AUROC and AUPRC", ranking
     test, probs = test.classes_of(use), probs[:, use]
-    validation, validation_probs = validation.classes_of(use), validation_probs[:, use]
-    yield (
-        "Decisions at thresholds chosen on validation (Youden's)",
-        _decisions(test, probs, validation, validation_probs),
-    )
+    thresholds = [threshold for threshold, ok in zip(thresholds, use, strict=True) if ok]
+    yield "Decisions at thresholds chosen on validation (Youden's)", _decisions(test, probs, thresholds)
     yield "Calibration", evaluate_calibration(test.labels, probs, classes=test.classes)
     for name, subgroups in subgroups_of(test):
         measure = partial(_macro, n_replicates=n_replicates)
@@ -58,17 +55,16 @@ def evaluation_tables(
         yield f"Macro, by {name}", table
 
 
-def _decisions(test: LabelTable, probs: Floats, validation: LabelTable, validation_probs: Floats) -> Table:
-    """Operating points at Youden's thresholds; findings with one label only in validation have none, and are named."""
-    both = validation.supported(1)
-    left_out = [name for name, ok in zip(test.classes, both, strict=True) if not ok]
+def _decisions(test: LabelTable, probs: Floats, thresholds: Sequence[float | None]) -> Table:
+    """Operating points at the thresholds; findings without one are named."""
+    chosen = np.array([threshold is not None for threshold in thresholds])
+    left_out = [name for name, ok in zip(test.classes, chosen, strict=True) if not ok]
     notes = (f"no threshold, since validation has one label only: {', '.join(left_out)}",) if left_out else ()
-    if not both.any():
+    if not chosen.any():
         return Table(("class",), (), notes)
-    chosen = test.classes_of(both)
-    thresholds = choose_thresholds(validation.labels[:, both], validation_probs[:, both], classes=chosen.classes)
-    table = operating_points(chosen.labels, probs[:, both], thresholds, classes=chosen.classes)
-    return table.with_notes(*notes)
+    test, probs = test.classes_of(chosen), probs[:, chosen]
+    at = [threshold for threshold in thresholds if threshold is not None]
+    return operating_points(test.labels, probs, at, classes=test.classes).with_notes(*notes)
 
 
 def _macro(test: LabelTable, probs: Floats, n_replicates: int) -> Sequence[object]:

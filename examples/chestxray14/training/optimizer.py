@@ -9,8 +9,7 @@ from torch import nn
 import awb
 from awb import AWBError
 from awb.study import OptimizerSettings
-from examples.chestxray14.recipes.model_settings import PART
-from examples.chestxray14.training.networks import freezable_parts
+from examples.chestxray14.training.networks import classifier_paths
 
 
 def parameter_groups(model: nn.Module, settings: OptimizerSettings, lr: float) -> list[Any]:
@@ -26,7 +25,7 @@ def parameter_groups(model: nn.Module, settings: OptimizerSettings, lr: float) -
     """
     if settings.layer_decay == 1 and settings.decay_norms:
         return list(model.parameters())
-    head = _head(model)
+    head = classifier_paths(model) or None  # None: awb says that it knows none
     groups = awb.param_groups(model, lr, lr, settings.weight_decay, layer_decay=settings.layer_decay, head=head)
     layers = {group["lr"] for group in groups if group["name"].startswith("backbone layer")}
     if settings.layer_decay != 1 and len(layers) < 2:
@@ -35,13 +34,6 @@ def parameter_groups(model: nn.Module, settings: OptimizerSettings, lr: float) -
         for group in groups:
             group["weight_decay"] = settings.weight_decay
     return groups
-
-
-def _head(model: nn.Module) -> list[str]:
-    """Paths of the modules that are neither backbone nor block."""
-    in_backbone = freezable_parts()[PART]
-    names = [name for name, _ in model.named_parameters() if not in_backbone(name) and ".awb." not in name]
-    return list(dict.fromkeys(name.rpartition(".")[0] for name in names))
 
 
 def require_possible(model: nn.Module, settings: OptimizerSettings) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,6 +41,7 @@ from examples.chestxray14.training.optimizer import parameter_groups, require_po
 from examples.chestxray14.training.progress import EpochResult, Progress
 from examples.chestxray14.training.trackers import Trackers, require_trackers
 from examples.chestxray14.training.validation import validate
+from examples.chestxray14.training.weights_file import weights_identity
 
 _CONTENT = {"model", "ema", "best", "optimizer", "scheduler", "schedule", "position", "loss_sum", "steps", "epochs"}
 _LOGS = "logs"  # checksums of the logs; checkpoints of earlier versions have none
@@ -74,6 +76,7 @@ class Trainer:
         study: Labels, images and split to train on.
         folder: Folder for all output; a run that was begun there is resumed.
         options: Options that do not change the result.
+        weights: File of weights for the backbone, in place of the pretrained ones.
 
     Raises:
         AWBError: The labels are not what the recipe's loss needs; sets overlap or images would be enlarged without the
@@ -81,7 +84,14 @@ class Trainer:
             processes; or an optimiser is not possible for the network, or here.
     """
 
-    def __init__(self, recipe: Recipe, study: Study, folder: RunFolder, options: TrainerOptions | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        study: Study,
+        folder: RunFolder,
+        options: TrainerOptions | None = None,
+        weights: Path | None = None,
+    ) -> None:
         study.require_labels(recipe)
         study.require_disjoint(recipe)
         if not folder.info.exists():  # a run that was begun goes on
@@ -91,9 +101,11 @@ class Trainer:
         self.progress = Progress(recipe.task, self._say)
         self.state = ScheduleState(recipe.schedule())
         self.identity = identity(recipe, study) | {"processes": str(self.accelerator.num_processes)}
+        self.identity |= weights_identity(weights)
         classes, size = len(study.table.classes), recipe.data.image_size
         begun = False if folder.checkpoint.exists() else None  # the checkpoint has all weights: download none
-        self.model = build_model(recipe.model, classes, size, recipe.training.seed, pretrained=begun)
+        self.model = build_model(recipe.model, classes, size, recipe.training.seed, pretrained=begun, weights=weights)
+        self.parts = freezable_parts(self.model, needed=any(stage.frozen for stage in recipe.stages))
         for stage in self.state.schedule.stages:
             require_possible(self.model, stage.optimizer)
         decay = recipe.training.ema
@@ -296,7 +308,7 @@ class Trainer:
 
     def _set_mode(self, epoch: Epoch) -> None:
         self.model.train()
-        freeze_parts(self.model, freezable_parts(), epoch.frozen)
+        freeze_parts(self.model, self.parts, epoch.frozen)
 
     def _parts(self) -> int:
         return self.accelerator.num_processes * self.recipe.training.accumulation
