@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from awb import Table
@@ -16,6 +16,7 @@ from examples.chestxray14.commands.arguments import add_set_argument
 from examples.chestxray14.recipes.find import find_recipes
 from examples.chestxray14.recipes.overrides import read_overrides
 from examples.chestxray14.recipes.schema import Recipe
+from examples.chestxray14.recipes.words import attention_in_words, losses_in_words, placement_in_words
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         cost = ", ".join(f"{value:,} {what}" for what, value in costs.get(name, {}).items())
         print((f"# {cost}\n" if cost else "") + recipes[name].to_yaml(), end="")
     else:
-        print(_table(recipes, costs))
+        print(_table(recipes, costs, args.recipes))
     return 0
 
 
@@ -54,21 +55,23 @@ def _as_json(name: str, recipe: Recipe) -> dict[str, Any]:
     return {"name": name, "checksum": recipe.checksum, "recipe": recipe.model_dump(mode="json")}
 
 
-def _table(recipes: Mapping[str, Recipe], costs: Mapping[str, Mapping[str, int]]) -> Table:
+def _table(recipes: Mapping[str, Recipe], costs: Mapping[str, Mapping[str, int]], asked: Sequence[str]) -> Table:
     """One row per recipe: what it trains, on what, and with `costs` its size."""
-    headers = ["recipe", "network", "placement", "attention", "init", "losses", "epochs", "split", "image"]
+    headers = ["recipe", "network", "placement", "attention", "init", "task", "losses", "epochs", "split", "image"]
     headers += ["params", "GMACs"] if costs else []
     rows = []
     for name, recipe in recipes.items():
         model, data = recipe.model, recipe.data
         row: list[Any] = [
-            name, model.backbone, model.placement, model.attention, model.init,
-            " → ".join(stage.loss.kind for stage in recipe.stages),
-            " + ".join(str(stage.epochs) for stage in recipe.stages), data.split.name, data.image_size,
+            name, model.backbone, placement_in_words(model), attention_in_words(model), model.init, recipe.task,
+            losses_in_words(recipe.stages), " + ".join(str(stage.epochs) for stage in recipe.stages),
+            data.split.name, data.image_size,
         ]  # fmt: skip
         if costs:
             row += [costs[name]["params"], costs[name]["MACs"] / 1e9]
         rows.append(tuple(row))
-    note = f"{len(recipes)} recipes; `recipes NAME` prints one in full"
+    file = next((text for text in asked if text.endswith((".yaml", ".yml"))), None)
+    one = "NAME" if file is None else f"{file}:CELL"
+    note = f"{len(recipes)} recipes; `recipes {one}` prints one in full"
     counted = "; parameters and multiply–accumulates of one image, with 14 findings" if costs else ""
     return Table(tuple(headers), tuple(rows), (note + counted,))
