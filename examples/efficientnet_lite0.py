@@ -30,6 +30,11 @@ def load_efficientnet_lite0() -> nn.Module:
     return load_in_order(model, torch.load(path, map_location="cpu", weights_only=True)).eval()
 
 
+def efficientnet_lite0(pretrained: bool = False) -> nn.Module:
+    """The backbone `efficientnet_lite0` of recipes, with the package's weights or with random ones."""
+    return load_efficientnet_lite0() if pretrained else timm.create_model("tf_efficientnet_lite0")
+
+
 def load_in_order(model: nn.Module, saved: Mapping[str, Tensor]) -> nn.Module:
     """Load a state dict whose modules have other names but the same order.
 

@@ -34,7 +34,7 @@ class OptimizerSettings:
         weight_decay: Weight decay of all parameter groups that do not set their own.
         lr_schedule: Schedule over the whole stage. By optimiser step: `one_cycle` (torch's OneCycleLR), `cosine` (to
             `min_lr`), `constant`, or `step` (times `factor` at each of the `milestones`). By epoch: `plateau` (times
-            `factor` when the validation loss has not fallen for `plateau_patience` epochs).
+            `factor` after more than `plateau_patience` epochs without a lower validation loss).
         momentum: Momentum of `sgd` and of timm's optimisers that have one; None for .9, which `one_cycle` cycles
             between .85 and .95.
         nesterov: Nesterov's form of the momentum of `sgd`; None for True where there is momentum.

@@ -21,6 +21,8 @@ COMMANDS = {
     "evaluate": "evaluate a finished run on its test set",
     "compare": "compare evaluated runs on the same test patients",
     "explain": "draw where models look, and measure how well that matches boxes",
+    "predict": "predict new images by a finished run",
+    "export": "write a finished run as an ONNX file",
     "reproduce": "train and evaluate all cells of the study, and write one report",
 }
 

@@ -13,7 +13,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "chestxray14"
 # each may import itself and those before it
 ROOMS = (
     "files", "child_processes", "workers", "recipes", "data", "phantoms", "runs", "training", "evaluation",
-    "explanation", "reproduction", "commands", "__main__",
+    "explanation", "prediction", "reproduction", "commands", "__main__",
 )  # fmt: skip
 
 

@@ -48,8 +48,8 @@ def evaluate_classes(
         undefined: For a class without images: `raise`, or `skip`: means over the classes leave it out.
         max_left_out: Largest share of replicates without an image of a class; with more, a mean over the classes has no
             interval.
-        min_groups: Classes that fewer groups have, or have not, are left out of means over the classes; a note names
-            them. Accuracy and kappa count all images.
+        min_groups: Classes that fewer groups have, or have not, are left out of means over the classes, of which there
+            are none if fewer than two classes are left; a note names them. Accuracy and kappa count all images.
 
     Returns:
         One row per measure of `estimate_classes`: accuracy, balanced accuracy, macro F1, Cohen's kappa, macro AUROC;
@@ -73,18 +73,23 @@ def evaluate_classes(
     check_level(level, max_left_out)
     cases, replicates = _checked(labels, probs, groups, classes, n_replicates, seed, undefined)
     use, notes = keep_classes(cases, replicates, min_groups)
+    averaged = use if use.sum() > 1 else np.zeros_like(use)
     rows, alike = [], []
     for measure in OVERALL:
-        found = estimate_exclusive(cases, replicates, measure, use)
-        ((value,), (interval,), (left_out,)) = (
-            or_none(found.values), found.intervals(level=level, max_left_out=max_left_out), count_left_out(found)
-        )  # fmt: skip
-        alike += [TITLES[measure]] * bool(alike_replicates(found)[0])
-        rows.append((TITLES[measure], value, None if alike_replicates(found)[0] else interval, left_out))
+        found = estimate_exclusive(cases, replicates, measure, averaged)
+        (value,), (left_out,), (flat,) = or_none(found.values), count_left_out(found), alike_replicates(found)
+        (interval,) = found.intervals(level=level, max_left_out=max_left_out)
+        alike += [TITLES[measure]] * bool(flat)
+        rows.append((TITLES[measure], value, None if flat else interval, left_out))
     share = f"{int(use.sum())}" if use.all() else f"{int(use.sum())} of {len(use)}"
     means = f"balanced accuracy, macro F1 and macro AUROC: means over {share} classes of sensitivity, F1 and AUROC"
-    headers = ("measure", "value", interval_header("interval", level).removeprefix("interval "), "left out")
-    return Table(headers, tuple(rows), (count_note(cases), interval_note(replicates), means, *_alike(alike), *notes))
+    if use.sum() < 2:
+        means = f"no balanced accuracy, macro F1 or macro AUROC: a mean over {share} classes says too little"
+    most = int(cases.counts.argmax())
+    always = f"accuracy of always predicting {cases.classes[most]}: {cases.counts[most] / len(cases.rows):.4g}"
+    headers = ("measure", "value", f"{100 * level:g} %", "left out")
+    about = (count_note(cases), always, interval_note(replicates), means)
+    return Table(headers, tuple(rows), (*about, *_alike(alike), *notes))
 
 
 def evaluate_each_class(

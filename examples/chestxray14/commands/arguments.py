@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 FEWEST_REPLICATES = 40  # a 95 % interval leaves one of them out on each side
 
@@ -53,3 +54,12 @@ def add_workers_argument(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that load images; 0 loads them in this one (default: %(default)s)",
     )
+
+
+def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that tell how a run's images were decoded, where it does not."""
+    parser.add_argument(
+        "--store-size", type=at_least(1), metavar="N",
+        help="side of the run's image store in pixels, for a run of an earlier version, which does not record it",
+    )  # fmt: skip
+    parser.add_argument("--store", type=Path, metavar="FOLDER", help="the run's image store, in place of --store-size")

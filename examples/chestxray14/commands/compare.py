@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 
 from awb import AWBError
 from examples.chestxray14.commands.arguments import add_replicates_argument
 from examples.chestxray14.evaluation.compare import (
+    METRICS,
     compare_with_first,
     comparison_headline,
     read_to_compare,
@@ -18,8 +20,9 @@ from examples.chestxray14.evaluation.compare import (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of evaluated runs; the first is A")
     parser.add_argument(
-        "--metric", choices=("auroc", "auprc"), default="auroc", help="metric to compare (default: %(default)s)"
-    )
+        "--metric", choices=tuple(dict.fromkeys(itertools.chain(*METRICS.values()))),
+        help="metric to compare (default: auroc of findings, accuracy of classes)",
+    )  # fmt: skip
     add_replicates_argument(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the tables as Markdown")
 

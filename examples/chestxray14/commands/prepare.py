@@ -12,7 +12,7 @@ from pathlib import Path
 
 from examples.chestxray14.commands.arguments import at_least
 from examples.chestxray14.commands.column_arguments import add_column_arguments, columns_of
-from examples.chestxray14.data.build_store import build_store
+from examples.chestxray14.data.build_store import build_store, read_those_in_colour
 from examples.chestxray14.data.images import find_images
 from examples.chestxray14.data.labels import read_study_labels
 from examples.chestxray14.phantoms import draw_phantoms
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=at_least(1), default=224, help="side of the stored images in pixels (default: %(default)s)"
     )
+    parser.add_argument("--colour", action="store_true", help="keep three channels (default: grey, luma of colours)")
     parser.add_argument("--seed", type=int, default=0, help="seed of --synthetic (default: %(default)s)")
     parser.add_argument("--workers", type=at_least(1), help="number of processes (default: one per core)")
     parser.add_argument("--verify", action="store_true", help="compare the whole image store with its checksums")
@@ -42,8 +43,12 @@ def run(args: argparse.Namespace) -> int:
     if args.synthetic is not None:
         write_phantoms(draw_phantoms(args.synthetic, args.seed), args.folder, workers=args.workers)
     table = read_study_labels(args.folder, table=args.table, data_entry=args.data_entry, columns=columns_of(args))
-    store = build_store(find_images(args.folder, table.images), args.store, args.size, workers=args.workers)
+    images = find_images(args.folder, table.images)
+    store = build_store(images, args.store, args.size, colour=args.colour, workers=args.workers)
     if args.verify:
         store.verify()
-    print(f"{len(store):,} images of {store.size}×{store.size} in {args.store}, sha256 {store.checksum[:12]}…")
+    kind = f"{store.size}×{store.size}{' in colour' if store.decoding.colour else ''}"
+    print(f"{len(store):,} images of {kind} in {args.store}, sha256 {store.checksum[:12]}…")
+    if lost := len(read_those_in_colour(args.store)):
+        print(f"{lost:,} of them are in colour and were stored as grey; --colour keeps the colours, in a new store")
     return 0

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from awb import Table
 from examples.chestxray14.commands.arguments import add_set_argument
+from examples.chestxray14.recipes.backbones import SHORT_NAMES
+from examples.chestxray14.recipes.blocks import describe_blocks
 from examples.chestxray14.recipes.find import find_recipes
+from examples.chestxray14.recipes.model_settings import ModelSettings
 from examples.chestxray14.recipes.overrides import read_overrides
+from examples.chestxray14.recipes.preprocessing import overridden_preprocessing
 from examples.chestxray14.recipes.schema import Recipe
-from examples.chestxray14.recipes.words import attention_in_words, losses_in_words, placement_in_words
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,10 +43,20 @@ def run(args: argparse.Namespace) -> int:
     elif _is_one(args.recipes) and len(recipes) == 1:
         (name,) = recipes
         cost = ", ".join(f"{value:,} {what}" for what, value in costs.get(name, {}).items())
-        print((f"# {cost}\n" if cost else "") + recipes[name].to_yaml(), end="")
+        notes = [note for note in (cost, overridden_preprocessing(recipes[name])) if note]
+        _require_network(recipes[name])
+        print("".join(f"# {note}\n" for note in notes) + recipes[name].to_yaml(), end="")
     else:
-        print(_table(recipes, costs, args.recipes))
+        print(_table(recipes, costs, names_only=not any(".y" in text for text in args.recipes)))
     return 0
+
+
+def _require_network(recipe: Recipe) -> None:
+    """Build the network if it is not one of the example's own: only that shows what is wrong with its recipe."""
+    if recipe.model.backbone not in SHORT_NAMES or recipe.model.imports:
+        from examples.chestxray14.training.networks import require_network  # here, since it is slow
+
+        require_network(recipe)
 
 
 def _is_one(names: list[str]) -> bool:
@@ -55,23 +68,31 @@ def _as_json(name: str, recipe: Recipe) -> dict[str, Any]:
     return {"name": name, "checksum": recipe.checksum, "recipe": recipe.model_dump(mode="json")}
 
 
-def _table(recipes: Mapping[str, Recipe], costs: Mapping[str, Mapping[str, int]], asked: Sequence[str]) -> Table:
+def _blocks(model: ModelSettings) -> tuple[Any, Any]:
+    """Placement and attention of a row."""
+    if isinstance(model.attention, Mapping):
+        return None, describe_blocks(None, model.attention)
+    if isinstance(model.placement, tuple):
+        return ", ".join(map(str, model.placement)), model.attention
+    return model.placement, model.attention
+
+
+def _table(recipes: Mapping[str, Recipe], costs: Mapping[str, Mapping[str, int]], *, names_only: bool) -> Table:
     """One row per recipe: what it trains, on what, and with `costs` its size."""
-    headers = ["recipe", "network", "placement", "attention", "init", "task", "losses", "epochs", "split", "image"]
+    headers = ["recipe", "network", "placement", "attention", "init", "losses", "epochs", "split", "image"]
     headers += ["params", "GMACs"] if costs else []
     rows = []
     for name, recipe in recipes.items():
         model, data = recipe.model, recipe.data
         row: list[Any] = [
-            name, model.backbone, placement_in_words(model), attention_in_words(model), model.init, recipe.task,
-            losses_in_words(recipe.stages), " + ".join(str(stage.epochs) for stage in recipe.stages),
-            data.split.name, data.image_size,
+            name, model.backbone, *_blocks(model), model.init,
+            " → ".join(stage.loss.kind for stage in recipe.stages),
+            " + ".join(str(stage.epochs) for stage in recipe.stages), data.split.name, data.image_size,
         ]  # fmt: skip
         if costs:
             row += [costs[name]["params"], costs[name]["MACs"] / 1e9]
         rows.append(tuple(row))
-    file = next((text for text in asked if text.endswith((".yaml", ".yml"))), None)
-    one = "NAME" if file is None else f"{file}:CELL"
+    one = "NAME" if names_only else "FILE:CELL"
     note = f"{len(recipes)} recipes; `recipes {one}` prints one in full"
     counted = "; parameters and multiply–accumulates of one image, with 14 findings" if costs else ""
     return Table(tuple(headers), tuple(rows), (note + counted,))

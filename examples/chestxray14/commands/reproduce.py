@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from awb import AWBError
+from awb.errors import did_you_mean, shortlist
 from examples.chestxray14.commands.arguments import above_zero, add_replicates_argument, at_least
 from examples.chestxray14.commands.study_arguments import add_study_arguments, source_of
 from examples.chestxray14.commands.train import add_training_arguments, trainer_options
 from examples.chestxray14.data.study import StudySource
+from examples.chestxray14.files.folders import make_folder
 from examples.chestxray14.recipes.overrides import read_overrides
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.reproduction.shards import Shard, hold_shard
@@ -37,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="name or shell pattern (`vgg16_bn-*-lka-*`), FILE.yaml, STUDY.yaml, STUDY.yaml:CELL (default: the study)",
     )  # fmt: skip
     add_training_arguments(parser)
+    parser.add_argument(
+        "--weights", action="append", default=[], metavar="BACKBONE=FILE",
+        help="begin cells of a backbone with these weights, not the library's pretrained ones (repeatable)",
+    )  # fmt: skip
     parser.add_argument(
         "--engine", choices=("local", "ray"), default="local",
         help="local: processes on this machine; ray: a Ray cluster (default: %(default)s)",
@@ -66,19 +72,44 @@ def run(args: argparse.Namespace) -> int:
     """Run the cells and write the report; 1 if a cell failed, is unreadable, or has another recipe than requested."""
     # here, so that the other commands start without it
     from examples.chestxray14.reproduction.cells import estimate, find_cells
+    from examples.chestxray14.reproduction.output import Output
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise AWBError("reproduce is not for a launcher: start it once, and give --jobs the number of GPUs")
     if args.address is not None and args.engine != "ray":
         raise AWBError(f"--address {args.address} is the address of a Ray cluster: give --engine ray with it")
     cells, source = find_cells(args.cells, read_overrides(args.set)), source_of(args)
+    weights = read_weights(args.weights, cells)
     if args.dry_run:
         print(estimate(cells, map(source.study, cells.values()), args.tflops))
         return 0
-    source.require()
-    args.out.mkdir(parents=True, exist_ok=True)
+    new = [recipe for cell, recipe in cells.items() if not Output(args.out).run(cell).info.exists()]
+    source.require(new)
+    make_folder(args.out)
     with hold_shard(args.out / "locks", args.shard, cells):
-        return _reproduce(args, cells, source)
+        return _reproduce(args, cells, source, weights)
+
+
+def read_weights(texts: Sequence[str], cells: Mapping[str, Recipe]) -> dict[str, Path]:
+    """Files of weights by the backbones that the recipes name.
+
+    Raises:
+        AWBError: A text is not `BACKBONE=FILE`, there is no such file, or no cell has the backbone or begins with
+            pretrained weights of it.
+    """
+    known = sorted({recipe.model.backbone for recipe in cells.values() if recipe.model.pretrained})
+    found: dict[str, Path] = {}
+    for text in texts:
+        backbone, equals, file = text.partition("=")
+        if not equals or not Path(file).is_file():
+            raise AWBError(f"--weights {text}: " + (f"no file {file}" if equals else "expected BACKBONE=FILE"))
+        if backbone not in known or backbone in found:
+            fault = "is given twice" if backbone in found else f"is no cell's{did_you_mean(backbone, known)}"
+            raise AWBError(
+                f"--weights {text}: {backbone} {fault}; cells with pretrained weights have {shortlist(known)}"
+            )
+        found[backbone] = Path(file).absolute()
+    return found
 
 
 def read_shard(text: str) -> Shard:
@@ -89,7 +120,9 @@ def read_shard(text: str) -> Shard:
     return Shard(int(index), int(count))
 
 
-def _reproduce(args: argparse.Namespace, cells: Mapping[str, Recipe], source: StudySource) -> int:
+def _reproduce(
+    args: argparse.Namespace, cells: Mapping[str, Recipe], source: StudySource, weights: Mapping[str, Path]
+) -> int:
     from examples.chestxray14.reproduction.driver import do_cells
     from examples.chestxray14.reproduction.output import Output
     from examples.chestxray14.reproduction.work import Job
@@ -98,7 +131,7 @@ def _reproduce(args: argparse.Namespace, cells: Mapping[str, Recipe], source: St
     there, studies = Output(args.out.absolute()), _absolute(source)  # as another process finds them
     options, threads = trainer_options(args), _threads(args)
     jobs = [
-        Job(there, cell, cells[cell], studies, options, args.replicates, threads)
+        Job(there, cell, cells[cell], studies, options, args.replicates, threads, _weights_of(cells[cell], weights))
         for cell in mine
         if output.state(cell, cells[cell])[0] not in ("done", "of another recipe", "unreadable")
     ]
@@ -113,6 +146,10 @@ def _reproduce(args: argparse.Namespace, cells: Mapping[str, Recipe], source: St
         )
         return _status(states[cell] for cell in mine)
     return _report(output, cells, source, args.replicates)
+
+
+def _weights_of(recipe: Recipe, weights: Mapping[str, Path]) -> Path | None:
+    return weights.get(recipe.model.backbone) if recipe.model.pretrained else None
 
 
 def _absolute(source: StudySource) -> StudySource:

@@ -11,7 +11,9 @@ from examples.chestxray14.evaluation.evaluated_run import is_evaluated
 from examples.chestxray14.evaluation.model_card import write_model_card
 from examples.chestxray14.recipes.find import find_recipe
 from examples.chestxray14.recipes.overrides import read_overrides
+from examples.chestxray14.recipes.preprocessing import overridden_preprocessing
 from examples.chestxray14.runs.folder import RunFolder
+from examples.chestxray14.training.networks import require_network
 from examples.chestxray14.training.trainer import Trainer, TrainerOptions
 
 
@@ -20,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="folder of the run; an unfinished run in it is resumed")
     add_study_arguments(parser)
     add_training_arguments(parser)
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE",
+        help="begin with these weights of the backbone (safetensors, .pth or .pt), not the library's pretrained ones",
+    )  # fmt: skip
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,10 +58,13 @@ def trainer_options(args: argparse.Namespace) -> TrainerOptions:
 def run(args: argparse.Namespace) -> int:
     """Train, and write a model card if the run has none with results yet."""
     recipe = find_recipe(args.recipe, read_overrides(args.set))
+    require_network(recipe)
     options, study, folder = trainer_options(args), study_of(args, recipe), RunFolder(args.run)
-    trainer = Trainer(recipe, study, folder, options)
+    trainer = Trainer(recipe, study, folder, options, args.weights)
     if trainer.accelerator.is_main_process:
-        print(study.headline(), flush=True)
+        print(study.headline(recipe.task), flush=True)
+        if overridden := overridden_preprocessing(recipe):
+            print(overridden, flush=True)
     trainer.run()
     if trainer.accelerator.is_main_process:
         if not is_evaluated(folder):  # an evaluated run's card has results

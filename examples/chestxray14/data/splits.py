@@ -130,6 +130,19 @@ def count_sets(sets: Mapping[str, LabelTable]) -> Table:
     return Table(("set", "images", "patients", "with a finding"), rows)
 
 
+def count_classes(sets: Mapping[str, LabelTable]) -> Table:
+    """Table of the images and patients of each set that have each label."""
+    headers = ["label", *(f"{name} {what}" for name in sets for what in ("images", "patients"))]
+    rows = []
+    for column, label in enumerate(next(iter(sets.values())).classes):
+        row: list[str | int] = [label]
+        for one in sets.values():
+            has_it = one.labels[:, column] == 1
+            row += [int(has_it.sum()), len(np.unique(one.groups[has_it]))]  # type: ignore[index]
+        rows.append(tuple(row))
+    return Table(tuple(headers), tuple(rows))
+
+
 def report_leak(table: LabelTable) -> Table:
     """Table of the report's test images on which its stage 1 trained, and with those it validated on, per finding."""
     split = report(table)

@@ -1,13 +1,14 @@
-"""Image store: all images of a study, decoded once, in a memory-mapped file of 8-bit grey squares.
+"""Image store: all images of a study, decoded once, in a memory-mapped file of 8-bit squares, grey or in colour.
 
-An image store is a folder with `pixels.u8` (n × size × size bytes) and `index.json` (names, and SHA-256 of each chunk
-of images). `build_store.py` writes it; the index is written last, so a folder with an index is complete.
+An image store is a folder with `pixels.u8` (n × size × size bytes, in colour × 3) and `index.json` (names, and SHA-256
+of each chunk of images). `build_store.py` writes it; the index is written last, so a folder with an index is complete.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,18 +38,31 @@ class Index:
         names: Names of the images, in the order of the pixels.
         chunks: SHA-256 of the pixels of each CHUNK images; the last chunk may be shorter.
         sources: SHA-256 of the names and byte counts of each chunk's files.
+        colour: True if the images have three channels.
     """
 
     size: int
     names: tuple[str, ...]
     chunks: tuple[str, ...]
     sources: tuple[str, ...]
+    colour: bool = False
+
+    @property
+    def decoding(self) -> Decoding:
+        return Decoding(self.size, colour=self.colour)
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of an image."""
+        return math.prod(self.decoding.shape)
 
     def content(self) -> dict[str, Any]:
-        return {
+        """Content of the file; `colour` is in it only if true, so that the checksums of grey stores stay."""
+        content = {
             "format": FORMAT, "size": self.size, "names": list(self.names), "chunks": list(self.chunks),
             "sources": list(self.sources),
         }  # fmt: skip
+        return content | ({"colour": True} if self.colour else {})
 
 
 def write_index(folder: Path, index: Index) -> None:
@@ -77,7 +91,10 @@ def read_index(folder: Path) -> Index:
         raise AWBError(f"{path} has format {content.get('format')!r}; expected {FORMAT!r}: {_REMEDY}")
     if json_digest(content) != recorded:
         raise AWBError(f"{path} is damaged: its SHA-256 is not the recorded one; {_REMEDY}")
-    return Index(content["size"], tuple(content["names"]), tuple(content["chunks"]), tuple(content["sources"]))
+    return Index(
+        content["size"], tuple(content["names"]), tuple(content["chunks"]), tuple(content["sources"]),
+        content.get("colour", False),
+    )  # fmt: skip
 
 
 class ImageStore:
@@ -102,11 +119,11 @@ class ImageStore:
         self._index = read_index(self.folder)
         self.size, self.names = self._index.size, self._index.names
         self._row = {name: row for row, name in enumerate(self.names)}
-        path, expected = self.folder / PIXELS, len(self.names) * self.size**2
+        path, expected = self.folder / PIXELS, len(self.names) * self._index.image_bytes
         found = path.stat().st_size if path.is_file() else 0
         if found != expected:
             raise AWBError(f"{path} has {found:,} bytes; expected {expected:,}: {_REMEDY}")
-        self._pixels = np.memmap(path, np.uint8, "r", shape=(len(self.names), self.size, self.size))
+        self._pixels = np.memmap(path, np.uint8, "r", shape=(len(self.names), *self.decoding.shape))
         if verify:
             self.verify()
 
@@ -122,7 +139,7 @@ class ImageStore:
         return name in self._row
 
     def __getitem__(self, name: str) -> npt.NDArray[np.uint8]:
-        """Copy of an image, uint8 (size, size).
+        """Copy of an image, uint8 (size, size), in colour (size, size, 3).
 
         Raises:
             AWBError: There is no such image.
@@ -139,7 +156,7 @@ class ImageStore:
     @property
     def decoding(self) -> Decoding:
         """How the images were decoded."""
-        return Decoding(self.size)
+        return self._index.decoding
 
     @property
     def checksum(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from awb import AWBError
+from awb.errors import shortlist
 from awb.study import LabelTable, Split, require_disjoint
+from awb.study.argument_names import named_as
 from examples.chestxray14.data.columns import Columns
 from examples.chestxray14.data.labels import ages_in_years, has_no_patients, read_study_labels
 from examples.chestxray14.data.nih import FINDINGS
@@ -19,6 +21,7 @@ from examples.chestxray14.data.splits import Stage, choose_test_set, make_split,
 from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.recipes.data_settings import SplitSettings
 from examples.chestxray14.recipes.schema import Recipe
+from examples.chestxray14.recipes.stage_settings import CrossEntropySettings, Task
 
 
 def synthetic_note(synthetic: bool) -> str:
@@ -47,9 +50,14 @@ class Study:
         return self.origin == "phantoms"
 
     @cached_property
+    def used(self) -> LabelTable:
+        """Labels of the split's images, in the order of the table."""
+        return self.table.take(np.isin(self.table.images, list(self.split.groups)))
+
+    @cached_property
     def labels_checksum(self) -> str:
         """SHA-256 of the labels of the split's images, in the order of the table."""
-        return self.table.take(np.isin(self.table.images, list(self.split.groups))).checksum
+        return self.used.checksum
 
     @cached_property
     def sets(self) -> dict[str, LabelTable]:
@@ -80,21 +88,63 @@ class Study:
             AWBError: Sets overlap, or the recipe allows a pair that it does not use.
         """
         train, validation = (set_names(recipe.stages, role) for role in ("train", "validation"))
-        require_disjoint(
-            {name: self.sets[name] for name in train},
-            {name: self.sets[name] for name in [*validation, self.test_name]},
-            allow=recipe.data.split.allow_overlap,
-        )
+        with named_as({"allow": "data.split.allow_overlap"}):
+            require_disjoint(
+                {name: self.sets[name] for name in train},
+                {name: self.sets[name] for name in [*validation, self.test_name]},
+                allow=recipe.data.split.allow_overlap,
+            )
 
-    def headline(self) -> str:
-        """First line of any output: the split, the test set, findings other than NIH's, and a warning for phantoms."""
+    def require_labels(self, recipe: Recipe) -> None:
+        """Refuse labels that a recipe's loss cannot learn: `cross_entropy` needs exactly one class per image.
+
+        Raises:
+            AWBError: An image has several classes or none; the weights are of other classes; or a stage trains on
+                abnormal images only, and there is no class such as `normal` that they could lack.
+        """
+        if recipe.task != "classes":
+            return
+        self.used.require_exclusive(f"{recipe.name} trains with cross_entropy")
+        for weight in (stage.loss.weight for stage in recipe.stages if isinstance(stage.loss, CrossEntropySettings)):
+            if weight is not None and len(weight) != len(self.table.classes):
+                raise AWBError(
+                    f"{recipe.name}: the loss has {len(weight)} weights; expected one for each of "
+                    f"{len(self.table.classes)} classes: {shortlist(self.table.classes)}"
+                )
+        abnormal = [stage.name for stage in recipe.stages if stage.samples == "abnormal"]
+        if abnormal and self.table.findings.all():
+            raise AWBError(
+                f"{recipe.name}: the stage {abnormal[0]} trains on abnormal images, but no class among "
+                f"{shortlist(self.table.classes)} means that nothing was found; expected samples: all"
+            )
+
+    def headline(self, task: Task = "findings") -> str:
+        """First line of any output: the split, the test set, findings other than NIH's, and a warning for phantoms.
+
+        Args:
+            task: What the labels are called.
+        """
         assert self.test.groups is not None
         patients = len(np.unique(self.test.groups))
         one_each = "; each image is taken for a patient of its own" if has_no_patients(self.table) else ""
         return (
             f"{synthetic_note(self.synthetic)}split {self.split.name}, sha256 {self.split.checksum[:12]}…; "
             f"test set {self.test_name}: {len(self.test):,} images of {patients:,} patients{one_each}"
-        ) + ("" if self.table.classes == FINDINGS else f"; findings {', '.join(self.table.classes)}")
+        ) + ("" if self.table.classes == FINDINGS else f"; {task} {', '.join(self.table.classes)}")
+
+
+def require_resolution(store: ImageStore, recipe: Recipe) -> None:
+    """Refuse an image store whose images would be enlarged, unless the recipe agrees to it.
+
+    Raises:
+        AWBError: The store is smaller than the side to which the recipe resizes.
+    """
+    needed = recipe.data.transform(training=False).resized
+    if store.size < needed and not recipe.data.enlarge:
+        raise AWBError(
+            f"{recipe.name} takes images of {needed} pixels, and those in {store.folder} have {store.size}: prepare a "
+            f"store with --size {needed}, or agree that they are enlarged (--set data.enlarge=true)"
+        )
 
 
 def load_study(
@@ -157,13 +207,16 @@ class StudySource:
     lists: tuple[Path, ...] | None = None
     columns: Columns = field(default_factory=Columns)
 
-    def require(self) -> None:
-        """Refuse missing or damaged files before the first run begins, whatever the recipes.
+    def require(self, recipes: Iterable[Recipe] = ()) -> None:
+        """Refuse missing or damaged files before the first run begins, or images too small for the recipes.
 
         Raises:
-            AWBError: As in `read_labelled_images`, or pixels of the image store are not those that were decoded.
+            AWBError: As in `read_labelled_images` and `require_resolution`, or pixels of the image store are not those
+                that were decoded.
         """
         _, images = read_labelled_images(self.folder, self.store, self.table, self.columns)
+        for recipe in recipes:
+            require_resolution(images, recipe)
         images.verify()
 
     def study(self, recipe: Recipe) -> Study:

@@ -35,7 +35,14 @@ _CHARACTERS = 11  # of a title, per inch
 _PANELS = 5  # per row
 
 
-def roc_curves(labels: npt.ArrayLike, probs: npt.ArrayLike, classes: Sequence[str], title: str) -> Figure:
+def roc_curves(
+    labels: npt.ArrayLike,
+    probs: npt.ArrayLike,
+    classes: Sequence[str],
+    title: str,
+    *,
+    legend_title: str = "AUROC, finding (positive of known)",
+) -> Figure:
     """ROC curve of each finding by scikit-learn's `roc_curve`, with its AUROC in the legend.
 
     A finding has the same colour and dashes in every figure of the same classes.
@@ -45,6 +52,7 @@ def roc_curves(labels: npt.ArrayLike, probs: npt.ArrayLike, classes: Sequence[st
         probs: Probabilities or any other scores, (n, C).
         classes: C names, at most 28: no more lines can be told apart.
         title: Title above the figure.
+        legend_title: Title of the legend.
 
     Returns:
         The figure. Findings with one label only have no curve; a note names them.
@@ -69,7 +77,7 @@ def roc_curves(labels: npt.ArrayLike, probs: npt.ArrayLike, classes: Sequence[st
     axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.8, label="0.500  chance")
     axes.set(xlabel="1 − specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     legend = axes.legend(
-        title="AUROC, finding (positive of known)", loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False,
+        title=legend_title, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False,
         fontsize="small", title_fontsize="small", handlelength=3,
     )  # fmt: skip
     legend.set_alignment("left")
@@ -125,12 +133,13 @@ def reliability_curves(
     return figure
 
 
-def label_frequencies(table: LabelTable, title: str) -> Figure:
+def label_frequencies(table: LabelTable, title: str, *, exclusive: bool = False) -> Figure:
     """Number of images with each finding, and with none, most frequent first.
 
     Args:
         table: Labels of one image or more.
         title: Title above the figure.
+        exclusive: True for ordinary classes, of which each image has one: there is no bar for images with none.
 
     Returns:
         The figure. Shares are of the images whose label is known; "no finding" counts images with all labels known
@@ -145,12 +154,12 @@ def label_frequencies(table: LabelTable, title: str) -> Figure:
     counts = np.array([*positive.sum(axis=0), healthy.sum()])
     totals = [*known.sum(axis=0), (healthy | table.abnormal).sum()]
     names, colours = [*table.classes, "no finding"], [*[_BAR] * len(table.classes), _OTHER_BAR]
-    order = np.argsort(-counts, kind="stable")
+    order = np.argsort(-counts[: len(table.classes)] if exclusive else -counts, kind="stable")
     note = "" if known.all() else "Shares are of the images whose label is known."
-    figure = make_figure(8, 0.3 * len(names) + 1.4, title, note)
+    figure = make_figure(8, 0.3 * len(order) + 1.4, title, note)
     axes = figure.add_subplot()
     bars = axes.barh([names[i] for i in order], counts[order], color=[colours[i] for i in order])
-    texts = [f"{counts[i]:,}, {_percent(counts[i] / totals[i])}%" if totals[i] else "no known label" for i in order]
+    texts = [f"{counts[i]:,}, {percent(counts[i] / totals[i])}%" if totals[i] else "no known label" for i in order]
     axes.bar_label(bars, texts, padding=4, fontsize="small")
     axes.set(xlabel=f"images, of {len(table):,}", xlim=(0, 1.18 * max(counts.max(), 1)))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -187,7 +196,7 @@ def co_occurrence(table: LabelTable, title: str) -> Figure:
     colours = colormaps["Blues"].with_extremes(bad="0.93")
     picture = axes.imshow(np.ma.masked_invalid(100 * shares), cmap=colours, vmin=0, vmax=100 * top)
     for (row, column), share in np.ndenumerate(shares):
-        text = f"{int(totals[row, row]):,}" if row == column else "–" if np.isnan(share) else _percent(share)
+        text = f"{int(totals[row, row]):,}" if row == column else "–" if np.isnan(share) else percent(share)
         colour = "white" if share > 0.6 * top else "black"
         weight = "bold" if row == column else "normal"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8, fontweight=weight)
@@ -245,7 +254,7 @@ def _positives(known: ClassCases) -> str:
     return f"{int(known.y_true.sum()):,} of {len(known.y_true):,}"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """A share in percent, without the sign. What is not 0 is never written as 0."""
     return "0" if share == 0 else "<0.1" if share < 0.0005 else f"{100 * share:.1f}"
 

@@ -9,9 +9,13 @@ from awb.markup import in_fence, in_markdown
 from examples.chestxray14.data.labels import SUBGROUPS
 from examples.chestxray14.data.origin import Origin
 from examples.chestxray14.data.study import Study
+from examples.chestxray14.evaluation.headline import NOUNS
 from examples.chestxray14.evaluation.leak import find_leak
 from examples.chestxray14.files.atomic import write_atomically
+from examples.chestxray14.recipes.blocks import describe_blocks
+from examples.chestxray14.recipes.preprocessing import overridden_preprocessing
 from examples.chestxray14.recipes.schema import Recipe
+from examples.chestxray14.recipes.stage_settings import Task
 from examples.chestxray14.runs.folder import RunFolder
 
 _DATA: Mapping[Origin, str] = {
@@ -21,6 +25,7 @@ _DATA: Mapping[Origin, str] = {
     "there are sicker than elsewhere, and many have several images.",
     "own": "A table of images and labels, brought by the person who trained this model.",
 }
+_ONE_OF: Mapping[Task, str] = {"findings": "", "classes": ", of which each image has exactly one"}
 LABEL_NOISE: Mapping[Origin, str] = {
     "phantoms": "There is none, since the program knows what it drew.",
     "NIH": "The labels were mined from radiologists' reports by text rules, and are wrong or missing for a share of\n"
@@ -48,14 +53,15 @@ def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table |
     """
     info, model = folder.read_info(), recipe.model
     blocks = "no attention blocks" if model.attention is None else in_markdown(
-        f"{model.attention} blocks, placement {model.placement}, initialised as {model.init}"
+        f"blocks {describe_blocks(model.placement, model.attention)}, initialised as {model.init}"
     )  # fmt: skip
     subgroups = [name for name in SUBGROUPS if name in study.table.columns]
     images = in_markdown(", ".join(f"{name} {count:,}" for name, count in info["images"].items()))
     overlap = in_markdown("; ".join(" with ".join(pair) for pair in recipe.data.split.allow_overlap))
     leak = in_markdown(find_leak(recipe, study.split, study.test).note())
     sections = {
-        f"Model card: {in_markdown(recipe.name)}": f"{model.backbone}, {blocks}; {len(study.table.classes)} findings.",
+        f"Model card: {in_markdown(recipe.name)}": f"{model.backbone}, {blocks}; {len(study.table.classes)} "
+        f"{NOUNS[recipe.task][1]}{_ONE_OF[recipe.task]}.",
         "Not a medical device": "It is not cleared, validated or meant for diagnosis, triage or any decision about a "
         "patient.",
         "Intended use": "Research on training, attention blocks and evaluation. Not: clinical use, images other than "
@@ -66,9 +72,10 @@ def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table |
         + (f"\n\n**{leak}**" if leak else ""),
         "Training": f"`recipe.yaml`, sha256 `{recipe.checksum}`; schedule sha256 `{info['schedule']}`.\n\n"
         f"{in_fence(str(recipe.schedule()))}\n\n"
-        + in_markdown(", ".join(f"{name} {version}" for name, version in info["versions"].items())),
+        + in_markdown(", ".join(f"{name} {version}" for name, version in info["versions"].items()))
+        + (f"\n\nNote: {in_markdown(overridden)}." if (overridden := overridden_preprocessing(recipe)) else ""),
         "Label noise": LABEL_NOISE[study.origin],
-        "Figures": f"{in_markdown(study.headline())}.\n\n"
+        "Figures": f"{in_markdown(study.headline(recipe.task))}.\n\n"
         + ("Not evaluated yet: run `evaluate`." if figures is None else figures.to_markdown()),
         "Subgroups": (
             f"`evaluate` gives results by {', '.join(subgroups)}, in `evaluation/evaluation.md`. A difference may come "

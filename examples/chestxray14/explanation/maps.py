@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -14,7 +17,6 @@ from torch.nn.functional import interpolate
 from awb import AWBError
 from awb.errors import did_you_mean
 from examples.chestxray14.data.boxes import Boxes
-from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.explanation.cases import Case, Map
 from examples.chestxray14.explanation.layers import LAST, find_layer
 from examples.chestxray14.explanation.methods.attention import (
@@ -28,17 +30,23 @@ from examples.chestxray14.recipes.transforms import Transform
 Method = Callable[[Tensor, Tensor], Tensor]  # images (N, 3, H, W), targets (N,) → maps (N, h, w), 0 or more
 
 
+class Images(Protocol):
+    """Images by name, such as an image store."""
+
+    def __getitem__(self, name: str) -> npt.NDArray[np.uint8]: ...
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Conversion of stored images to a network's inputs, and of findings to the indices of its logits.
 
     Attributes:
-        store: Image store.
+        store: Image store, or other images by name, uint8 (H, W), in colour (H, W, 3).
         transform: Transform without augmentation.
         classes: Names of the network's logits, in order.
     """
 
-    store: ImageStore
+    store: Images
     transform: Transform
     classes: tuple[str, ...]
 

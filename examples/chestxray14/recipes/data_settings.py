@@ -52,6 +52,7 @@ class DataSettings(Section):
     augmentation: AugmentationSettings | None
     batch_size: Annotated[int, Field(ge=1)]  # images per optimiser step, all processes together
     interpolation: Interpolation = "bilinear"
+    enlarge: bool = False  # images of a store that is smaller are enlarged; otherwise it is refused
     resize: int | None = None  # side before a crop of image_size pixels: random in training, else in the centre
 
     def transform(self, training: bool) -> Transform:

@@ -6,10 +6,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from examples.chestxray14.recipes.backbones import read_backbone
+from examples.chestxray14.recipes.backbones import read_backbone, weights_of
+from examples.chestxray14.recipes.blocks import require_kinds
 from examples.chestxray14.recipes.sections import Section
 
 PART = "backbone"  # what `frozen` may name: everything but the blocks and the classifier
+# arguments of the libraries' functions that keys of a recipe stand for
+_OWN_KEYS = {
+    "pretrained": "model.pretrained",
+    "weights": "model.weights",
+    "partner": "model.partner",
+    "num_classes": "the table's classes",
+    "drop_rate": "model.dropout",
+    "drop_path_rate": "model.drop_path",
+    "stochastic_depth_prob": "model.drop_path",
+    "img_size": "data.image_size",
+}
 Option = bool | int | float | str
 Kind = str | tuple[str, dict[str, Option]]  # "cbam", or ["cbam", {"rd_ratio": 0.125}]
 # a number of a stage, or a path, a glob, all, after, last, last:2
@@ -28,10 +40,10 @@ class ModelSettings(Section):
         attention: Kind of the blocks, or a mapping from selectors to kinds, `{3: cbam, 4: [se, {rd_ratio: 0.1}]}`.
         init: How blocks begin.
         dropout: Probability of the dropout before the classifier.
-        weights: Tag of the pretrained weights; by default the library's own for that name.
-        options: Options of the kind, if there is one.
+        weights: Tag of the pretrained weights, `IMAGENET1K_V2` or timm's; by default the library's choice.
+        options: Options of the kind, if `attention` is one kind.
         body: Path of the module whose stages `placement` counts, if the backbone is wrapped in another module.
-        drop_path: Rate of stochastic depth.
+        drop_path: Rate of stochastic depth; 0 leaves the backbone's own.
         backbone_options: Further arguments of the function that builds the backbone.
         imports: Modules to import first, such as one that registers a kind of your own.
         partner: Folder of a finished run, whose network is given, frozen, to a function of your own as `partner`.
@@ -54,7 +66,6 @@ class ModelSettings(Section):
 
     @model_validator(mode="after")
     def _agrees(self) -> ModelSettings:
-        read_backbone(self.backbone)
         plain = self.placement == "plain"
         if plain != (self.attention is None) or plain != (self.init is None):
             raise ValueError("attention and init are null with placement plain, and only then")
@@ -62,8 +73,22 @@ class ModelSettings(Section):
             raise ValueError("placement is null where attention maps places to kinds, and only then")
         if self.options and not isinstance(self.attention, str):
             raise ValueError("options are those of one kind; with several, write [kind, {option: value}]")
+        if self.body is not None and plain:
+            raise ValueError("body is the module whose stages placement counts, and placement is plain")
+        if self.attention is not None and not self.imports:  # which may register kinds
+            require_kinds(self.placement, self.attention, self.options)
         if not self.final_relu and self.backbone not in ("densenet121", "torchvision:densenet121"):
             raise ValueError(f"final_relu: false is for densenet121, not {self.backbone}")
-        if self.pretrained and self.backbone == "tiny":
-            raise ValueError("there are no pretrained weights of tiny")
+        return self
+
+    @model_validator(mode="after")
+    def _backbone_agrees(self) -> ModelSettings:
+        backbone = read_backbone(self.backbone, self.weights)
+        if self.pretrained and (self.backbone == "tiny" or (backbone.library != "own" and not weights_of(backbone))):
+            raise ValueError(f"there are no pretrained weights of {self.backbone}; set pretrained: false")
+        if self.partner is not None and backbone.library != "own":
+            raise ValueError(f"partner is given to a function of your own, own:MODULE:FUNCTION, not to {self.backbone}")
+        for name in self.backbone_options:
+            if name in _OWN_KEYS:
+                raise ValueError(f"backbone_options.{name}: a recipe says that by {_OWN_KEYS[name]}")
         return self

@@ -54,7 +54,8 @@ class Recipe(Section):
         self.data.transform(training=True)
         finds = any(stage.optimizer.lr is None for stage in schedule.stages)
         if finds != (self.training.lr_finder is not None):
-            raise ValueError("training.lr_finder is given if a stage's lr is null, and only then")
+            advice = "give it, or each stage's optimizer.lr" if finds else "set training.lr_finder=null too"
+            raise ValueError(f"training.lr_finder is given if a stage's lr is null, and only then: {advice}")
         if self.data.batch_size % self.training.accumulation:
             raise ValueError(
                 f"data.batch_size {self.data.batch_size} is not a multiple of training.accumulation "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import reprlib
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, get_args
@@ -13,6 +14,23 @@ from awb import AWBError
 from awb.errors import did_you_mean
 
 _MOST_ERRORS = 8  # that are shown
+_EXPECTED = {  # by the beginning of pydantic's name for a type of error
+    "int_": "expected a whole number",
+    "float_": "expected a number",
+    "bool_": "expected true or false",
+    "string_type": "expected text",
+    "tuple_type": "expected a list",
+    "list_type": "expected a list",
+    "dict_type": "expected keys with values",
+    "model_": "expected keys with values",
+    "too_short": "expected at least {min_length}, but there are {actual_length}",
+    "too_long": "expected at most {max_length}, but there are {actual_length}",
+    "greater_than_equal": "expected {ge} or more",
+    "greater_than": "expected more than {gt}",
+    "less_than_equal": "expected {le} or less",
+    "less_than": "expected less than {lt}",
+    "union_tag_not_found": "{discriminator} is missing",
+}
 
 
 class Section(BaseModel):
@@ -88,9 +106,26 @@ def _explain(model: type[Section], error: Any) -> str:
         return f"{path} is not a key{did_you_mean(str(loc[-1]), known)}"
     if error["type"] == "missing":
         return f"{path} is missing"
-    message = error["msg"].removeprefix("Value error, ")
     place = f"{path}: " if path else ""  # otherwise several values together
-    return f"{place}{message}" + ("" if isinstance(error["input"], dict) else f", not {_short(error['input'])}")
+    expected, near = _expected(error)
+    counted = error["type"] in ("too_short", "too_long")
+    found = "" if counted or isinstance(error["input"], dict) else f", not {_short(error['input'])}"
+    return f"{place}{expected}{found}{near}"
+
+
+def _expected(error: Any) -> tuple[str, str]:
+    """What was expected, in plain words for the frequent types of error; and the nearest of several words."""
+    kind, context, given = error["type"], error.get("ctx", {}), error["input"]
+    if kind in ("literal_error", "union_tag_invalid"):
+        choices = context.get("expected", context.get("expected_tags"))
+        given = context.get("tag", given)
+        near = did_you_mean(given, re.findall("'([^']*)'", choices)) if isinstance(given, str) else ""
+        of_tag = f"{context['discriminator']} is '{given}'; " if kind == "union_tag_invalid" else ""
+        return f"{of_tag}expected one of {choices}" if of_tag else f"expected {choices}", near
+    for beginning, words in _EXPECTED.items():
+        if kind.startswith(beginning):
+            return words.format(**context), ""
+    return str(error["msg"]).removeprefix("Value error, "), ""
 
 
 def _follow(model: type[Section], loc: Sequence[int | str]) -> tuple[list[str], list[type[Section]]]:

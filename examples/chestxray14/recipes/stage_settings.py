@@ -39,9 +39,10 @@ class CrossEntropySettings(Section):
     task: ClassVar[Task] = "classes"
     kind: Literal["cross_entropy"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight: tuple[Annotated[float, Field(gt=0)], ...] | None = None  # of each class, in the order of the table
 
     def build(self) -> CrossEntropyLoss:
-        return CrossEntropyLoss(self.label_smoothing)
+        return CrossEntropyLoss(self.label_smoothing, self.weight)
 
 
 Loss = BCESettings | FocalSettings | CrossEntropySettings
@@ -86,6 +87,16 @@ class StageSettings(Section):
     optimizer: OptimizerSection
     patience: int | None
     keep_best: bool
+
+    @model_validator(mode="after")
+    def _thaws(self) -> StageSettings:
+        for part, epochs in self.frozen.items():
+            if not 0 <= epochs <= self.epochs:
+                raise ValueError(
+                    f"{part!r} is frozen for {epochs} epochs; expected 0 to {self.epochs}, the stage's epochs; set "
+                    "frozen too, to {} where nothing is to be frozen: stages.*.frozen={}"
+                )
+        return self
 
     def build(self) -> TrainingStage:
         return TrainingStage(

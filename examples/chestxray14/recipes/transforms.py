@@ -117,24 +117,30 @@ class Transform:
         """Make a stored image a network's input.
 
         Args:
-            pixels: uint8 (H, W), writable.
+            pixels: uint8 (H, W), or in colour (H, W, 3), writable.
             rng: Required with an augmentation or a random crop, which are functions of its state alone.
 
         Returns:
             float32 (3, size, size).
         """
-        image = torch.from_numpy(pixels)[None]
+        image = torch.from_numpy(pixels)
+        image = image[None] if image.ndim == 2 else image.movedim(2, 0)
         if not self.random:
-            image = self._cut(self._resize(image), self.border, self.border)
-        elif rng is None:
+            return self.finish(self._resize(image))
+        if rng is None:
             raise AWBError("an augmentation needs a generator (rng)")
-        else:
-            image = self._randomly(image, rng)
+        return self._normalise(self._randomly(image, rng))
+
+    def finish(self, images: Tensor) -> Tensor:
+        """Cut the centre out of resized images, uint8 (…, 1, H, W), and normalise it, float32 (…, 3, size, size)."""
+        return self._normalise(self._cut(images, self.border, self.border))
+
+    def _normalise(self, images: Tensor) -> Tensor:
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
-        return image * (1 / (255 * std)) - mean / std
+        return images * (1 / (255 * std)) - mean / std
 
     def _randomly(self, image: Tensor, rng: np.random.Generator) -> Tensor:
-        """The augmented uint8 input, (1, size, size); all random numbers are drawn with any settings."""
+        """The augmented uint8 input, (1 or 3, size, size); all random numbers are drawn with any settings."""
         settings = self.augmentation
         if settings is not None:
             image = augment(image, settings, rng)
@@ -164,12 +170,12 @@ def augment(image: Tensor, settings: Augmentation, rng: np.random.Generator) -> 
     All random numbers are drawn with any settings, so that changing one setting leaves the other draws unchanged.
 
     Args:
-        image: uint8 (1, H, W).
+        image: uint8 (1 or 3, H, W).
         settings: Ranges and probabilities of the changes.
         rng: Source of all random numbers.
 
     Returns:
-        uint8 (1, H', W').
+        uint8 (1 or 3, H', W').
     """
     flip, rotate, angle, zoom, area, across, down = rng.random(7)
     if settings.crop < 1:

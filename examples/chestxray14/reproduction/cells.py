@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import awb
-from awb import Table
+from awb import AWBError, Table
 from examples.chestxray14.data.dataset import count_steps
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.recipes.find import find_recipes
@@ -88,8 +88,20 @@ def network_key(recipe: Recipe) -> Hashable:
 
 
 def profile_network(recipe: Recipe) -> Table:
-    """One-row table of parameters and MACs of a recipe's network with 14 findings, by `awb.profile_placements`."""
+    """One-row table of parameters and MACs of a recipe's network with 14 findings, by `awb.profile_placements`.
+
+    Raises:
+        AWBError: The network cannot be built, or fvcore cannot count its operations.
+    """
     size = recipe.data.image_size
-    return awb.profile_placements(
-        lambda: build_model(recipe.model, 14, size, 0, pretrained=False).eval(), {recipe.name: None}, size
-    )
+    try:
+        return awb.profile_placements(
+            lambda: build_model(recipe.model, 14, size, 0, pretrained=False).eval(), {recipe.name: None}, size
+        )
+    except AWBError:
+        raise
+    except Exception as error:  # of fvcore, which traces the network
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise AWBError(
+            f"{recipe.name}: fvcore cannot count the operations of {recipe.model.backbone} ({reason})"
+        ) from error

@@ -8,7 +8,8 @@ from typing import Any
 
 from awb.study import Estimates, Interval, bias_corrected_interval, estimate, evaluate_classes, interval_header, or_none
 from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, EvaluatedRun
-from examples.chestxray14.evaluation.headline import HEADLINES, can_be_compared, headline_estimates
+from examples.chestxray14.evaluation.headline import can_be_compared, headline_estimates
+from examples.chestxray14.recipes.stage_settings import HEADLINES
 
 _OF_CLASSES = ("accuracy", "balanced accuracy", "macro AUROC")
 Columns = Mapping[str, float | Interval | None]

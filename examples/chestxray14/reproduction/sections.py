@@ -121,7 +121,9 @@ def data(output: Output, studies: Studies, runs: Runs, boxes: Boxes | None) -> P
     """Labels, boxes and splits."""
     splits = split_names(runs)
     yield "## Data"
-    yield from _pictures(output, draw_data(output.path / "figures", next(iter(studies.values())), boxes))
+    exclusive = {run.task for run in runs.values()} == {"classes"}
+    drawn = draw_data(output.path / "figures", next(iter(studies.values())), boxes, exclusive=exclusive)
+    yield from _pictures(output, drawn)
     for key, study in studies.items():
         if key in splits:
             yield from _titled(split_tables(study, splits[key]))

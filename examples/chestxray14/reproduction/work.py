@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -27,6 +28,7 @@ class Job:
         options: Options of the trainer.
         n_replicates: Number of bootstrap replicates.
         threads: Number of torch's threads in this process; 0 leaves them.
+        weights: File of weights for the backbone, in place of the pretrained ones.
     """
 
     output: Output
@@ -36,6 +38,7 @@ class Job:
     options: TrainerOptions
     n_replicates: int
     threads: int
+    weights: Path | None = None
 
 
 def do_cell(job: Job) -> bool:
@@ -55,7 +58,7 @@ def do_cell(job: Job) -> bool:
     job.output.failure(job.cell).unlink(missing_ok=True)
     study = job.source.study(job.recipe)
     if not folder.weights.is_file():
-        Trainer(job.recipe, study, folder, job.options).run()
+        Trainer(job.recipe, study, folder, job.options, job.weights).run()
         write_model_card(folder, job.recipe, study)
     evaluate_run(folder, study, job.options.workers, job.n_replicates)
     return True

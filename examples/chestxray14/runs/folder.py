@@ -21,6 +21,7 @@ from awb.study import Split
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.files.checksums import Content, changed_files, file_digest, json_digest, read_sums, write_sums
+from examples.chestxray14.files.folders import make_folder
 from examples.chestxray14.files.locks import try_lock
 from examples.chestxray14.recipes.schema import Recipe, load_recipe
 from examples.chestxray14.runs.checkpoint import require_same_run
@@ -94,7 +95,7 @@ class RunFolder:
             if self.sums.is_file():  # weights are written again
                 self._require_unchanged([path for path in self.trained if path != self.weights])
             return
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         known = {self.recipe.name, self.split.name}  # left by a start that was interrupted
         if any(entry.name not in known and not entry.name.startswith(".") for entry in self.path.iterdir()):
             raise AWBError(f"{self.path} has other files and no run; give a new folder")
@@ -221,7 +222,7 @@ class RunFolder:
         Raises:
             AWBError: Another process trains here.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         lock = try_lock(self.path / ".lock")
         if lock is None:
             raise AWBError(f"another process trains in {self.path}")
@@ -237,14 +238,34 @@ def _load_split(file: Content) -> Split:
 
 
 def identity(recipe: Recipe, study: Study) -> dict[str, str]:
-    """Checksums of everything that determines a run, by name."""
-    return {
+    """Checksums of everything that determines a run, by name.
+
+    Raises:
+        AWBError: The recipe's partner is not a finished run, or one with other classes or another normalisation.
+    """
+    return _partner_identity(recipe, study.table.classes) | {
         "recipe": recipe.checksum,
         "split": study.split.checksum,
         "store": study.store.checksum,
         "labels": study.labels_checksum,
         "classes": ",".join(study.table.classes),
     }
+
+
+def _partner_identity(recipe: Recipe, classes: Sequence[str]) -> dict[str, str]:
+    if recipe.model.partner is None:
+        return {}
+    folder = RunFolder(Path(recipe.model.partner))
+    folder.check()
+    theirs, trained = folder.read_info()["classes"], folder.read_recipe()
+    if list(theirs) != list(classes):
+        raise AWBError(f"partner {folder.path} has the classes {', '.join(theirs)}, not {', '.join(classes)}")
+    if (trained.data.mean, trained.data.std) != (recipe.data.mean, recipe.data.std):
+        raise AWBError(
+            f"partner {folder.path} was trained with data.mean {list(trained.data.mean)} and data.std "
+            f"{list(trained.data.std)}: it needs the same here"
+        )
+    return {"partner": folder.trained_sums()[folder.weights]}
 
 
 def versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from torch import nn
 import awb
 from awb import AWBError
 from awb.study import OptimizerSettings
+from examples.chestxray14.training.networks import classifier_paths
 
 
 def parameter_groups(model: nn.Module, settings: OptimizerSettings, lr: float) -> list[Any]:
@@ -20,11 +21,12 @@ def parameter_groups(model: nn.Module, settings: OptimizerSettings, lr: float) -
         lr: Learning rate of the blocks, the classifier and the backbone's last layer.
 
     Raises:
-        AWBError: The layers of the network are not known, or its classifier is not.
+        AWBError: The layers of the network are not known.
     """
     if settings.layer_decay == 1 and settings.decay_norms:
         return list(model.parameters())
-    groups = awb.param_groups(model, lr, lr, settings.weight_decay, layer_decay=settings.layer_decay)
+    head = classifier_paths(model) or None  # None: awb says that it knows none
+    groups = awb.param_groups(model, lr, lr, settings.weight_decay, layer_decay=settings.layer_decay, head=head)
     layers = {group["lr"] for group in groups if group["name"].startswith("backbone layer")}
     if settings.layer_decay != 1 and len(layers) < 2:
         raise AWBError(f"layer_decay {settings.layer_decay:g}: the layers of {type(model).__name__} are not known")

@@ -35,7 +35,8 @@ def load_run(path: str | Path) -> nn.Module:
     recipe, info = folder.read_recipe(), folder.read_info()
     model = build_model(recipe.model, len(info["classes"]), recipe.data.image_size, 0, pretrained=False)
     trained = info["identity"] | {"recipe": recipe.checksum}  # of the recipe as it is in the folder now
-    trained.pop("processes", None)
+    for name in ("processes", "weights"):  # the run began with these, and ended with others
+        trained.pop(name, None)
     load_weights(folder.weights, model, trained)
     return model.eval()
 
@@ -65,12 +66,19 @@ def predict_logits(
     show = None if accelerator.is_main_process else True
     with accelerator.autocast():
         for images, _, _ in tqdm(loader, desc="predicting", unit=" batches", leave=False, disable=show):
-            pieces.append(model(images.to(accelerator.device)).float().cpu())
+            pieces.append(batch_logits(model, images, accelerator.device))
     own = torch.cat(pieces) if pieces else torch.zeros(0, len(dataset.table.classes))
     logits = torch.zeros(len(dataset), len(dataset.table.classes))
     for rows, values in gather_object([(list(mine), own.numpy())]):
         logits[rows] = torch.from_numpy(values)
     return logits
+
+
+@torch.no_grad()
+def batch_logits(model: nn.Module, images: Tensor, device: torch.device) -> Tensor:
+    """Logits of a batch, float32 (n, C) on the CPU, from a network on the device; the caller chooses the precision."""
+    logits: Tensor = model(images.to(device))
+    return logits.float().cpu()
 
 
 def to_probabilities(logits: Tensor, task: Task) -> npt.NDArray[np.float64]:

@@ -1,64 +1,79 @@
-"""Pretrained weights, and one sentence of advice where they are not available."""
+"""Pretrained weights of libraries, and one sentence of advice where they cannot be had."""
 
 from __future__ import annotations
 
 import http.client
 import pickle
-import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import safetensors
 import torch
-import torchvision
-from torch import nn
 
 from awb import AWBError
-from examples.efficientnet_lite0 import load_efficientnet_lite0
 
-_WITHOUT = "or train without them: --set model.pretrained=false"
-_NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+WITHOUT = "--weights FILE begins with a file of yours, --set model.pretrained=false without any"
+# requests', httpx's and the Hugging Face hub's errors are OSErrors, as urllib's are
+_UNREACHABLE = (OSError, http.client.HTTPException)
+_UNREADABLE = (RuntimeError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError)
 
 
-def load_torchvision(name: str) -> nn.Module:
-    """Load a network of torchvision with its ImageNet weights, which are downloaded if they are not on disk.
+class Source(NamedTuple):
+    """Where a library takes weights from.
 
-    Raises:
-        AWBError: The weights cannot be downloaded, or the file on disk is damaged.
+    Attributes:
+        origin: What it downloads.
+        place: Where it looks first on this disk.
+        remedy: How the file gets there without a network here.
     """
-    weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
-    with _explained(name, weights.url):
-        return torchvision.models.get_model(name, weights=weights)
+
+    origin: str
+    place: Path
+    remedy: str
 
 
-def load_packaged() -> nn.Module:
-    """Load EfficientNet-Lite0 with its ImageNet weights, which come in a package.
+def url_source(url: str) -> Source:
+    """A file that torch.hub downloads."""
+    place = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    return Source(url, place, f"put the file of {url} at {place}")
 
-    Raises:
-        AWBError: The package is not installed.
-    """
-    try:
-        return load_efficientnet_lite0()
-    except ImportError as error:
-        raise AWBError(f"no weights of efficientnet_lite0: {error}; {_WITHOUT}") from None
+
+def timm_source(config: Any) -> Source:
+    """Where timm takes the weights of a pretrained configuration from: the Hugging Face hub if it can, else a URL."""
+    if not config.hf_hub_id:
+        return url_source(config.url)
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    repository = config.hf_hub_id
+    place = Path(HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+    return Source(
+        f"https://huggingface.co/{repository}", place,
+        f"`hf download {repository}` where there is a network writes such a folder: copy it to {place}",
+    )  # fmt: skip
 
 
 @contextmanager
-def _explained(name: str, url: str) -> Iterator[None]:
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+def explained(name: str, source: Source) -> Iterator[None]:
+    """Turn errors of a library that downloads and loads weights into one sentence.
+
+    Raises:
+        AWBError: The weights cannot be downloaded, or what is on the disk is damaged or does not fit.
+    """
     try:
         yield
-    except _NETWORK_ERRORS as error:
+    except _UNREACHABLE as error:
         raise AWBError(
-            f"the weights of {name} could not be downloaded ({error}): put the file of {url} at {path}, {_WITHOUT}"
+            f"the weights of {name} could not be downloaded ({_reason(error)}): {source.remedy}; {WITHOUT}"
         ) from None
-    except (
-        RuntimeError,
-        EOFError,
-        pickle.UnpicklingError,
-    ) as error:  # from torch.hub's check or from reading
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except _UNREADABLE as error:
         raise AWBError(
-            f"the weights of {name} at {path} are damaged ({reason}): delete that file, and they are downloaded again; "
-            f"{_WITHOUT}"
+            f"the weights of {name} at {source.place} are damaged ({_reason(error)}): delete that file, and they are "
+            f"downloaded again; {WITHOUT}"
         ) from None
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip().rstrip(".:") if lines else type(error).__name__

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class Tiny(nn.Module):
     """Small convolutional network with group norm: without batch statistics, any batch size trains it alike."""
 
-    def __init__(self, num_classes: int = 1000, widths: tuple[int, ...] = (16, 32, 64)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64)) -> None:
         super().__init__()
         channels = (3, *widths)
         self.layers = nn.Sequential(
@@ -24,8 +24,17 @@ class Tiny(nn.Module):
             {"num_chs": width, "reduction": 2 ** (i + 1), "module": f"layers.{i}"} for i, width in enumerate(widths)
         ]
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(widths[-1], num_classes)
+        self.classifier = nn.Linear(widths[-1], 1000)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.pool(self.layers(x)).flatten(1))
         return logits
+
+
+def tiny(widths: tuple[int, ...] = (16, 32, 64)) -> Tiny:
+    """The backbone `tiny` of recipes.
+
+    Args:
+        widths: Channels of its three stages, multiples of 8.
+    """
+    return Tiny(tuple(widths))

@@ -58,7 +58,7 @@ class Trackers:
                 "dvclive": {"dir": str(folder.path / "dvclive"), "resume": steps > 0},
             }
             config = dict(_flat(recipe.model_dump(mode="json")))
-            accelerator.init_trackers(_PROJECT, config, {k: v for k, v in options.items() if k in accelerator.log_with})
+            accelerator.init_trackers(_PROJECT, config, options)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Log the finite ones of some values."""

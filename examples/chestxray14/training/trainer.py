@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ import awb
 from awb import AWBError
 from awb.study import Epoch, LabelTable, ScheduleState, TrainingStage, freeze_parts
 from examples.chestxray14.data.dataset import EpochBatches, XrayDataset, count_steps, epoch_loader, random_key
-from examples.chestxray14.data.study import Study
+from examples.chestxray14.data.study import Study, require_resolution
 from examples.chestxray14.files.names import file_name
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.recipes.stage_settings import HEADLINES
@@ -40,6 +41,7 @@ from examples.chestxray14.training.optimizer import parameter_groups, require_po
 from examples.chestxray14.training.progress import EpochResult, Progress
 from examples.chestxray14.training.trackers import Trackers, require_trackers
 from examples.chestxray14.training.validation import validate
+from examples.chestxray14.training.weights_file import weights_identity
 
 _CONTENT = {"model", "ema", "best", "optimizer", "scheduler", "schedule", "position", "loss_sum", "steps", "epochs"}
 _LOGS = "logs"  # checksums of the logs; checkpoints of earlier versions have none
@@ -74,22 +76,36 @@ class Trainer:
         study: Labels, images and split to train on.
         folder: Folder for all output; a run that was begun there is resumed.
         options: Options that do not change the result.
+        weights: File of weights for the backbone, in place of the pretrained ones.
 
     Raises:
-        AWBError: Sets overlap without the recipe's permission, the folder belongs to another run, the images of a
-            step cannot be shared evenly by the processes, or an optimiser is not possible for the network, or here.
+        AWBError: The labels are not what the recipe's loss needs; sets overlap or images would be enlarged without the
+            recipe's permission; the folder belongs to another run; the images of a step cannot be shared evenly by the
+            processes; or an optimiser is not possible for the network, or here.
     """
 
-    def __init__(self, recipe: Recipe, study: Study, folder: RunFolder, options: TrainerOptions | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        study: Study,
+        folder: RunFolder,
+        options: TrainerOptions | None = None,
+        weights: Path | None = None,
+    ) -> None:
+        study.require_labels(recipe)
         study.require_disjoint(recipe)
+        if not folder.info.exists():  # a run that was begun goes on
+            require_resolution(study.store, recipe)
         self.recipe, self.study, self.folder, self.options = recipe, study, folder, options or TrainerOptions()
         self.accelerator = make_accelerator(recipe, self.options.trackers, folder.path / "tensorboard")
         self.progress = Progress(recipe.task, self._say)
         self.state = ScheduleState(recipe.schedule())
         self.identity = identity(recipe, study) | {"processes": str(self.accelerator.num_processes)}
+        self.identity |= weights_identity(weights)
         classes, size = len(study.table.classes), recipe.data.image_size
         begun = False if folder.checkpoint.exists() else None  # the checkpoint has all weights: download none
-        self.model = build_model(recipe.model, classes, size, recipe.training.seed, pretrained=begun)
+        self.model = build_model(recipe.model, classes, size, recipe.training.seed, pretrained=begun, weights=weights)
+        self.parts = freezable_parts(self.model, needed=any(stage.frozen for stage in recipe.stages))
         for stage in self.state.schedule.stages:
             require_possible(self.model, stage.optimizer)
         decay = recipe.training.ema
@@ -292,7 +308,7 @@ class Trainer:
 
     def _set_mode(self, epoch: Epoch) -> None:
         self.model.train()
-        freeze_parts(self.model, freezable_parts(), epoch.frozen)
+        freeze_parts(self.model, self.parts, epoch.frozen)
 
     def _parts(self) -> int:
         return self.accelerator.num_processes * self.recipe.training.accumulation

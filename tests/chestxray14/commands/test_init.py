@@ -73,10 +73,11 @@ def test_a_small_table_has_small_batches(tmp_path: Path, n_images: int, batch_si
     [
         (("filename", "patient_id", *HEADER[2:]),
          ["no column 'path'", "and 'patient'", "give --image-column filename and --patient-column patient_id, or",
-          "--patient-column filename if each image is a patient of its own", "The file has filename, patient_id, Gender"]),
+          "--patient-column filename if each image is a patient of its own",
+          "The file has filename, patient_id, Gender"]),
         (("path", "who", *HEADER[2:]),
-         ["no column 'patient' (splits and intervals are by patient)", "give --patient-column NAME, or --patient-column "
-          "path if each image is a patient of its own", "The file has path, who, Gender"]),
+         ["no column 'patient' (splits and intervals are by patient)", "give --patient-column NAME, or "
+          "--patient-column path if each image is a patient of its own", "The file has path, who, Gender"]),
         (("img", "image_id", *HEADER[2:]), ["give --image-column one of img, image_id and --patient-column NAME"]),
         (("path", "patient", "Gender", "sex", *HEADER[4:]), ["has columns Gender, sex"]),
         (("path;patient", *HEADER[2:], "x"), ["no column 'path'"]),
@@ -123,6 +124,16 @@ def test_labels_as_text_are_classes_or_findings(
     assert f"prepare IMAGES store --table {table} {' '.join(columns)}\n" in printed
     for recipe in StudyFile.load(out).recipes.values():
         assert [stage.loss.kind for stage in recipe.stages] == [loss]
+
+
+def test_findings_that_are_partly_unknown_are_no_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(f"{i}.png", str(i), *(("1", "") if i % 2 else ("", "1"))) for i in range(60)]
+    table = write_table(tmp_path / "t.csv", ("path", "patient", "Mass", "Scar"), rows)
+    words = ["--labels", "Mass", "Scar"]
+    assert main(["init", str(table), str(tmp_path / "mine.yaml"), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "findings (images that have them): Mass (30), Scar (30)\n" in printed
+    assert "images with unknown labels: 60\n" in printed
 
 
 def test_columns_of_one_1_per_image_are_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

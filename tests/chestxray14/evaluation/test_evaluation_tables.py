@@ -4,16 +4,24 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
+from scipy.special import logit
 
 import awb
+from awb.study import LabelTable
+from examples.chestxray14.evaluation.decisions import choose_decisions
 from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
 from examples.chestxray14.evaluation.tables import evaluation_tables
 from tests.chestxray14.evaluation.runs import aurocs, macro_auroc
 
 
+def thresholds(validation: LabelTable, probs: np.ndarray) -> tuple[float | None, ...]:
+    return choose_decisions(validation, torch.from_numpy(logit(probs)), "findings", "validation").thresholds
+
+
 @pytest.fixture
 def tables(run: EvaluatedRun) -> dict[str, awb.Table]:
-    return dict(evaluation_tables(run.test, run.probs, run.test, run.probs, 50))
+    return dict(evaluation_tables(run.test, run.probs, thresholds(run.test, run.probs), 50))
 
 
 def test_the_ranking_is_of_findings_with_enough_patients_and_names_the_others(
@@ -47,14 +55,14 @@ def test_an_image_of_no_known_subgroup_is_left_out_and_counted(run: EvaluatedRun
     ages = run.test.columns["age"].copy()
     ages[:7] = ""
     test = dataclasses.replace(run.test, columns={"age": ages})
-    table = dict(evaluation_tables(test, run.probs, test, run.probs, 50))["Macro, by age"]
+    table = dict(evaluation_tables(test, run.probs, thresholds(test, run.probs), 50))["Macro, by age"]
     assert f"not known: 7 of {len(ages)} images" in "; ".join(table.notes)
     assert all(row["subgroup"] for row in table)
 
 
 def test_without_a_finding_that_enough_patients_have_there_is_a_note_and_no_result(run: EvaluatedRun) -> None:
     none = dataclasses.replace(run.test, labels=np.zeros_like(run.test.labels))
-    ((title, table),) = evaluation_tables(none, run.probs, none, run.probs, 50)
+    ((title, table),) = evaluation_tables(none, run.probs, thresholds(none, run.probs), 50)
     assert (title, len(table)) == ("AUROC and AUPRC", 0)
     assert run.test.classes[-1] in table.notes[0]
 
@@ -64,7 +72,7 @@ def test_a_finding_with_one_label_in_validation_has_no_threshold_and_is_named(ru
     labels = run.test.labels.copy()
     labels[:, run.test.classes.index(name)] = 0
     validation = dataclasses.replace(run.test, labels=labels)
-    tables = dict(evaluation_tables(run.test, run.probs, validation, run.probs, 50))
+    tables = dict(evaluation_tables(run.test, run.probs, thresholds(validation, run.probs), 50))
     table = tables["Decisions at thresholds chosen on validation (Youden's)"]
     assert name not in [row["class"] for row in table]
     assert f"validation has one label only: {name}" in "; ".join(table.notes)

@@ -21,7 +21,7 @@ from examples.chestxray14.data.images import find_images
 from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.explanation.baselines import box_prior_maps, centre_maps, random_maps
 from examples.chestxray14.explanation.cases import find_cases
-from examples.chestxray14.explanation.layers import find_layer
+from examples.chestxray14.explanation.layers import Layer, find_layer
 from examples.chestxray14.explanation.localisation import localise
 from examples.chestxray14.explanation.maps import Inputs, case_maps, enlarge
 from examples.chestxray14.explanation.methods.attention import attention_change
@@ -115,11 +115,11 @@ def test_grad_cam_is_six_lines_of_autograd(
     model = build()
     seeded(model).requires_grad_(False)  # a frozen network can be explained too
     layer = find_layer(model, where, SIZE)
-    assert layer == path
+    assert layer.path == path
     targets = torch.tensor([0, 5, 13])
     maps = grad_cam(model, layer, images, targets)
     assert maps.amax() > 0
-    assert torch.equal(maps, six_lines(model, layer, images, targets))
+    assert torch.equal(maps, six_lines(model, path, images, targets))
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
@@ -127,14 +127,16 @@ def test_before_global_average_pooling_grad_cam_is_the_classifiers_own_map(image
     model = Tiny().eval()
     features = model.features(images)
     expected = torch.einsum("nchw,c->nhw", features, model.fc.weight[7]) / features[0, 0].numel()
-    torch.testing.assert_close(grad_cam(model, "features", images, torch.tensor([7] * 3)), expected.relu().detach())
+    torch.testing.assert_close(
+        grad_cam(model, Layer("features"), images, torch.tensor([7] * 3)), expected.relu().detach()
+    )
 
 
 def test_a_map_behind_a_block_is_the_blocks_output(images: Tensor) -> None:
     model = seeded(awb.attach_awb(resnet(), [4], input_size=SIZE))
     targets = torch.tensor([1, 2, 3])
     behind = grad_cam(model, find_layer(model, 4), images, targets)
-    block = grad_cam(model, f"{find_layer(model, 4)}.awb", images, targets)
+    block = grad_cam(model, Layer(f"{find_layer(model, 4).path}.awb"), images, targets)
     torch.testing.assert_close(behind, block)
     with awb.awb_disabled(model):
         assert not torch.allclose(behind, grad_cam(model, find_layer(model, 4), images, targets))
@@ -143,15 +145,15 @@ def test_a_map_behind_a_block_is_the_blocks_output(images: Tensor) -> None:
 def test_maps_do_not_depend_on_what_else_is_in_the_batch(images: Tensor) -> None:
     model = Tiny().eval()
     targets = torch.tensor([0, 5, 13])
-    together = grad_cam(model, "features.3", images, targets)
-    alone = [grad_cam(model, "features.3", images[i : i + 1], targets[i : i + 1])[0] for i in range(3)]
+    together = grad_cam(model, Layer("features.3"), images, targets)
+    alone = [grad_cam(model, Layer("features.3"), images[i : i + 1], targets[i : i + 1])[0] for i in range(3)]
     torch.testing.assert_close(together, torch.stack(alone))
 
 
 def test_a_finding_that_nothing_speaks_for_has_a_map_of_zeros(images: Tensor) -> None:
     model = Tiny().eval()
     nn.init.constant_(model.fc.weight, -1)
-    assert grad_cam(model, "features", images, torch.tensor([0, 1, 2])).abs().max() == 0
+    assert grad_cam(model, Layer("features"), images, torch.tensor([0, 1, 2])).abs().max() == 0
 
 
 def test_attention_is_as_far_from_one_as_its_map_says(images: Tensor) -> None:
@@ -176,27 +178,92 @@ def test_what_cannot_be_explained_is_refused(images: Tensor) -> None:
     with pytest.raises(AWBError, match="no module 'layer5'; did you mean 'layer"):
         find_layer(model, "layer5")
     with pytest.raises(AWBError, match="training mode"):
-        grad_cam(model.train(), "layer4", images, torch.tensor([0, 0, 0]))
+        grad_cam(model.train(), Layer("layer4"), images, torch.tensor([0, 0, 0]))
     with pytest.raises(AWBError, match="training mode"):
         attention_change(model, images)
     with pytest.raises(AWBError, match="fc gives no N×C×H×W map"):
-        grad_cam(Tiny().eval(), "fc", images, torch.tensor([0, 0, 0]))
+        grad_cam(Tiny().eval(), Layer("fc"), images, torch.tensor([0, 0, 0]))
     with pytest.raises(AWBError, match="expected a Transform without augmentation"):
         Inputs(None, Transform(SIZE, Augmentation()), ("Mass",))  # type: ignore[arg-type]
 
 
-def test_a_tokens_map_is_refused() -> None:
-    model = timm.create_model("test_vit", num_classes=14, global_pool="avg")
-    with pytest.raises(AWBError, match="NLC; Grad-CAM needs a module that gives N×C×H×W"):
-        find_layer(model)
+def own_lines(
+    model: nn.Module, path: str, to_map: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor
+) -> Tensor:
+    """Grad-CAM by autograd where `to_map` lays the module's output on N×C×H×W."""
+    kept: list[Tensor] = []
+    handle = model.get_submodule(path).register_forward_hook(lambda _m, _a, out: kept.append(out))
+    logits = model(images.clone().requires_grad_())
+    handle.remove()
+    (gradient,) = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), kept)
+    features, gradient = to_map(kept[0]), to_map(gradient)
+    return (gradient.mean((2, 3), keepdim=True) * features).sum(1).relu().detach()
 
 
-def test_a_path_with_channels_last_is_refused_and_one_below_it_with_channels_first_is_not() -> None:
-    """Its rows would be taken for channels, and the map be of no place in the image."""
-    model = torchvision.models.SwinTransformer([4, 4], 8, [1, 1], [1, 1], [4, 4], num_classes=14).eval()
-    with pytest.raises(AWBError, match=r"features\.1\.0 gives NHWC; Grad-CAM needs a module that gives N×C×H×W"):
-        find_layer(model, "features.1", SIZE)
-    assert find_layer(model, "features.0.0", SIZE) == "features.0.0"
+def tokens(prefix: int) -> Callable[[Tensor], Tensor]:
+    def to_map(x: Tensor) -> Tensor:
+        side = round((x.shape[1] - prefix) ** 0.5)
+        return torch.stack([x[:, prefix + i] for i in range(side * side)], -1).unflatten(-1, (side, side))
+
+    return to_map
+
+
+@pytest.mark.parametrize(
+    ("build", "path", "to_map"),
+    [
+        pytest.param(
+            lambda: timm.create_model("test_vit", num_classes=14, img_size=SIZE), "blocks.5.norm1",
+            tokens(1), id="ViT whose head reads the class token: the last block's input norm",
+        ),
+        pytest.param(
+            lambda: timm.create_model("test_vit", num_classes=14, img_size=SIZE, global_pool="avg"), "blocks.5",
+            tokens(1), id="ViT whose head reads the mean of the tokens",
+        ),
+        pytest.param(
+            lambda: timm.create_model(
+                "swin_tiny_patch4_window7_224", num_classes=14, img_size=SIZE, window_size=2, embed_dim=8,
+                depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1),
+            ),
+            "norm", lambda x: x.movedim(-1, 1), id="Swin, channels last",
+        ),
+    ],
+)  # fmt: skip
+def test_tokens_and_channels_last_are_laid_on_their_grid(
+    build: Callable[[], nn.Module], path: str, to_map: Callable[[Tensor], Tensor], images: Tensor
+) -> None:
+    model = build().eval().requires_grad_(False)
+    layer = find_layer(model, "last", SIZE)
+    assert layer.path == path
+    targets = torch.tensor([0, 5, 13])
+    before = model(images)
+    maps = grad_cam(model, layer, images, targets)
+    assert maps.amax() > 0
+    torch.testing.assert_close(maps, own_lines(model, path, to_map, images, targets))
+    assert torch.equal(model(images), before)
+
+
+def test_patch_tokens_that_no_head_reads_are_refused() -> None:
+    """Their map would be zero everywhere."""
+    model = timm.create_model("test_vit", num_classes=14)
+    with pytest.raises(AWBError, match=r"blocks\.5\) is dead: the head reads only the class token|blocks\.5 is dead"):
+        find_layer(model, "blocks.5")
+
+
+def test_a_token_moves_its_own_place_of_the_map() -> None:
+    """A bright patch in the image is where the map of a network that likes brightness is."""
+    model = timm.create_model("test_vit", num_classes=1, img_size=SIZE, global_pool="avg", depth=0).eval()
+    size = model.patch_embed.patch_size[0]
+    image = torch.zeros(1, 3, SIZE, SIZE)
+    image[..., size : 2 * size, 2 * size : 3 * size] = 5.0
+    layer = find_layer(model, "patch_embed", SIZE)
+    with layer.module(model) as module:
+        seen: list[Tensor] = []
+        module.register_forward_hook(lambda _m, _a, out: seen.append(out))
+        plain = model(torch.zeros_like(image))
+        model(image)
+    assert plain.shape == (1, 1)
+    changed = (seen[1] - seen[0]).abs().sum(1)[0]
+    assert changed.nonzero().tolist() == [[1, 2]]
 
 
 def test_an_enlarged_map_keeps_its_place_and_its_scale() -> None:
@@ -224,7 +291,7 @@ def test_the_maps_of_cases_come_in_their_order_and_for_their_findings(synthetic:
     cases = find_cases(boxes.scaled_to(SIZE), table)
     inputs = Inputs(store, Transform(SIZE), table.classes)
     model = Tiny().eval()
-    maker = partial(grad_cam, model, "features.3")
+    maker = partial(grad_cam, model, Layer("features.3"))
     maps = list(case_maps(cases, inputs, maker, batch_size=4))
     assert len(maps) == len(cases) > 10
     for case, saliency in list(zip(cases, maps, strict=True))[::5]:
@@ -273,4 +340,4 @@ def test_the_models_state_is_as_before(images: Tensor) -> None:
     grad_cam(model, find_layer(model, 4), images, torch.tensor([0, 1, 2]))
     attention_change(model, images)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-    assert not any(module._forward_hooks for name, module in model.named_modules() if name != find_layer(model, 4))
+    assert not any(module._forward_hooks for name, module in model.named_modules() if name != find_layer(model, 4).path)

@@ -59,11 +59,11 @@ def refused(path: Path, content: str | bytes) -> str:
         ("", "holds nothing; expected a recipe (name, model, data, stages, training) or a study (base"),
         ("- name\n", "holds a list; expected a recipe (name, model"),
         ("name\n", "holds a str; expected a recipe (name, model"),
-        (TINY.replace("seed: 0", "seed: 2026-01-02", 1), "seed: Input should be a valid integer, not '2026-01-02'"),
-        (TINY.replace("image_size: 64", "image_size: 1:30"), "image_size: Input should be a valid integer, not '1:30'"),
+        (TINY.replace("seed: 0", "seed: 2026-01-02", 1), "seed: expected a whole number, not '2026-01-02'"),
+        (TINY.replace("image_size: 64", "image_size: 1:30"), "image_size: expected a whole number, not '1:30'"),
         (TINY.replace("image_size: 64", "image_size: 1_000"), "not '1_000'"),
         (TINY + "".join(f"k{i}: {{}}\n" for i in range(3_000)), "k7 is not a key; and 2,992 more"),
-        (TINY.replace("image_size: 64", f"image_size: [{'1, ' * 5_000}]"), "image_size: Input should be"),
+        (TINY.replace("image_size: 64", f"image_size: [{'1, ' * 5_000}]"), "image_size: expected a whole number"),
     ],
 )  # fmt: skip
 def test_what_is_no_recipe_is_one_sentence_with_file_and_line(tmp_path: Path, content: str | bytes, words: str) -> None:

@@ -9,7 +9,8 @@ from awb.study import freeze_parts
 from examples.chestxray14.recipes.find import find_recipe
 from examples.chestxray14.recipes.model_settings import ModelSettings
 from examples.chestxray14.reproduction.published import TABLE_4
-from examples.chestxray14.training.networks import DenseNetWithoutFinalReLU, build_model, freezable_parts
+from examples.chestxray14.training.libraries import DenseNetWithoutFinalReLU
+from examples.chestxray14.training.networks import build_model, freezable_parts
 from tests.levels import slow_but
 
 
@@ -47,7 +48,7 @@ def test_without_the_final_relu_features_may_be_negative_and_all_else_is_densene
 )
 def test_the_backbone_is_all_but_blocks_and_classifier(name: str) -> None:
     model = build_model(settings(name, pretrained=False), 14, 64, 0)
-    freeze_parts(model, freezable_parts(), {"backbone"})
+    freeze_parts(model, freezable_parts(model), {"backbone"})
     trained = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
     new = {id(p) for p in (*awb.awb_parameters(model), *model.get_submodule("classifier").parameters())}
     assert trained == {key for key, parameter in model.named_parameters() if id(parameter) in new}

