@@ -22,20 +22,21 @@ from examples.chestxray14.data.labels import ages_in_years, has_no_patients, rea
 from examples.chestxray14.data.nih import read_data_entry
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.recipes.stage_settings import Task
+from examples.chestxray14.recipes.starter import DEFAULT_BACKBONE, starter_text
 from examples.chestxray14.recipes.strict_yaml import parse_yaml
 from examples.chestxray14.recipes.study_file import StudyFile
 
-_STARTER = Path(__file__).parents[1] / "recipes" / "starter.yaml"
 _NIH_COLUMN = "Image Index"
-_BATCH = "batch_size: 32\n"
-_LOSS = "loss: {kind: bce, alpha: null}\n"
-_LOSS_OF_CLASSES = "loss: {kind: cross_entropy}\n"
-_FEWEST_STEPS = 8  # per epoch, if the table has images for as many
+_USUAL_SIZE = 224  # of `prepare`
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", type=Path, metavar="TABLE", help="CSV file of labels")
     parser.add_argument("out", type=Path, metavar="OUT.yaml", help="study file to write")
+    parser.add_argument(
+        "--backbone", default=DEFAULT_BACKBONE, metavar="NAME",
+        help="timm:NAME, torchvision:NAME, or a short name of the study's (default: %(default)s)",
+    )  # fmt: skip
     add_column_arguments(parser)
 
 
@@ -48,11 +49,12 @@ def run(args: argparse.Namespace) -> int:
     task = task_of(table)
     said = _describe(args.table, table, task)
     said += ["columns: those of NIH's Data_Entry"] if of_nih else _describe_columns(header, columns, table)
-    study = _write(args.out, said, len(table), task)
+    study = _write(args.out, said, starter_text(args.backbone, task, len(table)))
     labels = "" if of_nih else f" --table {shlex.quote(str(args.table))}{columns.as_options()}"
     folder = f"the folder of images{f' and of {args.table.name}' if of_nih else ''}"
     lines = [*said, "", f"wrote {args.out}: cells {', '.join(study.contents)}", "", f"next, with IMAGES {folder}:"]
-    print("\n".join([*lines, *_next(args.out, labels)]))
+    size = max(study.recipe(name).data.image_size for name in study.contents)
+    print("\n".join([*lines, *_next(args.out, labels, size)]))
     return 0
 
 
@@ -103,30 +105,21 @@ def _describe_columns(header: Sequence[str], columns: Columns, table: LabelTable
     return lines + ([f"not used: {', '.join(map(_plain, left))}"] if left else [])
 
 
-def _write(out: Path, said: Sequence[str], n_images: int, task: Task) -> StudyFile:
+def _write(out: Path, said: Sequence[str], starter: str) -> StudyFile:
     """Write the study, which is read as a check before."""
-    batch = 32
-    while batch > 2 and 0.7 * n_images < _FEWEST_STEPS * batch:  # 70 % are for training
-        batch //= 2
-    text = _STARTER.read_text(encoding="utf-8")
-    assert _BATCH in text
-    assert _LOSS in text
-    text = text.replace(_BATCH, _BATCH.replace("32", str(batch)))
-    if task == "classes":
-        text = text.replace(_LOSS, _LOSS_OF_CLASSES)
-    comment = "".join(f"# {line}\n" for line in said)
-    text = f"{comment}#\n{text}"
+    text = "".join(f"# {line}\n" for line in said) + f"#\n{starter}"
     study = StudyFile.parse(parse_yaml(text, str(out)), out)
     write_atomically(out, text.encode())
     return study
 
 
-def _next(out: Path, labels: str) -> list[str]:
+def _next(out: Path, labels: str, size: int) -> list[str]:
     """The commands to go on with."""
     command, study = "python -m examples.chestxray14", shlex.quote(str(out))
     data = f"--data IMAGES --store store{labels}"
+    sized = "" if size == _USUAL_SIZE else f" --size {size}"
     return [
-        f"{command} prepare IMAGES store{labels}",
+        f"{command} prepare IMAGES store{sized}{labels}",
         f"{command} train {study}:tiny runs/tiny {data}",
         f"{command} evaluate runs/tiny {data}",
         f"{command} predict runs/tiny predictions.csv IMAGES",
