@@ -150,6 +150,7 @@ def test_top_k_and_plain_numbers_are_scikit_learns(study: tuple[np.ndarray, np.n
     assert accuracy(labels, probs, top=p.shape[1]) == 1
 
 
+@pytest.mark.slow
 @given(class_studies())
 def test_a_model_and_itself_differ_by_exactly_0(study: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     labels, probs, patients = study
