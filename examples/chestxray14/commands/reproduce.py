@@ -182,7 +182,7 @@ def _open_engine(args: argparse.Namespace) -> Engine:
     if args.engine == "ray":
         from examples.chestxray14.reproduction.engines.ray_tasks import RayEngine
 
-        return RayEngine(args.jobs, args.address)
+        return RayEngine(args.jobs, args.address, partial(print, flush=True))
     from examples.chestxray14.reproduction.engines.local import LocalEngine
 
     return LocalEngine(args.jobs or 1, partial(print, flush=True))
