@@ -43,7 +43,7 @@ class Progress:
     def begin(self, stage: TrainingStage, images: int, validation: int, lr: float) -> None:
         self._say(
             f"stage {stage.name} begins: {images:,} training and {validation:,} validation images, "
-            f"{stage.epochs} epochs, learning rate {lr:g}"
+            f"{stage.epochs} {'epoch' if stage.epochs == 1 else 'epochs'}, learning rate {lr:g}"
         )
 
     def resume(self, stage: TrainingStage, epoch: int, steps: int) -> None:

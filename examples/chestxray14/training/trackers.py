@@ -45,6 +45,9 @@ class Trackers:
         recipe: The run's recipe, which is their configuration.
         folder: Folder of the run.
         steps: Number of finished steps; TensorBoard hides what an interrupted run wrote after them.
+
+    Raises:
+        AWBError: A tracker cannot begin, for want of a login, say.
     """
 
     def __init__(self, accelerator: Accelerator, recipe: Recipe, folder: RunFolder, steps: int) -> None:
@@ -58,7 +61,11 @@ class Trackers:
                 "dvclive": {"dir": str(folder.path / "dvclive"), "resume": steps > 0},
             }
             config = dict(_flat(recipe.model_dump(mode="json")))
-            accelerator.init_trackers(_PROJECT, config, options)
+            try:
+                accelerator.init_trackers(_PROJECT, config, options)
+            except Exception as error:  # whatever a tracker's package raises, such as without a login
+                names = ", ".join(str(name) for name in accelerator.log_with)
+                raise AWBError(f"the trackers could not begin ({names}): {error}") from None
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Log the finite ones of some values."""

@@ -40,7 +40,7 @@ def validate(
             torch.distributed.broadcast(buffer, 0)
     logits = predict_logits(accelerator, model, dataset, batch_size, workers).double()
     total, known = loss.total(logits, torch.from_numpy(dataset.table.labels))
-    score = _accuracy if task == "classes" else _macro_auroc
+    score = accuracy if task == "classes" else _macro_auroc
     return float(total / known), score(dataset.table, logits)
 
 
@@ -49,7 +49,8 @@ def _macro_auroc(table: LabelTable, logits: Tensor) -> float:
     return float(macro(auroc(table.labels[:, both], logits.numpy()[:, both]))) if both.any() else float("nan")
 
 
-def _accuracy(table: LabelTable, logits: Tensor) -> float:
+def accuracy(table: LabelTable, logits: Tensor) -> float:
+    """Share of the images of known class whose highest logit is that of their class; NaN if there are none."""
     known = ~np.isnan(table.labels).any(axis=1)
     right = logits.numpy()[known].argmax(axis=1) == table.labels[known].argmax(axis=1)
     return float(right.mean()) if known.any() else float("nan")

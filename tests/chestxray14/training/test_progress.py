@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import awb
+from awb.study import LabelTable
 from examples.chestxray14.commands.reproduce import add_arguments as add_reproduce_arguments
 from examples.chestxray14.commands.train import add_arguments, trainer_options
 from examples.chestxray14.data.study import load_study
@@ -17,6 +20,7 @@ from examples.chestxray14.runs.folder import RunFolder
 from examples.chestxray14.training.progress import EpochResult, Progress, duration
 from examples.chestxray14.training.trackers import require_trackers
 from examples.chestxray14.training.trainer import Trainer, TrainerOptions
+from examples.chestxray14.training.validation import accuracy
 from tests.chestxray14.small_runs import tiny_recipe, train, train_until_killed
 from tests.chestxray14.training.test_resume import rows
 
@@ -127,3 +131,10 @@ def test_a_tracker_that_is_unknown_or_not_installed_is_refused() -> None:
         pytest.skip("all are installed")
     with pytest.raises(awb.AWBError, match=rf"tracker {missing[0]} is not installed: pip install .*tensorboard"):
         TrainerOptions(trackers=(missing[0],))
+
+
+def test_the_score_of_classes_is_the_share_that_is_right() -> None:
+    table = LabelTable([f"{i}.png" for i in range(4)], ("a", "b"), [[1, 0], [0, 1], [0, 1], [float("nan")] * 2])
+    logits = torch.tensor([[2.0, 1.0], [2.0, 1.0], [1.0, 2.0], [9.0, 0.0]])
+    assert accuracy(table, logits) == 2 / 3
+    assert math.isnan(accuracy(table.take([3]), logits[3:]))
