@@ -78,7 +78,8 @@ class Recipe(Section):
         return Schedule(tuple(stage.build() for stage in self.stages))
 
     def to_yaml(self) -> str:
-        return to_yaml(self.model_dump(mode="json"))
+        """The recipe as YAML, without the keys that have their default."""
+        return to_yaml(self.model_dump(mode="json", exclude_defaults=True))
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
