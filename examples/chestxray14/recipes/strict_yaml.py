@@ -51,6 +51,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[str] = set()
         for key, _ in node.value:
+            if key.tag == f"{_TAG}int":  # the number of a stage, which a mapping of blocks has for a key
+                key.tag = f"{_TAG}str"
             if key.tag != f"{_TAG}str":
                 raise _error("a key that is not text", key)
             if key.value in seen:

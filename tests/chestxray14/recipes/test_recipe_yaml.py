@@ -41,7 +41,7 @@ def refused(path: Path, content: str | bytes) -> str:
         ("name: " + "x" * 5_000, "line 1: a value of 5,000 characters"),
         ("name: a\nseed: " + "9" * 900, "line 2: a whole number of more than 64 bits"),
         ("name: a\nname: b", "line 2: name given twice"),
-        ("name: a\n1: b", "line 2: a key that is not text"),
+        ("name: a\n1.5: b", "line 2: a key that is not text"),
         ("name: a\n[b]: c", "line 2: a key that is not text"),
         ("name: a\nlr: .nan", "line 2: .nan is not a finite number"),
         ("name: a\nlr: -.inf", "line 2: -.inf is not a finite number"),
