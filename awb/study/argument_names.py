@@ -33,6 +33,12 @@ def argument(name: str) -> str:
     return (_OPTIONS.get() or {}).get(name, name)
 
 
+def chosen_by(name: str) -> str:
+    """End of an error on a column that is not there: the option that chooses it; empty in Python."""
+    option = argument(name)
+    return "" if option == name else f"; {option} names the column"
+
+
 def argument_with(name: str, value: str) -> str:
     """An argument with a value as the user would write it: `image='file'`, or `--image-column file`."""
     options = _OPTIONS.get() or {}

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean, shortlist
+from awb.study.argument_names import argument
 from awb.study.array_types import Strings
 from awb.study.label_table import LabelTable, require_groups
 from awb.study.names import image_key, patient_key
@@ -87,7 +88,7 @@ def require_disjoint(
     if overlaps:
         raise AWBError(
             f"{'; '.join(overlaps)}. Split by patient (awb.study.split_by_group), "
-            "or name the pairs that may overlap in allow"
+            f"or name the pairs that may overlap in {argument('allow')}"
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from awb.errors import AWBError, did_you_mean, shortlist
-from awb.study.argument_names import argument
+from awb.study.argument_names import argument, chosen_by
 from awb.study.files import read_csv
 from awb.study.label_cells import Blank, LabelCells, Uncertain, is_positive
 from awb.study.label_table import LabelTable
@@ -127,9 +127,8 @@ def _require_columns(
     """Refuse a file that lacks a column, and name the option that chooses it."""
     for role, name in (*special.items(), *(("classes", name) for name in classes)):
         if name is not None and name not in header:
-            near, option = did_you_mean(name, header), argument(role)
-            chooses = "" if option == role else f"; {option} names the column"
-            raise AWBError(f"{path} has no column {name!r}{near}; it has {shortlist(header, 20)}{chooses}")
+            near = did_you_mean(name, header)
+            raise AWBError(f"{path} has no column {name!r}{near}; it has {shortlist(header, 20)}{chosen_by(role)}")
 
 
 def _refuse_without_classes(path: str | Path, others: Sequence[str], absent: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError, did_you_mean, shortlist
+from awb.study.argument_names import chosen_by
 from awb.study.files import read_csv, write_csv
 from awb.study.label_table import LabelTable
 from awb.study.metrics.cases import check_cases
@@ -36,7 +37,7 @@ def read_predictions(path: str | Path, labels: LabelTable, *, image: str = "imag
         if name not in header:
             raise AWBError(
                 f"{path} has no column {name!r}{did_you_mean(name, header)}; it has {shortlist(header, 20)}; "
-                f"the labels' classes are {shortlist(labels.classes, 20)}"
+                f"the labels' classes are {shortlist(labels.classes, 20)}{chosen_by('image') if name == image else ''}"
             )
     at = header.index(image)
     chosen = _match(str(path), [row[at] for row in rows], labels.images.tolist())

@@ -149,6 +149,11 @@ def test_the_command_names_its_options(tmp_path: Path, capsys: pytest.CaptureFix
     assert "a column of labels as text is named by --label-column" in refusal(capsys, *command)
     command += ("--label-column", "sign")
     assert "say what it means (--blank): unknown or negative" in refusal(capsys, *command)
+    renamed = scores.with_name("renamed.csv")
+    renamed.write_text(scores.read_text().replace("file", "name"))
+    line = refusal(capsys, *command[:2], str(renamed), *command[3:], "--blank", "negative")
+    assert "no column 'file'" in line
+    assert line.endswith("; --image-column names the column\n")
     assert "is none of the labels that --labels names" in refusal(
         capsys, *command, "--blank", "unknown", "--labels", "x", "z"
     )

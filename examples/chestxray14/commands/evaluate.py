@@ -8,6 +8,7 @@ from pathlib import Path
 from examples.chestxray14.commands.arguments import add_replicates_argument, add_workers_argument
 from examples.chestxray14.commands.study_arguments import add_study_arguments, study_of
 from examples.chestxray14.evaluation.evaluate import evaluate_run
+from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS
 from examples.chestxray14.evaluation.leak import find_leak
 from examples.chestxray14.runs.folder import RunFolder
 
@@ -35,4 +36,9 @@ def run(args: argparse.Namespace) -> int:
     tables = evaluate_run(folder, study, args.workers, args.replicates, calibrate=args.calibrate)
     for title, result in tables.items():
         print(f"\n## {title}\n\n{result}")
+    if recipe.task == "findings" and not study.test.supported(MIN_PATIENTS).any():
+        print(
+            f"\nnothing to evaluate: a figure needs {MIN_PATIENTS} test patients who have a finding and {MIN_PATIENTS} "
+            f"who have not, and the test set has none such; its predictions are in {folder.evaluation}"
+        )
     return 0

@@ -24,6 +24,7 @@ from examples.chestxray14.explanation.layers import LAST
 from examples.chestxray14.explanation.localisation import Rules
 from examples.chestxray14.explanation.maps import map_makers
 from examples.chestxray14.explanation.models import load_subjects
+from examples.chestxray14.files.folders import make_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     makers = map_makers(subjects.models, inputs, layer, attention=args.attention)
     drawn = [Case(image, finding, "", ()) for image in args.image for finding in args.finding]
     store.require([case.image for case in drawn])
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     if table is not None and args.boxes:
         boxes = inputs.boxes(read_boxes(args.boxes))
         boxed = find_cases(boxes, keep_usable(table, store, subjects.held_out))

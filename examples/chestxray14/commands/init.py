@@ -57,9 +57,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def task_of(table: LabelTable) -> Task:
-    """`classes` if every image has exactly one of several labels, none of them unknown; else `findings`."""
-    one_each = len(table.classes) > 1 and bool((table.labels.sum(axis=1) == 1).all())
-    return "classes" if one_each else "findings"
+    """`classes` if every image has exactly one of several labels, or is wholly unknown; else `findings`."""
+    unknown = np.isnan(table.labels)
+    partly = unknown.any(axis=1) & ~unknown.all(axis=1)  # of findings one may be known and another not
+    return "classes" if table.exclusive and not partly.any() and not unknown.all() else "findings"
 
 
 def _require_new(out: Path) -> None:
@@ -127,6 +128,8 @@ def _next(out: Path, labels: str) -> list[str]:
     return [
         f"{command} prepare IMAGES store{labels}",
         f"{command} train {study}:tiny runs/tiny {data}",
+        f"{command} evaluate runs/tiny {data}",
+        f"{command} predict runs/tiny predictions.csv IMAGES",
         f"{command} recipes {study}",
         f"{command} reproduce out {data} --cells {study}",
     ]

@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     store = build_store(images, args.store, args.size, colour=args.colour, workers=args.workers)
     if args.verify:
         store.verify()
-    print(f"{len(store):,} images of {store.size}×{store.size} in {args.store}, sha256 {store.checksum[:12]}…")
+    kind = f"{store.size}×{store.size}{' in colour' if store.decoding.colour else ''}"
+    print(f"{len(store):,} images of {kind} in {args.store}, sha256 {store.checksum[:12]}…")
     if lost := len(read_those_in_colour(args.store)):
         print(f"{lost:,} of them are in colour and were stored as grey; --colour keeps the colours, in a new store")
     return 0

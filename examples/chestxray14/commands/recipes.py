@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         _require_network(recipes[name])
         print("".join(f"# {note}\n" for note in notes) + recipes[name].to_yaml(), end="")
     else:
-        print(_table(recipes, costs))
+        print(_table(recipes, costs, names_only=not any(".y" in text for text in args.recipes)))
     return 0
 
 
@@ -77,7 +77,7 @@ def _blocks(model: ModelSettings) -> tuple[Any, Any]:
     return model.placement, model.attention
 
 
-def _table(recipes: Mapping[str, Recipe], costs: Mapping[str, Mapping[str, int]]) -> Table:
+def _table(recipes: Mapping[str, Recipe], costs: Mapping[str, Mapping[str, int]], *, names_only: bool) -> Table:
     """One row per recipe: what it trains, on what, and with `costs` its size."""
     headers = ["recipe", "network", "placement", "attention", "init", "losses", "epochs", "split", "image"]
     headers += ["params", "GMACs"] if costs else []
@@ -92,6 +92,7 @@ def _table(recipes: Mapping[str, Recipe], costs: Mapping[str, Mapping[str, int]]
         if costs:
             row += [costs[name]["params"], costs[name]["MACs"] / 1e9]
         rows.append(tuple(row))
-    note = f"{len(recipes)} recipes; `recipes NAME` prints one in full"
+    one = "NAME" if names_only else "FILE:CELL"
+    note = f"{len(recipes)} recipes; `recipes {one}` prints one in full"
     counted = "; parameters and multiply–accumulates of one image, with 14 findings" if costs else ""
     return Table(tuple(headers), tuple(rows), (note + counted,))

@@ -21,6 +21,7 @@ from examples.chestxray14.commands.arguments import above_zero, add_replicates_a
 from examples.chestxray14.commands.study_arguments import add_study_arguments, source_of
 from examples.chestxray14.commands.train import add_training_arguments, trainer_options
 from examples.chestxray14.data.study import StudySource
+from examples.chestxray14.files.folders import make_folder
 from examples.chestxray14.recipes.overrides import read_overrides
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.reproduction.shards import Shard, hold_shard
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     new = [recipe for cell, recipe in cells.items() if not Output(args.out).run(cell).info.exists()]
     source.require(new)
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     with hold_shard(args.out / "locks", args.shard, cells):
         return _reproduce(args, cells, source, weights)
 
@@ -181,7 +182,7 @@ def _open_engine(args: argparse.Namespace) -> Engine:
     if args.engine == "ray":
         from examples.chestxray14.reproduction.engines.ray_tasks import RayEngine
 
-        return RayEngine(args.jobs, args.address)
+        return RayEngine(args.jobs, args.address, partial(print, flush=True))
     from examples.chestxray14.reproduction.engines.local import LocalEngine
 
     return LocalEngine(args.jobs or 1, partial(print, flush=True))

@@ -89,20 +89,21 @@ def _decode(path: str | Path, decoding: Decoding) -> Decoded:
     with Image.open(path, formats=FORMATS) as image:
         _require_one_frame(image)
         _require_8_bits(image, path)
+        channels = image.mode  # before the draft, which may make it grey
         # a JPEG may be decoded at a fraction of its size, but not so small that it comes out sharper than other files
-        channels = image.mode
         image.draft(mode, (round(_REDUCING_GAP * side),) * 2)
         ImageOps.exif_transpose(image, in_place=True)
         opaque = _opaque(image)
         small = opaque.convert(mode).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP)
-    if (channels, opaque.mode) == ("RGB", "L"):  # a JPEG that was decoded to grey: look at it again, at a fraction
-        with Image.open(path, formats=FORMATS) as image:
-            image.draft("RGB", (_GLANCE, _GLANCE))
-            opaque = _opaque(image)
-    return Decoded(np.asarray(small), _is_in_colour(opaque))
+        if (channels, opaque.mode) != ("RGB", "L"):
+            return Decoded(np.asarray(small), _is_in_colour(opaque))
+    with Image.open(path, formats=FORMATS) as image:  # a JPEG of three channels that was decoded to grey alone
+        image.draft("RGB", (_GLANCE, _GLANCE))
+        return Decoded(np.asarray(small), _is_in_colour(image))
 
 
 def _is_in_colour(image: Image.Image) -> bool:
+    """True if the channels of a grey or RGB image differ anywhere."""
     if image.mode == "L":
         return False
     glance = np.asarray(image.resize((_GLANCE, _GLANCE), Image.Resampling.BOX, reducing_gap=1.0), dtype=np.int16)

@@ -123,5 +123,5 @@ def find_nih_file(folder: str | Path, pattern: str) -> Path:
     if not found:
         raise AWBError(f"no {pattern} in {folder}; NIH offers it at {NIH_DOWNLOAD}")
     if len(found) > 1:
-        raise AWBError(f"{folder} has {shortlist(path.name for path in found)}; say which")
+        raise AWBError(f"{folder} has {shortlist(path.name for path in found)}; expected one: move the others")
     return found[0]

@@ -12,6 +12,7 @@ import numpy as np
 from awb import AWBError
 from awb.errors import shortlist
 from awb.study import LabelTable, Split, require_disjoint
+from awb.study.argument_names import named_as
 from examples.chestxray14.data.columns import Columns
 from examples.chestxray14.data.labels import ages_in_years, has_no_patients, read_study_labels
 from examples.chestxray14.data.nih import FINDINGS
@@ -87,11 +88,12 @@ class Study:
             AWBError: Sets overlap, or the recipe allows a pair that it does not use.
         """
         train, validation = (set_names(recipe.stages, role) for role in ("train", "validation"))
-        require_disjoint(
-            {name: self.sets[name] for name in train},
-            {name: self.sets[name] for name in [*validation, self.test_name]},
-            allow=recipe.data.split.allow_overlap,
-        )
+        with named_as({"allow": "data.split.allow_overlap"}):
+            require_disjoint(
+                {name: self.sets[name] for name in train},
+                {name: self.sets[name] for name in [*validation, self.test_name]},
+                allow=recipe.data.split.allow_overlap,
+            )
 
     def require_labels(self, recipe: Recipe) -> None:
         """Refuse labels that a recipe's loss cannot learn: `cross_entropy` needs exactly one class per image.

@@ -211,9 +211,11 @@ def co_occurrence(table: LabelTable, title: str) -> Figure:
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG of few colours. The same figure gives the same bytes: neither date nor version is in it."""
     drawn, data = io.BytesIO(), io.BytesIO()
+    figure.draw_without_rendering()  # lays it out, which takes longer than drawing, and is then not done again
+    figure.set_layout_engine("none")
     # tight: beside axes of equal aspect the layout may leave a label outside
     FigureCanvasAgg(figure).print_figure(drawn, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1)
-    with Image.open(drawn) as picture:
+    with Image.open(drawn, formats=("PNG",)) as picture:
         reduced = picture.convert("RGB").quantize(_PALETTE, dither=Image.Dither.NONE)
     reduced.save(data, format="PNG", optimize=True, dpi=(DPI, DPI))
     write_atomically(Path(path), data.getvalue(), shared=True)

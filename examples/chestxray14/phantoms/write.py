@@ -18,6 +18,7 @@ from examples.chestxray14.data.boxes import write_boxes
 from examples.chestxray14.data.nih import NO_FINDING
 from examples.chestxray14.data.origin import SIGNATURE
 from examples.chestxray14.files.atomic import write_atomically
+from examples.chestxray14.files.folders import make_folder
 from examples.chestxray14.phantoms.cases import Case
 from examples.chestxray14.phantoms.phantoms import Phantoms, render_case
 from examples.chestxray14.workers import run_all
@@ -82,7 +83,7 @@ def _sign(folder: Path, seed: int, size: int) -> None:
     if path.exists():
         _require_same(folder, _read_signature(path), signature)
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise AWBError(f"{folder} has other files; give a new folder")
     write_atomically(path, json.dumps(signature).encode(), shared=True)

@@ -55,7 +55,7 @@ def find_recipe(text: str, overrides: _Overrides = None) -> Recipe:
                 return study.recipe(text, overrides)
         near = did_you_mean(text, shipped_names())
         raise AWBError(f"no recipe {text!r}{near}; `recipes` lists them; or give FILE.yaml, or STUDY.yaml:CELL")
-    content = read_yaml(Path(path))
+    content = _read_file(path)
     if not is_study(content):
         _require_no_cell(path, name)
         return build_recipe(content, path, overrides)
@@ -97,7 +97,7 @@ def _matching(pattern: str, overrides: _Overrides) -> dict[str, tuple[Path, Reci
         names = select(pattern, shipped_names(), "no recipe")
         studies = shipped_studies()
         return {n: (s.path, s.recipe(n, overrides)) for n in names for s in studies if n in s.contents}
-    content = read_yaml(Path(path))
+    content = _read_file(path)
     if is_study(content):
         study = StudyFile.parse(content, path)
         names = select(name or "*", study.contents, f"{path} has no cell")
@@ -113,6 +113,17 @@ def _split(text: str) -> tuple[str | None, str | None]:
     """File, and the name in it; either may be missing."""
     match = _FILE_AND_NAME.fullmatch(text)
     return (None, text) if match is None else (match[1], match[2])
+
+
+def _read_file(path: str) -> Any:
+    """Content of a YAML file that is either a study or one whole recipe."""
+    content = read_yaml(Path(path))
+    if is_study(content) and (mixed := content.keys() & Recipe.model_fields.keys()):
+        raise AWBError(
+            f"{path} has {sorted(mixed)[0]!r}, a section of one whole recipe, beside the sections of a study (base, "
+            "cells); put it into base, or leave base and cells out"
+        )
+    return content
 
 
 def _require_no_cell(path: str, name: str | None) -> None:

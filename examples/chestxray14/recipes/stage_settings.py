@@ -88,6 +88,16 @@ class StageSettings(Section):
     patience: int | None
     keep_best: bool
 
+    @model_validator(mode="after")
+    def _thaws(self) -> StageSettings:
+        for part, epochs in self.frozen.items():
+            if not 0 <= epochs <= self.epochs:
+                raise ValueError(
+                    f"{part!r} is frozen for {epochs} epochs; expected 0 to {self.epochs}, the stage's epochs; set "
+                    "frozen too, to {} where nothing is to be frozen: stages.*.frozen={}"
+                )
+        return self
+
     def build(self) -> TrainingStage:
         return TrainingStage(
             self.name,

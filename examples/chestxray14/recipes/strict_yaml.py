@@ -101,7 +101,7 @@ def read_yaml(path: Path) -> Any:
         AWBError: No such file, a file that is too large or not in UTF-8, or as `parse_yaml`.
     """
     if not path.is_file():
-        raise AWBError(f"no recipe {path}")
+        raise AWBError(f"no file {path}; expected a recipe or a study in YAML")
     with path.open("rb") as file:
         content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:

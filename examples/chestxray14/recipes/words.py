@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from examples.chestxray14.recipes.model_settings import Kind, ModelSettings, Selector
+from examples.chestxray14.recipes.blocks import describe_blocks
+from examples.chestxray14.recipes.model_settings import ModelSettings, Selector
 from examples.chestxray14.recipes.stage_settings import StageSettings
 
 NONE = "none"  # no blocks
@@ -14,15 +15,13 @@ _NUMBERS = {"1": "stage", "2": "two stages", "3": "three stages"}
 
 
 def attention_in_words(model: ModelSettings) -> str:
-    """Kinds of a network's blocks with their options, such as `cbam (rd_ratio 0.125)` or `3: cbam, 4: se + lka`."""
+    """Kinds of a network's blocks with their options, such as `cbam (rd_ratio 0.125)` or `cbam at 3, se at 4`."""
     if model.attention is None:
         return NONE
-    if isinstance(model.attention, str):
-        return _kind((model.attention, model.options))
-    return ", ".join(
-        f"{place}: {' + '.join(map(_kind, kinds if _are_several(kinds) else (kinds,)))}"  # type: ignore[arg-type]
-        for place, kinds in model.attention.items()
-    )
+    if not isinstance(model.attention, str):
+        return describe_blocks(None, model.attention)
+    options = ", ".join(f"{key} {value}" for key, value in model.options.items())
+    return f"{model.attention} ({options})" if options else model.attention
 
 
 def placement_in_words(model: ModelSettings) -> str:
@@ -64,13 +63,3 @@ def _loss(stage: StageSettings) -> str:
 
 def _selectors(placement: Selector | tuple[Selector, ...]) -> str:
     return ", ".join(map(str, placement)) if isinstance(placement, tuple) else str(placement)
-
-
-def _are_several(kinds: Kind | tuple[Kind, ...]) -> bool:
-    """True for several kinds; one kind with its options is a pair of a name and a mapping."""
-    return not isinstance(kinds, str) and not (len(kinds) == 2 and isinstance(kinds[1], dict))
-
-
-def _kind(kind: Kind) -> str:
-    name, options = (kind, {}) if isinstance(kind, str) else kind
-    return f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})" if options else name

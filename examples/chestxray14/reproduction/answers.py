@@ -32,8 +32,8 @@ def answers(found: Mapping[str, Contrast], runs: Mapping[str, RunSummary]) -> It
         elif contrast.pairs:
             text = _of_several(asked.subjects, contrast, runs)
         else:
-            text = f"{asked.subjects}: no pair of cells can be compared"
-        refused = f" {len(contrast.refused)} more pairs cannot be compared." if contrast.refused else ""
+            text = f"{asked.subjects}: no two cells can be compared"
+        refused = f" Pairs not compared: {len(contrast.refused)}." if contrast.refused else ""
         yield f"{text}.{_leak(contrast, runs)}{refused}"
 
 

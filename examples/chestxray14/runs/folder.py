@@ -21,6 +21,7 @@ from awb.study import Split
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.files.checksums import Content, changed_files, file_digest, json_digest, read_sums, write_sums
+from examples.chestxray14.files.folders import make_folder
 from examples.chestxray14.files.locks import try_lock
 from examples.chestxray14.recipes.schema import Recipe, load_recipe
 from examples.chestxray14.runs.checkpoint import require_same_run
@@ -94,7 +95,7 @@ class RunFolder:
             if self.sums.is_file():  # weights are written again
                 self._require_unchanged([path for path in self.trained if path != self.weights])
             return
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         known = {self.recipe.name, self.split.name}  # left by a start that was interrupted
         if any(entry.name not in known and not entry.name.startswith(".") for entry in self.path.iterdir()):
             raise AWBError(f"{self.path} has other files and no run; give a new folder")
@@ -221,7 +222,7 @@ class RunFolder:
         Raises:
             AWBError: Another process trains here.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         lock = try_lock(self.path / ".lock")
         if lock is None:
             raise AWBError(f"another process trains in {self.path}")

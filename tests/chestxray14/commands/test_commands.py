@@ -16,6 +16,9 @@ from examples.chestxray14.__main__ import main
 from examples.chestxray14.data.study import load_study
 from examples.chestxray14.evaluation.evaluated_run import read_evaluated
 from examples.chestxray14.recipes.data_settings import SplitSettings
+from examples.chestxray14.recipes.find import find_recipe
+from examples.chestxray14.recipes.overrides import read_overrides
+from examples.chestxray14.runs.folder import RunFolder, identity
 
 TINY = ["data.image_size=32", "data.batch_size=8", "stages.*.epochs=1", "stages.0.frozen.backbone=1"]
 
@@ -59,6 +62,7 @@ def test_evaluate_prints_what_its_files_say_to_awb_study(
     assert "split nested" in first
     # of 8 test patients no 5 have a finding, so there is no figure
     assert "fewer than 5 patients have it or have it not: Atelectasis, Cardiomegaly" in printed
+    assert "nothing to evaluate: a figure needs 5 test patients who have a finding and 5 who have not" in printed
     assert "fewer than 5 patients have it" in (run / "MODEL_CARD.md").read_text()
     folder = run / "evaluation"
     labels = read_labels(folder / "labels-test.csv", group="patient")
@@ -196,7 +200,9 @@ def test_sets_that_overlap_are_refused_unless_the_recipe_allows_it(
 ) -> None:
     report = ("--set", "data.split.name=report")
     assert train(phantoms, tmp_path / "run", *report) == 2
-    assert "'stage2/test' shares" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "'stage2/test' shares" in error
+    assert "name the pairs that may overlap in data.split.allow_overlap" in error
     pairs = [[f"stage1/{a}", b] for a, b in (("train", "stage1/validation"), ("train", "stage2/validation"),
              ("train", "stage2/test"))] + [["stage2/train", f"stage{i}/validation"] for i in (1, 2)]  # fmt: skip
     allowed = f"data.split.allow_overlap={pairs}".replace("'", "")
@@ -256,10 +262,46 @@ def test_a_place_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "file").write_text("")
     words = ["--cells", "tiny", "--data", str(phantoms / "data"), "--store", str(phantoms / "store")]
+    words += ["--set", "data.image_size=32"]
     assert main(["reproduce", str(tmp_path / "file" / "out"), *words]) == 2
     assert f"error: {tmp_path / 'file' / 'out'}: Not a directory" in capsys.readouterr().err
-    assert train(phantoms, tmp_path / "file") == 2
-    assert f"error: {tmp_path / 'file'}" in capsys.readouterr().err
+    for command in (
+        lambda: train(phantoms, tmp_path / "file"),
+        lambda: main(["reproduce", str(tmp_path / "file"), *words]),
+        lambda: main(["prepare", str(phantoms / "data"), str(tmp_path / "file")]),
+        lambda: main(["prepare", str(tmp_path / "file"), str(tmp_path / "store"), "--synthetic", "1"]),
+    ):
+        assert command() == 2
+        assert f"error: {tmp_path / 'file'} is a file; give a folder" in capsys.readouterr().err
+
+
+def test_a_store_smaller_than_the_recipe_s_image_is_refused_unless_that_is_agreed(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = phantoms / "store"
+    said = f"tiny takes images of 48 pixels, and those in {store} have 32: prepare a store with --size 48, or agree"
+    data = ["--data", str(phantoms / "data"), "--store", str(store)]
+    larger = ["--set", "data.image_size=48"]
+    assert train(phantoms, tmp_path / "run", *larger) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert main(["reproduce", str(tmp_path / "out"), "--cells", "tiny", *data, *larger]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    cropped = ["--set", "data.resize=48", "--set", "data.image_size=32"]
+    assert train(phantoms, tmp_path / "run", *cropped) == 2
+    assert said in capsys.readouterr().err
+    assert train(phantoms, tmp_path / "run", *larger, "--set", "data.enlarge=true") == 0
+    assert "enlarge: true" in (tmp_path / "run" / "recipe.yaml").read_text()
+
+
+def test_a_run_that_was_begun_with_a_smaller_store_goes_on(phantoms: Path, tmp_path: Path) -> None:
+    """In an earlier version nobody had to agree that images are enlarged."""
+    larger = "data.image_size=48"
+    recipe = find_recipe("tiny", read_overrides([*TINY, larger]))
+    study = load_study(phantoms / "data", phantoms / "store", recipe.data.split)
+    RunFolder(tmp_path / "run").begin(recipe, study, identity(recipe, study) | {"processes": "1"})
+    assert train(phantoms, tmp_path / "run", "--set", larger) == 0
 
 
 def test_a_run_is_not_compared_with_itself(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,6 +126,16 @@ def test_labels_as_text_are_classes_or_findings(
         assert [stage.loss.kind for stage in recipe.stages] == [loss]
 
 
+def test_findings_that_are_partly_unknown_are_no_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(f"{i}.png", str(i), *(("1", "") if i % 2 else ("", "1"))) for i in range(60)]
+    table = write_table(tmp_path / "t.csv", ("path", "patient", "Mass", "Scar"), rows)
+    words = ["--labels", "Mass", "Scar"]
+    assert main(["init", str(table), str(tmp_path / "mine.yaml"), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "findings (images that have them): Mass (30), Scar (30)\n" in printed
+    assert "images with unknown labels: 60\n" in printed
+
+
 def test_columns_of_one_1_per_image_are_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [(f"{i}.png", *(str(int(i % 3 == c)) for c in range(3)), "0") for i in range(60)]
     table = write_table(tmp_path / "t.csv", ("path", "healthy", "rust", "scab", "other"), rows)

@@ -6,13 +6,14 @@ import ast
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from awb import AWBError
-from examples.chestxray14.data.decode import FORMATS, decode
+from examples.chestxray14.data.decode import FORMATS, Decoding, decode, decode_and_look
 from tests.chestxray14.image_files import write_png, write_tiff
 
 
@@ -220,3 +221,52 @@ def test_every_image_is_opened_by_the_formats_that_are_meant() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Image.open"):
                 assert "formats" in [keyword.arg for keyword in node.keywords], f"{path}:{node.lineno}"
+
+
+def colours(path: Path, **options: Any) -> Path:
+    """A file of 96×96 with a different gradient in each channel."""
+    ramp = np.linspace(0, 255, 96).astype(np.uint8)
+    pixels = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], 255 - ramp[:, None]), axis=2)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif", "a.webp"])
+def test_colours_are_kept_if_asked_for_and_seen_if_not(tmp_path: Path, name: str) -> None:
+    path = colours(tmp_path / name)
+    kept, looked = decode_and_look(path, Decoding(48, colour=True)), decode_and_look(path, Decoding(48))
+    np.testing.assert_array_equal(looked.pixels, decode(path, 48))
+    assert kept.pixels.shape == (48, 48, 3)
+    assert kept.in_colour
+    assert looked.in_colour
+    with Image.open(path) as image:
+        expected = np.asarray(image.convert("RGB").resize((48, 48), Image.Resampling.BILINEAR), dtype=int)
+    assert np.abs(kept.pixels - expected).max() <= (12 if name == "a.jpg" else 2)
+    luma = kept.pixels @ [0.299, 0.587, 0.114]
+    assert np.abs(luma - looked.pixels).max() <= (6 if name == "a.jpg" else 2)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("L", "png"), ("RGB", "png"), ("RGBA", "png"), ("L", "jpg"), ("RGB", "jpg")]
+)
+def test_grey_is_not_taken_for_colour_and_has_three_equal_channels(tmp_path: Path, mode: str, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96), dtype=np.uint8)
+    Image.fromarray(noise).convert(mode).save(path)
+    grey = decode_and_look(path, Decoding(48))
+    assert not grey.in_colour
+    three = np.repeat(grey.pixels[:, :, None], 3, axis=2)
+    np.testing.assert_array_equal(decode(path, 48, colour=True), three)
+
+
+def test_the_orientation_and_what_is_refused_are_the_same_in_colour(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise
+    upright = decode(colours(tmp_path / "a.jpg"), 48, colour=True)
+    turned = decode(colours(tmp_path / "b.jpg", exif=exif), 48, colour=True)
+    np.testing.assert_allclose(turned, np.rot90(upright, -1), atol=1)  # rows are resized before columns
+    write_png(tmp_path / "deep.png", np.zeros((8, 8, 3), dtype=np.uint16), 2)
+    Image.new("RGBA", (8, 8), (1, 2, 3, 128)).save(tmp_path / "clear.png")
+    for name, words in (("deep.png", "16 bits per channel"), ("clear.png", "partly transparent")):
+        with pytest.raises(AWBError, match=words):
+            decode(tmp_path / name, 48, colour=True)

@@ -133,7 +133,7 @@ def test_nihs_label_file_is_found_in_any_release(tmp_path: Path) -> None:
     touch(tmp_path / "Data_Entry_2017_v2020.csv.gz")
     assert find_nih_file(tmp_path, "Data_Entry_2017*.csv").name == "Data_Entry_2017_v2020.csv.gz"
     touch(tmp_path / "Data_Entry_2017.csv")
-    with pytest.raises(AWBError, match="say which"):
+    with pytest.raises(AWBError, match="expected one: move the others"):
         find_nih_file(tmp_path, "Data_Entry_2017*.csv")
 
 

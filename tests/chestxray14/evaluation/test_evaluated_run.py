@@ -91,6 +91,6 @@ def test_pixels_that_are_not_those_that_were_decoded_are_refused(
     assert evaluate(stored, copied, store) == 2
     assert "is damaged: the pixels of" in capsys.readouterr().err
     words = ["--data", str(stored / "data"), "--store", str(store), "--cells", "tiny"]
-    assert main(["reproduce", str(copied.parent / "out"), *words]) == 2
+    assert main(["reproduce", str(copied.parent / "out"), *words, "--set", "data.image_size=16"]) == 2
     assert "is damaged: the pixels of" in capsys.readouterr().err
     read_evaluated(copied)

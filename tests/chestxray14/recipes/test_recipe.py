@@ -78,7 +78,11 @@ def test_a_key_given_twice_is_refused() -> None:
         ("stages.0.optimizer.name", "adamx", r"stages\.0\.optimizer: optimiser 'adamx': .*; did you mean 'adam'"),
         ("model.attention", None, "attention and init are null with placement plain, and only then"),
         ("model.final_relu", False, None),
-        ("training.lr_finder", None, "lr_finder is given if a stage's lr is null, and only then"),
+        (
+            "training.lr_finder",
+            None,
+            "only then: give it, or each stage's optimizer.lr",
+        ),
         ("training.accumulation", 3, "batch_size 64 is not a multiple of training.accumulation 3"),
         ("stages.0.frozen.backbone", 99, "frozen for 99 epochs"),
         ("stages.1.name", "abnormal", "a name of its own"),
