@@ -1,13 +1,14 @@
 """How fast is ONNX Runtime on a CPU, next to PyTorch?
 
-    python -m benchmarks.onnx_inference                  # one and two threads, batches of 1 and 8; about 10 minutes
-    python -m benchmarks.onnx_inference --threads 1 --batches 1
+    python -m benchmarks.onnx_inference                       # one thread, batches of 1 and 8 images
+    python -m benchmarks.onnx_inference --threads 2 --batches 1
 
 Networks in eval mode in float32, 224×224 pixels, random weights; LKA after the last two stages. PyTorch runs eagerly
 under inference_mode, with awb's own kernels; ONNX Runtime runs what torch.onnx exports. Both run in one process, in
 turns with alternating order, on the same images; the largest difference of a logit is printed. A ratio is PyTorch's
 time over ONNX Runtime's: above 1, ONNX Runtime is faster. Times are CPU seconds on one thread, where other load matters
-little, else by the clock. Medians, and quartiles of the pairs' ratios.
+little. On more they are by the clock, and need an idle machine: PyTorch's threads wait for each other. Medians, and
+quartiles of the pairs' ratios.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", choices=NETWORKS, nargs="+", default=list(NETWORKS))
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--pairs", type=int, default=20)
     args = parser.parse_args(argv)
