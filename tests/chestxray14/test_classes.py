@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn import metrics
 
+import awb
 from examples.chestxray14.__main__ import main
 from examples.chestxray14.commands.init import task_of
+from examples.chestxray14.data.columns import Columns
 from examples.chestxray14.data.labels import read_table
+from examples.chestxray14.data.splits import nested
+from examples.chestxray14.data.study import Study
 from examples.chestxray14.evaluation.class_figures import CURVES
 from examples.chestxray14.evaluation.compare import compare_runs
 from examples.chestxray14.evaluation.evaluated_run import read_evaluated
 from examples.chestxray14.evaluation.figures import label_frequencies, save
 from examples.chestxray14.evaluation.headline import can_be_compared, headline_estimates
+from examples.chestxray14.recipes.find import find_recipe
+from tests.chestxray14.small_runs import weights
 
 CLASSES = ("bacterial", "fibrosis", "normal", "tuberculosis", "viral")
 PLACES = {"bacterial": (16, 16), "fibrosis": (16, 48), "tuberculosis": (48, 16), "viral": (48, 48)}
@@ -112,8 +119,6 @@ def test_five_classes_from_a_table_of_words_to_results(trained: Path, capsys: py
 
 @pytest.mark.slow
 def test_a_run_of_classes_resumes_from_its_checkpoint_and_ends_the_same(trained: Path) -> None:
-    from tests.chestxray14.small_runs import weights
-
     whole, resumed = (trained / "runs" / name for name in ("other", "resumed"))
     settings = ["--set", "stages.0.optimizer.lr=0.01", "--set", "data.augmentation=null", "--set", "stages.0.epochs=1"]
     words = study(trained, "train", f"{trained / 'mine.yaml'}:tiny", resumed, "--checkpoint-every", "3")
@@ -198,11 +203,33 @@ def test_labels_that_are_not_one_of_c_are_refused_before_training(
 
 
 def test_a_table_of_words_is_of_classes_and_normal_is_one(drawn: Path) -> None:
-    from examples.chestxray14.data.columns import Columns
-
     table = read_table(drawn / "table.csv", Columns(text="diagnosis"))
     assert task_of(table) == "classes"
     assert table.exclusive
     assert table.classes == CLASSES
     normal = table.labels[:, CLASSES.index("normal")] == 1
     np.testing.assert_array_equal(table.abnormal, ~normal)
+
+
+def test_a_split_balances_the_classes(drawn: Path) -> None:
+    table = read_table(drawn / "table.csv", Columns(text="diagnosis"))
+    for name, images in nested(table).sets.items():
+        if name in ("stage2/train", "test"):
+            shares = table.take(table.find(images)).labels.mean(axis=0)
+            np.testing.assert_allclose(shares, table.labels.mean(axis=0), atol=0.04)
+
+
+def test_abnormal_images_are_those_of_another_class_than_a_normal_one(drawn: Path) -> None:
+    loss = {"kind": "cross_entropy"}
+    recipe = find_recipe("tiny", {"stages.0.loss": loss, "stages.1.loss": loss})
+    assert [stage.samples for stage in recipe.stages] == ["abnormal", "all"]
+    table = read_table(drawn / "table.csv", Columns(text="diagnosis"))
+    store = SimpleNamespace()
+    study = Study(table, store, nested(table), "own")  # type: ignore[arg-type]
+    study.require_labels(recipe)
+    normal = CLASSES.index("normal")
+    assert (study.train(recipe.stages[0]).labels[:, normal] == 0).all()
+    assert (study.train(recipe.stages[1]).labels[:, normal] == 1).any()
+    sick = table.take(table.abnormal).classes_of([name for name in CLASSES if name != "normal"])
+    with pytest.raises(awb.AWBError, match=r"the stage .* trains on abnormal images, but no class among bacterial"):
+        Study(sick, store, nested(sick), "own").require_labels(recipe)  # type: ignore[arg-type]

@@ -20,10 +20,12 @@ from tests.chestxray14.small_runs import equal, weights
 ROOT = Path(__file__).parents[2]
 TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
-# a network with group norm and without dropout, two backwards a step, a frozen phase, an average of the weights
+# a network with group norm and without dropout, two backwards a step, a frozen phase, an average of the weights; layers
+# that learn at different rates with clipped gradients, and a rate that follows the validation loss
 SETTINGS = [
     "data.image_size=32", "data.batch_size=8", "stages.*.epochs=2", "model.dropout=0.0", "training.accumulation=2",
-    "training.ema=0.9",
+    "training.ema=0.9", "stages.0.optimizer.layer_decay=0.5", "stages.0.optimizer.clip_norm=0.5",
+    "stages.1.optimizer.lr_schedule=plateau", "stages.1.optimizer.plateau_patience=0",
 ]  # fmt: skip
 
 

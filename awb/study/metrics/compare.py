@@ -115,6 +115,8 @@ def check_model_names(names: tuple[str, str]) -> None:
     """
     if len(names) != 2 or names[0] == names[1]:
         raise AWBError(f"models are named {names}; expected two different names")
-    taken = [name for name in names if name in ("class", "n", "positives", "positive groups", "difference", "p")]
+    taken = [
+        name for name in names if name in ("class", "n", "positives", "positive groups", "difference", "p", "measure")
+    ]
     if taken:
         raise AWBError(f"a model named {taken[0]!r}: that is another column of the table")

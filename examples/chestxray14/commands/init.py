@@ -128,6 +128,8 @@ def _next(out: Path, labels: str) -> list[str]:
     return [
         f"{command} prepare IMAGES store{labels}",
         f"{command} train {study}:tiny runs/tiny {data}",
+        f"{command} evaluate runs/tiny {data}",
+        f"{command} predict runs/tiny predictions.csv IMAGES",
         f"{command} recipes {study}",
         f"{command} reproduce out {data} --cells {study}",
     ]

@@ -215,7 +215,7 @@ def save(figure: Figure, path: str | Path) -> None:
     figure.set_layout_engine("none")
     # tight: beside axes of equal aspect the layout may leave a label outside
     FigureCanvasAgg(figure).print_figure(drawn, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1)
-    with Image.open(drawn) as picture:
+    with Image.open(drawn, formats=("PNG",)) as picture:
         reduced = picture.convert("RGB").quantize(_PALETTE, dither=Image.Dither.NONE)
     reduced.save(data, format="PNG", optimize=True, dpi=(DPI, DPI))
     write_atomically(Path(path), data.getvalue(), shared=True)

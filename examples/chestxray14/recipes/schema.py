@@ -15,7 +15,7 @@ from awb.study import Schedule
 from examples.chestxray14.recipes.data_settings import DataSettings
 from examples.chestxray14.recipes.model_settings import ModelSettings
 from examples.chestxray14.recipes.overrides import override
-from examples.chestxray14.recipes.preprocessing import with_own_preprocessing
+from examples.chestxray14.recipes.preprocessing import own_preprocessing, with_own_preprocessing
 from examples.chestxray14.recipes.sections import Section, optional_keys, validate
 from examples.chestxray14.recipes.stage_settings import StageSettings, Task
 from examples.chestxray14.recipes.strict_yaml import read_yaml, to_yaml
@@ -78,7 +78,11 @@ class Recipe(Section):
         return Schedule(tuple(stage.build() for stage in self.stages))
 
     def to_yaml(self) -> str:
-        return to_yaml(self.model_dump(mode="json"))
+        """Recipe as YAML without the values that are left out in reading, where they get the same default."""
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        if own_preprocessing(self.model.backbone, self.model.weights) is not None:  # else it would take the place
+            content["data"]["interpolation"] = self.data.interpolation
+        return to_yaml(content)
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:

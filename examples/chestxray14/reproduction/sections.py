@@ -95,12 +95,14 @@ def recipes(runs: Runs) -> Parts:
 
 def comparisons(runs: Runs, compared: Mapping[str, Contrast]) -> Parts:
     """Pairs of cells per question, and the cells that are in none."""
+    classes = {run.task for run in runs.values()} == {"classes"}
+    compare, noun = ("compare --metric auroc", "class") if classes else ("compare", "finding")
     yield "## Contrasts"
     yield (
         "The cells of a pair differ in what the question asks about, and in nothing else: blocks are placement, kind "
         "and start together, a schedule is everything that the recipe says about its stages (losses, images, epochs, "
         "frozen parts, optimisers). Test patients are the same. A difference whose interval contains 0 has not been "
-        "shown by this study. `compare` prints a pair's differences per finding."
+        f"shown by this study. `{compare}` prints a pair's differences per {noun}."
     )
     yield from _titled({question: contrast.table for question, contrast in compared.items()})
     paired = {name for contrast in compared.values() for pair in contrast.pairs for name in (pair.a, pair.b)}

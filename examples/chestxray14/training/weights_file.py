@@ -77,7 +77,7 @@ def _read(path: Path) -> Any:
             return safetensors.torch.load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except (
-        safetensors.SafetensorError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError,
+        safetensors.SafetensorError, OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError,
         zipfile.BadZipFile,
     ) as error:  # fmt: skip
         reason = (str(error).splitlines() or [type(error).__name__])[0]

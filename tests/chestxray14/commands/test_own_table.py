@@ -61,14 +61,16 @@ def test_classes_go_from_text_to_an_evaluation_by_the_commands_that_init_prints(
     text = as_classes(labels)
     write(tmp_path / "t.csv", labels, text)
     assert main(["init", "t.csv", "mine.yaml", *COLUMNS]) == 0
-    prepare, train, recipes, _ = next_commands(capsys.readouterr().out, phantoms / "data")
+    prepare, train, evaluate, predict, recipes, _ = next_commands(capsys.readouterr().out, phantoms / "data" / "images")
     assert find_recipe("mine.yaml:tiny").task == "classes"
     assert main([*prepare, "--size", "32", "--workers", "1"]) == 0
     assert main(recipes) == 0
     assert main(train) == 2
     assert "takes images of 64 pixels, and those in store have 32" in capsys.readouterr().err
     assert main([*train, "--set", "data.image_size=32", "--set", "stages.*.epochs=1"]) == 0
-    assert main(["evaluate", *train[2:], "--replicates", "40"]) == 0
+    assert main([*evaluate, "--replicates", "40"]) == 0
+    assert main(predict) == 0
+    assert (tmp_path / "predictions.csv").read_text().splitlines()[0].startswith("image,ill,odd,well")
     require_same_labels(labels, text, ["ill", "odd", "well"])
 
 

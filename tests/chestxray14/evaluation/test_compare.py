@@ -11,6 +11,7 @@ from awb.study import Split
 from examples.chestxray14.__main__ import main
 from examples.chestxray14.evaluation.compare import compare_runs, compare_with_first
 from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
+from examples.chestxray14.recipes.stage_settings import CrossEntropySettings
 from tests.chestxray14.evaluation.runs import aurocs, changed, macro_auroc, with_split
 
 
@@ -94,3 +95,14 @@ def test_patients_that_are_shared_are_a_leak_without_a_shared_image(run: Evaluat
     )
     with pytest.raises(awb.AWBError, match="different parts of their test images by their patients"):
         compare_runs(run, leaking, names=("last", "leak"))
+
+
+def test_runs_for_findings_and_for_classes_are_not_compared(run: EvaluatedRun) -> None:
+    stages = tuple(
+        stage.model_copy(update={"loss": CrossEntropySettings(kind="cross_entropy")}) for stage in run.recipe.stages
+    )
+    classes = changed(run, recipe=run.recipe.model_copy(update={"stages": stages}))
+    with pytest.raises(awb.AWBError, match="one was trained for findings and two for classes"):
+        compare_runs(run, classes, names=("one", "two"))
+    with pytest.raises(awb.AWBError, match="--metric accuracy: runs of findings are compared by auroc, auprc"):
+        compare_runs(run, run, names=("one", "two"), metric="accuracy")

@@ -18,7 +18,7 @@ from examples.chestxray14.reproduction.cells import profile_networks
 from examples.chestxray14.runs.folder import RunFolder
 from examples.chestxray14.training.predict import load_run
 from examples.chestxray14.training.trainer import Trainer, TrainerOptions
-from tests.chestxray14.small_runs import equal, prepare_phantoms, weights
+from tests.chestxray14.small_runs import equal, weights
 
 SIZE = 64
 # the fewest parameters of each family in timm 1.0.31; those of its tests where a family has one
@@ -56,14 +56,6 @@ def cases() -> list[Any]:
     return [pytest.param(name, marks=() if name in kept else pytest.mark.rest) for name in FAMILIES]
 
 
-@pytest.fixture(scope="module")
-def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`data/` and `store/` of the images of 20 patients."""
-    folder = tmp_path_factory.mktemp("few")
-    prepare_phantoms(folder, 20)
-    return folder
-
-
 class Stopped(Trainer):
     """A trainer that is stopped before its second step."""
 
@@ -80,7 +72,7 @@ def recipe_of(family: str) -> Recipe:
         {
             "model.backbone": f"timm:{FAMILIES[family]}", "model.pretrained": False, "model.placement": "last",
             "model.attention": "se", "model.dropout": 0.0, "data.image_size": SIZE, "data.enlarge": True,
-            "data.batch_size": 12, "stages": [last | {"epochs": 1}],
+            "data.batch_size": 20, "stages": [last | {"epochs": 1}],
         },
     )  # fmt: skip
 
@@ -102,15 +94,15 @@ def explain(model: nn.Module) -> None:
 
 @pytest.mark.parametrize("family", cases())
 def test_a_network_is_trained_resumed_and_explained_through_a_recipe_alone(
-    family: str, few: Path, tmp_path: Path
+    family: str, phantoms: Path, tmp_path: Path
 ) -> None:
     recipe = recipe_of(family)
-    steps = train(recipe, few, tmp_path / "unbroken").steps
+    steps = train(recipe, phantoms, tmp_path / "unbroken").steps
     assert steps == 2
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, few, tmp_path / "resumed", Stopped)
+        train(recipe, phantoms, tmp_path / "resumed", Stopped)
     assert not (tmp_path / "resumed" / "weights.safetensors").exists()
-    train(recipe, few, tmp_path / "resumed")
+    train(recipe, phantoms, tmp_path / "resumed")
     assert equal(weights(tmp_path / "resumed"), weights(tmp_path / "unbroken"))
     explain(load_run(tmp_path / "resumed"))
     assert profile_networks({family: recipe})[family]["MACs"] > 0

@@ -88,6 +88,7 @@ def test_sgd_with_clipping_and_steps_is_torchs_loop(phantoms: Path, tmp_path: Pa
     assert max(norms) > 0.05  # it does clip
 
 
+@pytest.mark.slow
 def test_a_plateau_is_torchs_loop(phantoms: Path, tmp_path: Path) -> None:
     plateau = {"lr_schedule": "plateau", "plateau_patience": 0, "factor": 0.5, "weight_decay": 0.0}
     recipe = recipe_with(False, name="sgd", lr=1.0, momentum=0.0, **plateau)

@@ -49,6 +49,24 @@ def test_what_cannot_be_downloaded_is_named_with_its_place(name: str, cache: Pat
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("backbone", ["timm:test_vit", "timm:resnet18.tv_in1k"])
+def test_weights_of_the_hub_are_named_with_their_place(
+    backbone: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(awb.AWBError) as caught:
+        load(backbone)
+    message = str(caught.value)
+    assert f"the weights of {backbone} could not be downloaded" in message
+    assert str(tmp_path / "hub" / "models--timm--") in message
+    assert "--weights FILE" in message
+    assert "--set model.pretrained=false" in message
+    assert "\n" not in message
+
+
 def empty(path: Path) -> None:
     path.write_bytes(b"")
 

@@ -82,6 +82,7 @@ def scalars(run: Path, name: str) -> list[int]:
     return [event.step for event in shown.Scalars(name)]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_shows_each_step_once_in_tensorboard(phantoms: Path, tmp_path: Path) -> None:
     recipe, run = tiny_recipe(), tmp_path / "run"
     step, done = Trainer._step, 0
