@@ -111,8 +111,8 @@ def write_run(output: Output, name: str, recipe: Recipe, source: StudySource, wo
         columns = [column for column in SUBGROUPS if column in labels.columns]
         labels.save(out / f"labels-{key}.csv", image=IMAGE, group=PATIENT, columns=columns)
     if study.split.checksum not in words:
-        tables = dict(evaluation_tables(study.test, probs["test"], validation, probs["validation"], _WORDS_REPLICATES))
-        words[study.split.checksum] = _as_markdown(tables, study, "")
+        tables = dict(evaluation_tables(study.test, probs["test"], [0.5] * len(study.test.classes), _WORDS_REPLICATES))
+        words[study.split.checksum] = _as_markdown(tables, study.headline(recipe.task), "")
     write_atomically(out / "evaluation.md", words[study.split.checksum])
     write_model_card(folder, recipe, study)
     write_sums(folder.sums, sorted(out.iterdir()), trained)
