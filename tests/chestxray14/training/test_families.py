@@ -1,4 +1,4 @@
-"""The smallest network of each of many families of timm goes through a recipe alone: trained, resumed, explained."""
+"""The smallest network of each of many families of timm goes through a recipe alone: trained to exported."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import nn
 from examples.chestxray14.data.study import load_study
 from examples.chestxray14.explanation.layers import find_layer
 from examples.chestxray14.explanation.methods.grad_cam import grad_cam
+from examples.chestxray14.prediction import export_run
 from examples.chestxray14.recipes.find import find_recipe
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.reproduction.cells import profile_networks
@@ -93,7 +94,7 @@ def explain(model: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("family", cases())
-def test_a_network_is_trained_resumed_and_explained_through_a_recipe_alone(
+def test_a_network_is_trained_resumed_explained_and_exported_through_a_recipe_alone(
     family: str, phantoms: Path, tmp_path: Path
 ) -> None:
     recipe = recipe_of(family)
@@ -105,4 +106,5 @@ def test_a_network_is_trained_resumed_and_explained_through_a_recipe_alone(
     train(recipe, phantoms, tmp_path / "resumed")
     assert equal(weights(tmp_path / "resumed"), weights(tmp_path / "unbroken"))
     explain(load_run(tmp_path / "resumed"))
+    assert export_run(tmp_path / "resumed", tmp_path / "network.onnx").path.is_file()  # ONNX Runtime agrees
     assert profile_networks({family: recipe})[family]["MACs"] > 0
