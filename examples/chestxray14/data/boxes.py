@@ -73,6 +73,11 @@ class Boxes:
         wanted = set(images)
         return Boxes(self.size, tuple(box for box in self.boxes if box.image in wanted))
 
+    def of_findings(self, findings: Iterable[str]) -> Boxes:
+        """Boxes of some findings."""
+        wanted = set(findings)
+        return Boxes(self.size, tuple(box for box in self.boxes if box.finding in wanted))
+
 
 def read_boxes(path: str | Path) -> Boxes:
     """Read NIH's box list, plain or gzipped. Its `Infiltrate` becomes `Infiltration`, as in the label file.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,7 +88,7 @@ def write_report(
     progress.begin("contrasts and costs")
     compared = contrasts(runs, results)
     table = results_table(runs, results, n_replicates)
-    boxes = find_boxes(source.folder)
+    boxes = find_boxes(source.folder, next(iter(runs.values())).test.classes)
     parts = [
         *sections.head(material.origin),
         *sections.leak(runs),
@@ -169,7 +169,11 @@ def _require_same_subgroups(run: RunSummary, study: Study) -> None:
         )
 
 
-def find_boxes(folder: Path) -> Boxes | None:
-    """Read NIH's box list beside its labels, or None if there is no such file."""
+def find_boxes(folder: Path, classes: Sequence[str]) -> Boxes | None:
+    """Read NIH's box list beside its labels, of the findings that the labels have; None if there are none.
+
+    A table of one's own may have some of NIH's findings only, or others.
+    """
     found = sorted(folder.glob("BBox_List_2017.csv*"))
-    return read_boxes(found[0]) if found else None
+    boxes = read_boxes(found[0]).of_findings(classes) if found else None
+    return boxes or None
