@@ -1,4 +1,7 @@
-"""Transforms from a stored uint8 image to a network's input; all randomness comes from the generator passed in."""
+"""Transforms from a stored uint8 image to a network's input; all randomness comes from the generator passed in.
+
+torchvision, which is large and slow to import, is imported where it is used: most commands read recipes only.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2 import functional as F
 
 from awb import AWBError
 
@@ -151,17 +152,21 @@ class Transform:
         image = self._resize(image)
         image = self._cut(image, left, top) if self.random_crop else self._cut(image, self.border, self.border)
         if settings is not None and settings.erasing:
-            image = _by_torch(v2.RandomErasing(settings.erasing), image, seeds[1])
+            from torchvision.transforms.v2 import RandomErasing
+
+            image = _by_torch(RandomErasing(settings.erasing), image, seeds[1])
         return image
 
     def _resize(self, image: Tensor) -> Tensor:
         side = self.resized
         if image.shape[-2:] == (side, side):
             return image
-        return F.resize(image, [side, side], InterpolationMode(self.interpolation), antialias=True)
+        from torchvision.transforms.v2 import InterpolationMode, functional
+
+        return functional.resize(image, [side, side], InterpolationMode(self.interpolation), antialias=True)
 
     def _cut(self, image: Tensor, left: int, top: int) -> Tensor:
-        return image if self.resize is None else F.crop(image, top, left, self.size, self.size)
+        return image if self.resize is None else image[..., top : top + self.size, left : left + self.size]
 
 
 def augment(image: Tensor, settings: Augmentation, rng: np.random.Generator) -> Tensor:
@@ -181,11 +186,13 @@ def augment(image: Tensor, settings: Augmentation, rng: np.random.Generator) -> 
     if settings.crop < 1:
         image = _crop(image, settings.crop + (1 - settings.crop) * area, across, down)
     if flip < settings.flip:
-        image = F.horizontal_flip(image)
+        image = image.flip(-1)
     degrees = settings.degrees * (2 * angle - 1) if rotate < settings.rotation else 0.0
     scale = settings.zoom[0] + (settings.zoom[1] - settings.zoom[0]) * zoom
     if degrees or scale != 1:
-        image = F.affine(image, degrees, [0, 0], scale, [0.0, 0.0], InterpolationMode.BILINEAR)
+        from torchvision.transforms.v2 import InterpolationMode, functional
+
+        image = functional.affine(image, degrees, [0, 0], scale, [0.0, 0.0], InterpolationMode.BILINEAR)
     return image
 
 
@@ -194,13 +201,18 @@ def _crop(image: Tensor, area: float, across: float, down: float) -> Tensor:
     height, width = (max(1, round(side * area**0.5)) for side in image.shape[-2:])
     top = round(down * (image.shape[-2] - height))
     left = round(across * (image.shape[-1] - width))
-    return F.crop(image, top, left, height, width)
+    return image[..., top : top + height, left : left + width]
 
 
 @cache
-def _rand_augment(settings: RandAugment) -> v2.RandAugment:
+def _rand_augment(settings: RandAugment) -> Callable[[Tensor], Tensor]:
+    from torchvision.transforms.v2 import RandAugment as TorchvisionRandAugment
+
     # bins 0 to 30, as in the paper
-    return v2.RandAugment(settings.num_ops, settings.magnitude, num_magnitude_bins=31)
+    made: Callable[[Tensor], Tensor] = TorchvisionRandAugment(
+        settings.num_ops, settings.magnitude, num_magnitude_bins=31
+    )
+    return made
 
 
 def _by_torch(change: Callable[[Tensor], Tensor], image: Tensor, seed: int) -> Tensor:
