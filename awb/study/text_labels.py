@@ -19,6 +19,7 @@ from awb.study.no_finding import means_no_finding
 
 _MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 _DATE = re.compile(rf"[0-9]{{1,4}}([-/.])[0-9]{{1,2}}\1[0-9]{{1,4}}|[0-9]{{1,2}}-{_MONTH}|{_MONTH}-[0-9]{{2}}")
+_OTHER_SEPARATORS = ("|", ",", ";", "/", "+", "&")
 _LONGEST = 100  # characters of a label
 _MANY = 20  # labels, from which on they should repeat
 
@@ -75,8 +76,8 @@ class TextCells:
 
         Raises:
             AWBError: A cell is empty, names a label twice or an empty one, or looks like a date; two labels differ
-                only in case; nearly every row has a label of its own; the labels are 0 and 1; a label is none of
-                `classes`.
+                only in case; a label is made of others by another separator; nearly every row has a label of its own;
+                the labels are 0 and 1; a label is none of `classes`.
         """
         named = {cell: self._names(f"{where}, row {cells.index(cell) + 1}", cell) for cell in dict.fromkeys(cells)}
         known = [names for names in named.values() if names is not None]
@@ -143,10 +144,24 @@ def _require_labels(where: str, words: Sequence[str], n_rows: int, *, named: boo
             f"{where}: {len(words):,} different labels in {n_rows:,} rows ({shortlist(words, 3)}); expected labels "
             "that repeat"
         )
+    if not named:
+        _require_separated(where, words)
     try:
         require_one_spelling(words, _spelling, "labels")
     except AWBError as error:
         raise AWBError(f"{where}: {error}") from None
+
+
+def _require_separated(where: str, words: Sequence[str]) -> None:
+    """Refuse a label that is made of others: cells with another separator would silently become classes."""
+    for word in words:
+        for separator in _OTHER_SEPARATORS:
+            parts = [part.strip() for part in word.split(separator)]
+            if len(parts) > 1 and set(parts) <= set(words):
+                raise AWBError(
+                    f"{where}: {word!r} is made of other labels, {' and '.join(map(repr, parts))}; give "
+                    f"{argument_with('separator', separator)}, or name the labels ({argument('classes')}) if it is one"
+                )
 
 
 def _spelling(name: str) -> str:

@@ -114,6 +114,7 @@ def test_without_a_separator_a_cell_is_one_label(tmp_path: Path) -> None:
         (["1", "0", "1"], "holds 0, 1, which are labels already: name it in classes instead"),
         (["yes", "no"], "which are labels already"),
         (["Mass", "Mass"], "no two different labels; there is Mass"),
+        (["Mass", "Edema", "Mass+Edema"], "is made of other labels, 'Mass' and 'Edema'; give separator='+'"),
         ([f"case {i}" for i in range(30)], "30 different labels in 30 rows (case 0, case 1, case 10"),
     ],
 )  # fmt: skip

@@ -107,6 +107,13 @@ def choose_test_set(names: Collection[str]) -> str:
     return TEST if TEST in names else f"{STAGES[1]}/{TEST}"
 
 
+def used_sets(names: Collection[str], stages: Iterable[Stage]) -> list[str]:
+    """Names of the sets on which stages train, validate and are tested, in the order of `names`."""
+    stages = list(stages)
+    used = {*set_names(stages, "train"), *set_names(stages, "validation"), choose_test_set(names)}
+    return [name for name in names if name in used]
+
+
 def selected_on(split: Split, stages: Sequence[Stage]) -> set[str]:
     """Images on which stages train or choose their weights."""
     names = [*set_names(stages, "train"), *set_names(stages, "validation")]
@@ -121,13 +128,15 @@ def held_out(split: Split) -> frozenset[str]:
     return frozenset(tests - others)
 
 
-def count_sets(sets: Mapping[str, LabelTable]) -> Table:
-    """Table of the images, patients and images with a finding of each set."""
-    rows = tuple(
+def count_sets(sets: Mapping[str, LabelTable], *, findings: bool = True) -> Table:
+    """Table of the images and patients of each set, and unless labels are classes, of the images with a finding."""
+    rows = [
         (name, len(one), len(np.unique(one.groups)), int(one.abnormal.sum()))  # type: ignore[arg-type]
         for name, one in sets.items()
-    )
-    return Table(("set", "images", "patients", "with a finding"), rows)
+    ]
+    headers = ("set", "images", "patients", "with a finding")
+    shown = len(headers) if findings else 3
+    return Table(headers[:shown], tuple(row[:shown] for row in rows))
 
 
 def count_classes(sets: Mapping[str, LabelTable]) -> Table:

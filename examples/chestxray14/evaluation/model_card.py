@@ -8,6 +8,7 @@ from awb import Table
 from awb.markup import in_fence, in_markdown
 from examples.chestxray14.data.labels import SUBGROUPS
 from examples.chestxray14.data.origin import Origin
+from examples.chestxray14.data.splits import used_sets
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.evaluation.headline import NOUNS
 from examples.chestxray14.evaluation.leak import find_leak
@@ -56,7 +57,8 @@ def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table |
         f"blocks {describe_blocks(model.placement, model.attention)}, initialised as {model.init}"
     )  # fmt: skip
     subgroups = [name for name in SUBGROUPS if name in study.table.columns]
-    images = in_markdown(", ".join(f"{name} {count:,}" for name, count in info["images"].items()))
+    used = used_sets(info["images"], recipe.stages)
+    images = in_markdown(", ".join(f"{name} {info['images'][name]:,}" for name in used))
     overlap = in_markdown("; ".join(" with ".join(pair) for pair in recipe.data.split.allow_overlap))
     leak = in_markdown(find_leak(recipe, study.split, study.test).note())
     sections = {

@@ -8,6 +8,7 @@ from typing import Any
 import awb
 from awb import AWBError, Table
 from examples.chestxray14.data.dataset import count_steps
+from examples.chestxray14.data.nih import FINDINGS
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.recipes.find import find_recipes
 from examples.chestxray14.recipes.schema import Recipe
@@ -87,8 +88,12 @@ def network_key(recipe: Recipe) -> Hashable:
     return model.model_dump_json(), recipe.data.image_size
 
 
-def profile_network(recipe: Recipe) -> Table:
-    """One-row table of parameters and MACs of a recipe's network with 14 findings, by `awb.profile_placements`.
+def profile_network(recipe: Recipe, n_classes: int = len(FINDINGS)) -> Table:
+    """One-row table of parameters and MACs of a recipe's network, by `awb.profile_placements`.
+
+    Args:
+        recipe: The recipe.
+        n_classes: Number of logits.
 
     Raises:
         AWBError: The network cannot be built, or fvcore cannot count its operations.
@@ -96,7 +101,7 @@ def profile_network(recipe: Recipe) -> Table:
     size = recipe.data.image_size
     try:
         return awb.profile_placements(
-            lambda: build_model(recipe.model, 14, size, 0, pretrained=False).eval(), {recipe.name: None}, size
+            lambda: build_model(recipe.model, n_classes, size, 0, pretrained=False).eval(), {recipe.name: None}, size
         )
     except AWBError:
         raise

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from awb import AWBError, Table
 from awb.errors import shortlist
 from awb.study import Interval, holm, or_none
@@ -70,7 +72,8 @@ class Pair(NamedTuple):
         of_a: Figure of A.
         of_b: Figure of B.
         difference: Figure of B minus that of A.
-        interval: 95 % interval of the difference, paired, over patients; None if it is not defined.
+        interval: 95 % interval of the difference, paired, over patients; None if it is not defined, or if all
+            replicates have the same difference.
         p: Two-sided p of no difference; None without an interval.
         corrected: The same, corrected by Holm over the pairs of a question.
     """
@@ -172,6 +175,8 @@ def _compare(a: str, b: str, split: str, results: Mapping[str, Result]) -> Pair:
     assert other is not None
     difference = other.minus(one).macro()
     ((value,), (interval,), (p,)) = difference.values, difference.intervals(), or_none(difference.p_values())
+    if np.ptp(difference.sampled[:, 0]) == 0:  # as of equal predictions: an interval of no width would claim too much
+        interval = p = None
     of_a, of_b = (float(cell.macro().values[0]) for cell in (one, other))
     return Pair(a, b, split, of_a, of_b, float(value), interval, p)
 

@@ -44,24 +44,25 @@ def measure(costs: Iterable[Cost]) -> tuple[list[Cost], list[str]]:
     return measured, list(dict.fromkeys(notes))
 
 
-def cost_table(recipes: Mapping[str, Recipe], *, published: bool) -> Table:
+def cost_table(recipes: Mapping[str, Recipe], n_classes: int, *, published: bool) -> Table:
     """One row per network: those of the cells, and the 2025 report's six with its counts beside ours.
 
-    All have 14 findings; fvcore counts one image in eval mode.
+    fvcore counts one image in eval mode.
 
     Args:
         recipes: Recipes by cell.
+        n_classes: Number of logits of their networks.
         published: True to show the report's six, if a cell has one of their backbones.
     """
     published = published and any(recipe.model.backbone in _BACKBONES for recipe in recipes.values())
     rows, notes = _published_rows() if published else ([], [])
-    notes = ["networks with 14 findings, one image in eval mode", *notes]
+    notes = [f"networks with {n_classes} outputs, one image in eval mode", *notes]
     groups: dict[Any, list[str]] = {}
     for name, recipe in recipes.items():
         groups.setdefault(network_key(recipe), []).append(name)
     for names in groups.values():
         recipe = recipes[names[0]]
-        (profile,) = table = profile_network(recipe)
+        (profile,) = table = profile_network(recipe, n_classes)
         blocks, size = blocks_in_words(recipe.model), recipe.data.image_size
         gmacs = profile["MACs"] / 1e9
         text = f"{gmacs:.2f}" if gmacs >= 0.1 else f"{gmacs:.4f}"

@@ -114,7 +114,8 @@ def comparisons(runs: Runs, compared: Mapping[str, Contrast]) -> Parts:
 def costs(runs: Runs, origin: Origin) -> Parts:
     """Size of the networks, and time that they took."""
     yield "## Parameters and multiply–accumulates"
-    yield cost_table({name: run.recipe for name, run in runs.items()}, published=origin != "own")
+    n_classes = len(next(iter(runs.values())).test.classes)
+    yield cost_table({name: run.recipe for name, run in runs.items()}, n_classes, published=origin != "own")
     yield "## Time"
     yield time_table(runs)
 
@@ -128,7 +129,8 @@ def data(output: Output, studies: Studies, runs: Runs, boxes: Boxes | None) -> P
     yield from _pictures(output, drawn)
     for key, study in studies.items():
         if key in splits:
-            yield from _titled(split_tables(study, splits[key]))
+            recipes = [run.recipe for run in runs.values() if run.split.checksum == key]
+            yield from _titled(split_tables(study, splits[key], recipes))
 
 
 def maps(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from awb import Table
 from awb.study import audit_leakage
 from examples.chestxray14.data.nih import FINDINGS
-from examples.chestxray14.data.splits import count_sets
+from examples.chestxray14.data.splits import count_sets, used_sets
 from examples.chestxray14.data.study import Study
 from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, RunSummary
 from examples.chestxray14.evaluation.headline import NOUNS
 from examples.chestxray14.evaluation.leak import percent
+from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.reproduction.factors import split_names
 from examples.chestxray14.reproduction.published import published_auroc
 from examples.chestxray14.reproduction.results import Result
@@ -82,16 +83,21 @@ def time_table(runs: Mapping[str, RunSummary]) -> Table:
     return Table(("cell", "split", "device", "stage", "epochs", "seconds", "seconds per epoch"), tuple(rows), notes)
 
 
-def split_tables(study: Study, name: str) -> dict[str, Table]:
+def split_tables(study: Study, name: str, recipes: Sequence[Recipe]) -> dict[str, Table]:
     """Sizes of a split's sets, and the images and patients that its test set shares with the others.
 
     Args:
         study: Study on the split.
         name: Name of the split in the titles.
+        recipes: Recipes that were trained on it; sets that none of them uses are left out.
     """
-    audit = audit_leakage(study.sets, per_class=False)
-    of_test = tuple(row for row in audit.rows if row[audit.headers.index("set")] == study.test_name)
+    names = used_sets(study.sets, [stage for recipe in recipes for stage in recipe.stages])
+    sets = {each: study.sets[each] for each in names}
+    findings = any(recipe.task == "findings" for recipe in recipes)
+    audit = audit_leakage(sets, per_class=False)
+    of_test = [row for row in audit if row["set"] == study.test_name]
+    shown = tuple(tuple(row.values()) for row in of_test if findings or row["images of"] == "all images")
     return {
-        f"Sets of the split {name}": count_sets(study.sets),
-        f"What the test set of {name} shares": Table(audit.headers, of_test, audit.notes),
+        f"Sets of the split {name}": count_sets(sets, findings=findings),
+        f"What the test set of {name} shares": Table(audit.headers, shown, audit.notes),
     }

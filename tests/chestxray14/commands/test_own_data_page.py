@@ -8,11 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from awb.study import read_predictions
-from awb.study.label_table import LabelTable
 from examples.chestxray14.__main__ import main
-from examples.chestxray14.data.columns import Columns
-from examples.chestxray14.data.labels import read_table
 
 PAGE = Path(__file__).parents[3] / "docs" / "chestxray14" / "own-data.md"
 PREFIX = "python -m examples.chestxray14 "
@@ -30,19 +26,7 @@ def test_the_page_goes_from_table_to_onnx(tmp_path: Path, monkeypatch: pytest.Mo
     lines = "".join(blocks("console")).replace("\\\n", " ").splitlines()
     for line in lines:
         assert main(shlex.split(line.removeprefix("$ ").removeprefix(PREFIX))) == 0, line
-    for table, name in (("xrays.csv", "predictions.csv"), ("classes.csv", "classes-predictions.csv")):
-        assert len(read_predictions(name, without_labels(read_own(table), name))) == 5
+    for name in ("predictions.csv", "classes-predictions.csv"):
+        assert len(Path(name).read_text(encoding="utf-8").splitlines()) == 1 + 5
     assert all(Path(name).stat().st_size > 1000 for name in ("xrays.onnx", "classes.onnx", "out/report.html"))
     assert any(Path("maps").iterdir())
-
-
-def read_own(name: str) -> LabelTable:
-    return read_table(name, Columns("filename", "patient_id", text="diagnosis"))
-
-
-def without_labels(table: LabelTable, predictions: str) -> LabelTable:
-    """The table's classes for the images that were predicted, by the names that the predictions have."""
-    names = [line.split(",")[0] for line in Path(predictions).read_text(encoding="utf-8").splitlines()[1:]]
-    rows = table.find([name.removeprefix("new/") for name in names])
-    chosen = table.take(rows)
-    return LabelTable(names, chosen.classes, chosen.labels)

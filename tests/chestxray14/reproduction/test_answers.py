@@ -88,6 +88,12 @@ def test_a_leak_is_in_the_sentence(run: EvaluatedRun, plain: EvaluatedRun) -> No
     assert found[0].endswith("LEAK: Both cells have trained on part of the test set or on its patients.")
 
 
+def test_equal_predictions_have_no_interval_of_no_width(run: EvaluatedRun, plain: EvaluatedRun) -> None:
+    equal = {"plain": plain, "last": run}
+    (found,) = answers(contrasts(equal, measure_all(equal, 50)), equal)
+    assert f"by +0.000 (no interval, {run.n_patients} patients): no difference shown." in found
+
+
 def test_every_question_has_its_sentences(runs: dict[str, EvaluatedRun]) -> None:
     one = pair("last", 0.002, Interval(-0.1, 0.1), 1.0, 1.0)
     for question in QUESTIONS:
@@ -131,7 +137,7 @@ def test_blocks_are_said_in_words() -> None:
 
 def test_networks_that_differ_only_in_their_start_are_told_apart_and_table_4_is_of_its_networks_only() -> None:
     recipes = {"a": with_model(init="identity"), "b": with_model(init="default"), "c": with_model(dropout=0.3)}
-    table = cost_table(recipes, published=True)
+    table = cost_table(recipes, 14, published=True)
     assert [(row["blocks"], row["cells"]) for row in table] == [
         ("lka, last:2, identity", "a, c"), ("lka, last:2, default", "b"),
     ]  # fmt: skip
@@ -140,13 +146,13 @@ def test_networks_that_differ_only_in_their_start_are_told_apart_and_table_4_is_
 
 @pytest.mark.slow
 def test_table_4_is_the_reports() -> None:
-    table = cost_table({"plain": find_recipe("densenet121-plain-bce")}, published=True)
+    table = cost_table({"plain": find_recipe("densenet121-plain-bce")}, 14, published=True)
     theirs = [(cost.backbone, cost.params, f"{cost.gmacs:.2f}") for cost in TABLE_4]
     columns = (("params", "GMACs"), ("the 2025 report's", "the 2025 report's "))
     for params, gmacs in columns:
         assert [(row["network"], row[params], row[gmacs]) for row in list(table)[:6]] == theirs
     assert len(table) == 7
-    own = cost_table({"plain": find_recipe("densenet121-plain-bce")}, published=False)
+    own = cost_table({"plain": find_recipe("densenet121-plain-bce")}, 14, published=False)
     assert len(own) == 1
 
 
