@@ -14,12 +14,12 @@ from typing import Any
 from awb import Table
 from examples.chestxray14.commands.arguments import add_set_argument
 from examples.chestxray14.recipes.backbones import SHORT_NAMES
-from examples.chestxray14.recipes.blocks import describe_blocks
 from examples.chestxray14.recipes.find import find_recipes
 from examples.chestxray14.recipes.model_settings import ModelSettings
 from examples.chestxray14.recipes.overrides import read_overrides
 from examples.chestxray14.recipes.preprocessing import overridden_preprocessing
 from examples.chestxray14.recipes.schema import Recipe
+from examples.chestxray14.recipes.words import attention_in_words, placement_in_words
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,13 +68,11 @@ def _as_json(name: str, recipe: Recipe) -> dict[str, Any]:
     return {"name": name, "checksum": recipe.checksum, "recipe": recipe.model_dump(mode="json")}
 
 
-def _blocks(model: ModelSettings) -> tuple[Any, Any]:
+def _blocks(model: ModelSettings) -> tuple[str | None, str | None]:
     """Placement and attention of a row."""
-    if isinstance(model.attention, Mapping):
-        return None, describe_blocks(None, model.attention)
-    if isinstance(model.placement, tuple):
-        return ", ".join(map(str, model.placement)), model.attention
-    return model.placement, model.attention
+    if model.attention is None:
+        return str(model.placement), None
+    return None if model.placement is None else placement_in_words(model), attention_in_words(model)
 
 
 def _table(recipes: Mapping[str, Recipe], costs: Mapping[str, Mapping[str, int]], *, names_only: bool) -> Table:

@@ -13,10 +13,10 @@ from examples.chestxray14.data.study import Study
 from examples.chestxray14.evaluation.headline import NOUNS
 from examples.chestxray14.evaluation.leak import find_leak
 from examples.chestxray14.files.atomic import write_atomically
-from examples.chestxray14.recipes.blocks import describe_blocks
 from examples.chestxray14.recipes.preprocessing import overridden_preprocessing
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.recipes.stage_settings import Task
+from examples.chestxray14.recipes.words import attention_in_words, placement_in_words
 from examples.chestxray14.runs.folder import RunFolder
 
 _DATA: Mapping[Origin, str] = {
@@ -54,7 +54,7 @@ def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table |
     """
     info, model = folder.read_info(), recipe.model
     blocks = "no attention blocks" if model.attention is None else in_markdown(
-        f"blocks {describe_blocks(model.placement, model.attention)}, initialised as {model.init}"
+        f"blocks {attention_in_words(model)}, placement {placement_in_words(model)}, initialised as {model.init}"
     )  # fmt: skip
     subgroups = [name for name in SUBGROUPS if name in study.table.columns]
     used = used_sets(info["images"], recipe.stages)

@@ -33,11 +33,8 @@ def require_kinds(placement: Any, attention: Any, options: Mapping[str, Any]) ->
     read_requests(read_places(placement, attention), DEFAULT if isinstance(attention, Mapping) else attention, options)
 
 
-def describe_blocks(placement: Any, attention: Any) -> str:
-    """Kinds and places in words: `cbam at last:2`, or `cbam at 3, se (rd_ratio 0.1) and lka at 4`."""
-    if not isinstance(attention, Mapping):
-        several = isinstance(placement, list | tuple)
-        return f"{attention} at {', '.join(map(str, placement)) if several else placement}"
+def kinds_in_words(attention: Mapping[str, Any]) -> str:
+    """Kinds at their places: `cbam at 3, se (rd_ratio 0.1) and lka at 4`."""
     parts = []
     for key, value in read_places(None, attention).items():
         kinds = value if isinstance(value, list) else [value]

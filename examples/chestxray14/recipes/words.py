@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from examples.chestxray14.recipes.blocks import describe_blocks
+from examples.chestxray14.recipes.blocks import kinds_in_words
 from examples.chestxray14.recipes.model_settings import ModelSettings, Selector
 from examples.chestxray14.recipes.stage_settings import StageSettings
 
@@ -19,7 +19,7 @@ def attention_in_words(model: ModelSettings) -> str:
     if model.attention is None:
         return NONE
     if not isinstance(model.attention, str):
-        return describe_blocks(None, model.attention)
+        return kinds_in_words(model.attention)
     options = ", ".join(f"{key} {value}" for key, value in model.options.items())
     return f"{model.attention} ({options})" if options else model.attention
 
