@@ -240,6 +240,19 @@ def test_arrays_that_are_not_of_one_class_each_are_refused(labels: Any, probs: A
             call(labels, probs)
 
 
+def test_a_measure_of_all_images_leaves_no_class_out() -> None:
+    labels, probs, patients = example()
+    rare = np.hstack([labels, np.zeros((len(labels), 1))])
+    rare[0] = [0, 0, 0, 0, 1]
+    wider = np.hstack([probs * 0.9, np.full((len(probs), 1), 0.1)])
+    notes = {
+        measure: " ".join(compare_classes(rare, wider, wider, patients, measure=measure, min_groups=5).notes)  # type: ignore[arg-type]
+        for measure in ("accuracy", "kappa", "balanced_accuracy")
+    }
+    assert "left out" in notes["balanced_accuracy"]
+    assert "left out" not in notes["accuracy"] + notes["kappa"]
+
+
 def test_a_measure_or_model_that_cannot_be_is_refused() -> None:
     labels, probs, patients = example()
     with pytest.raises(AWBError, match=r"no measure 'acuracy'; did you mean 'accuracy'\?; there are"):

@@ -99,6 +99,8 @@ def compare_classes(
         "left out": count_left_out(difference),
     }
     first = f"{TITLES[measure]}, {names[1]} − {names[0]}; {interval_note(replicates)}"
+    if measure in ("accuracy", "kappa"):
+        notes = ()  # they count the images of every class
     return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), (first, count_note(a), *notes))
 
 

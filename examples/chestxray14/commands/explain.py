@@ -12,7 +12,7 @@ from pathlib import Path
 
 from awb import AWBError
 from awb.study import LabelTable
-from examples.chestxray14.commands.arguments import add_replicates_argument, at_least
+from examples.chestxray14.commands.arguments import add_layer_argument, add_replicates_argument, at_least
 from examples.chestxray14.commands.column_arguments import add_column_arguments, columns_of
 from examples.chestxray14.data.boxes import read_boxes
 from examples.chestxray14.data.labels import read_table
@@ -20,7 +20,6 @@ from examples.chestxray14.data.nih import FINDINGS, read_data_entry
 from examples.chestxray14.data.store import ImageStore
 from examples.chestxray14.explanation.cases import Case, evenly_spaced, find_cases, keep_usable
 from examples.chestxray14.explanation.explain import write_localisation, write_overlays
-from examples.chestxray14.explanation.layers import LAST
 from examples.chestxray14.explanation.localisation import Rules
 from examples.chestxray14.explanation.maps import map_makers
 from examples.chestxray14.explanation.models import load_subjects
@@ -49,11 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_column_arguments(parser, labels=False)
     parser.add_argument("--image", nargs="+", default=[], metavar="NAME", help="images to draw, with or without boxes")
     parser.add_argument("--finding", nargs="+", default=[], metavar="NAME", help="findings to draw on each image")
-    parser.add_argument(
-        "--layer",
-        default=LAST,
-        help="layer for Grad-CAM: last (before pooling), stage of a block, or module path (default: %(default)s)",
-    )
+    add_layer_argument(parser)
     parser.add_argument("--attention", action="store_true", help="also draw the attention maps of the blocks")
     parser.add_argument(
         "--size",
@@ -93,8 +88,7 @@ def run(args: argparse.Namespace) -> int:
     classes = FINDINGS if table is None else table.classes
     subjects = load_subjects(store, args.run, args.model, size=args.size, classes=classes)
     inputs = subjects.inputs
-    layer = int(args.layer) if args.layer.isdigit() else args.layer
-    makers = map_makers(subjects.models, inputs, layer, attention=args.attention)
+    makers = map_makers(subjects.models, inputs, args.layer, attention=args.attention)
     drawn = [Case(image, finding, "", ()) for image in args.image for finding in args.finding]
     store.require([case.image for case in drawn])
     make_folder(args.out)

@@ -27,6 +27,7 @@ from examples.chestxray14.recipes.strict_yaml import parse_yaml
 from examples.chestxray14.recipes.study_file import StudyFile
 
 _NIH_COLUMN = "Image Index"
+_FEW = 0.05  # of the rows
 _USUAL_SIZE = 224  # of `prepare`
 
 
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backbone", default=DEFAULT_BACKBONE, metavar="NAME",
         help="timm:NAME, torchvision:NAME, or a short name of the study's (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument("--colour", action="store_true", help="the images are in colour, and prepare is to keep it")
     add_column_arguments(parser)
 
 
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     folder = f"the folder of images{f' and of {args.table.name}' if of_nih else ''}"
     lines = [*said, "", f"wrote {args.out}: cells {', '.join(study.contents)}", "", f"next, with IMAGES {folder}:"]
     size = max(study.recipe(name).data.image_size for name in study.contents)
-    print("\n".join([*lines, *_next(args.out, labels, size)]))
+    print("\n".join([*lines, *_next(args.out, labels, size, args.colour)]))
     return 0
 
 
@@ -86,9 +88,20 @@ def _describe(path: Path, table: LabelTable, task: Task) -> list[str]:
     ]
     if unknown := int(np.isnan(table.labels).any(axis=1).sum()):
         lines.append(f"images with unknown labels: {unknown:,}")
+    lines += _nearly_classes(table) if task == "findings" else []
     if has_no_patients(table):
         lines.append("each image is taken for a patient of its own: if some share a patient, intervals are too narrow")
     return lines
+
+
+def _nearly_classes(table: LabelTable) -> list[str]:
+    """Line that says why labels are no classes, where few rows decide it."""
+    others = table.images[np.nansum(table.labels, axis=1) != 1].tolist()
+    if len(table.classes) < 2 or not 0 < len(others) <= _FEW * len(table):
+        return []
+    return [
+        f"{len(others):,} of {len(table):,} images have several labels or none, {_plain(others[0])} first: else classes"
+    ]
 
 
 def _describe_columns(header: Sequence[str], columns: Columns, table: LabelTable) -> list[str]:
@@ -113,11 +126,11 @@ def _write(out: Path, said: Sequence[str], starter: str) -> StudyFile:
     return study
 
 
-def _next(out: Path, labels: str, size: int) -> list[str]:
+def _next(out: Path, labels: str, size: int, colour: bool) -> list[str]:
     """The commands to go on with."""
     command, study = "python -m examples.chestxray14", shlex.quote(str(out))
     data = f"--data IMAGES --store store{labels}"
-    sized = "" if size == _USUAL_SIZE else f" --size {size}"
+    sized = ("" if size == _USUAL_SIZE else f" --size {size}") + (" --colour" if colour else "")
     return [
         f"{command} prepare IMAGES store{sized}{labels}",
         f"{command} train {study}:tiny runs/tiny {data}",

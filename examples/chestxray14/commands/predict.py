@@ -13,8 +13,14 @@ from pathlib import Path
 
 from awb import AWBError
 from awb.errors import shortlist
-from examples.chestxray14.commands.arguments import add_decoding_arguments, add_workers_argument, at_least
+from examples.chestxray14.commands.arguments import (
+    add_decoding_arguments,
+    add_layer_argument,
+    add_workers_argument,
+    at_least,
+)
 from examples.chestxray14.data.study import synthetic_note
+from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS
 from examples.chestxray14.prediction.maps import prepare_maps, write_maps
 from examples.chestxray14.prediction.metadata import NOT_A_DEVICE
 from examples.chestxray14.prediction.predictions import Predictions, require_csv, skipped_file
@@ -33,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=at_least(1), metavar="N", help="images per forward pass (default: as in training)"
     )
     parser.add_argument("--maps", type=Path, metavar="FOLDER", help="also draw where the network looks, into a folder")
+    add_layer_argument(parser)
     parser.add_argument(
         "--relative-to", type=Path, metavar="FOLDER",
         help="name images by their paths below this folder, as a table does (default: by the paths given)",
@@ -53,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     )
     print(_headline(predictor), flush=True)
     print(NOT_A_DEVICE, file=sys.stderr)
-    makers = prepare_maps(predictor) if args.maps else []
+    makers = prepare_maps(predictor, args.layer) if args.maps else []
     predictions = predictor(args.paths, relative_to=args.relative_to)
     _name_skipped(predictions)
     if not len(predictions):
@@ -75,6 +82,8 @@ def _headline(predictor: Predictor) -> str:
         decided = "the most probable class is predicted"
     elif rules.decides:
         decided = f"decisions at thresholds chosen on {rules.chosen_on}"
+        if rules.few_patients:
+            decided += f", not to be relied on where under {MIN_PATIENTS} patients: {', '.join(rules.few_patients)}"
     else:
         decided = f"no decisions: run `evaluate {predictor.folder.path} …`, which keeps the run's thresholds"
     classes = shortlist(rules.classes, 20)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from awb import AWBError, Table
 from awb.study import LabelTable, choose_thresholds, fit_softmax_temperature, fit_temperature
-from examples.chestxray14.evaluation.evaluated_run import Floats
+from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, Floats
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.files.checksums import changed_files, read_sums
 from examples.chestxray14.recipes.stage_settings import Task
@@ -34,6 +34,7 @@ class Decisions:
         thresholds: Youden's threshold of each finding's probability: positive if probability ≥ threshold. None where
             the set has one label only, and for `classes`.
         temperatures: Temperature by which each logit is divided; None where there is none, which leaves the logit.
+        few_patients: Findings with a threshold that fewer than `MIN_PATIENTS` patients of the set have, or have not.
     """
 
     task: Task
@@ -42,6 +43,7 @@ class Decisions:
     calibrated: bool
     thresholds: tuple[float | None, ...]
     temperatures: tuple[float | None, ...]
+    few_patients: tuple[str, ...] = ()
 
     @property
     def decides(self) -> bool:
@@ -91,7 +93,10 @@ def choose_decisions(
         decisions = replace(decisions, temperatures=temperatures)
     if task == "classes":
         return decisions
-    return replace(decisions, thresholds=tuple(_thresholds(validation, decisions.probabilities(logits))))
+    thresholds = tuple(_thresholds(validation, decisions.probabilities(logits)))
+    enough = zip(validation.classes, thresholds, validation.supported(MIN_PATIENTS), strict=True)
+    few = tuple(name for name, threshold, ok in enough if threshold is not None and not ok)
+    return replace(decisions, thresholds=thresholds, few_patients=few)
 
 
 def write_decisions(folder: RunFolder, decisions: Decisions) -> None:

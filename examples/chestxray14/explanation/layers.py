@@ -110,7 +110,7 @@ def _last_site(bare: nn.Module, input_size: int | None) -> Site:
                 continue
             if site.layout == "NLC":
                 return site
-        raise error
+        raise AWBError(f"no last map is known of {type(bare).__name__} ({error}); name a layer by its path") from None
 
 
 def _plan(bare: nn.Module, where: str, input_size: int | None) -> Site:

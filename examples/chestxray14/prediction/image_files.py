@@ -20,8 +20,8 @@ class Skipped(NamedTuple):
 def find_files(paths: Iterable[str | Path]) -> tuple[list[Path], list[Skipped]]:
     """Find the files at some paths: a file is taken as it is, a folder with everything below it, in order.
 
-    A file that several paths or links lead to is taken once, by the first. Below folders, names that begin with a dot
-    are hidden and left out; links are followed. What a file holds is not looked at.
+    A file that several paths or links lead to is taken once, by the first that is no link. Below folders, names that
+    begin with a dot are hidden and left out; links are followed. What a file holds is not looked at.
 
     Returns:
         The files, and what cannot be a file to read: a broken link, a folder without permission, a pipe.
@@ -43,7 +43,9 @@ def find_files(paths: Iterable[str | Path]) -> tuple[list[Path], list[Skipped]]:
                 skipped.append(Skipped(str(file), reason))
             else:
                 status = file.stat()
-                files.setdefault((status.st_dev, status.st_ino), file)
+                same = files.setdefault((status.st_dev, status.st_ino), file)
+                if same.is_symlink() and not file.is_symlink():
+                    files[status.st_dev, status.st_ino] = file
     return list(files.values()), list(dict.fromkeys(skipped))
 
 

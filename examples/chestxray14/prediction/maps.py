@@ -13,6 +13,7 @@ import numpy.typing as npt
 from awb import AWBError
 from examples.chestxray14.data.decode import Decoding, decode
 from examples.chestxray14.explanation.cases import Case
+from examples.chestxray14.explanation.layers import LAST
 from examples.chestxray14.explanation.maps import Inputs, MapMaker, map_makers
 from examples.chestxray14.explanation.pictures import captions, overlays, save_picture, sheet
 from examples.chestxray14.files.names import file_name
@@ -35,8 +36,12 @@ class DecodedFiles:
         return np.array(decode(self._files[name], self._decoding.size, colour=self._decoding.colour))
 
 
-def prepare_maps(predictor: Predictor) -> list[MapMaker]:
+def prepare_maps(predictor: Predictor, where: int | str = LAST) -> list[MapMaker]:
     """Grad-CAM of a run, and the attention maps of its blocks if they have some; on the CPU.
+
+    Args:
+        predictor: The run.
+        where: Layer of Grad-CAM, as in `find_layer`.
 
     Raises:
         AWBError: The run has no thresholds, or its network has no layer for Grad-CAM.
@@ -47,7 +52,7 @@ def prepare_maps(predictor: Predictor) -> list[MapMaker]:
             f"`evaluate {predictor.folder.path} …` first"
         )
     model = copy.deepcopy(predictor.model).cpu()
-    makers = map_makers({_GRAD_CAM: model}, _inputs(predictor, {}), attention=True)
+    makers = map_makers({_GRAD_CAM: model}, _inputs(predictor, {}), where, attention=True)
     return [replace(one, name=one.name.removeprefix(f"{_GRAD_CAM}, ")) for one in makers]
 
 

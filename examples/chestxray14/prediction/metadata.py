@@ -34,6 +34,7 @@ def describe_run(predictor: Predictor) -> dict[str, str]:
     values = {
         "classes": rules.classes,
         "thresholds": rules.thresholds,
+        "few_patients": rules.few_patients,
         "calibrated": rules.calibrated,
         "temperatures": rules.scale,
         "store": asdict(predictor.decoding),

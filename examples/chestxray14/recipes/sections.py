@@ -58,11 +58,21 @@ def validate(model: type[AnySection], content: Any, where: str) -> AnySection:
         # through JSON, whose lists may be tuples in strict mode too
         return model.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        lines = [_explain(model, one) for one in error.errors()]
+        lines = [_explain(model, one) for one in _first_causes(error.errors())]
         more = f"; and {len(lines) - _MOST_ERRORS:,} more" if len(lines) > _MOST_ERRORS else ""
         raise AWBError(f"{where}: " + "; ".join(lines[:_MOST_ERRORS]) + more) from None
     except TypeError as error:  # a date, say
         raise AWBError(f"{where}: {error}") from None
+
+
+def _first_causes(errors: Sequence[Any]) -> list[Any]:
+    """Errors without those that follow from others: a list is too short, say, because its items are wrong."""
+    places = [error["loc"] for error in errors]
+    return [
+        one
+        for one in errors
+        if not any(len(at) > len(one["loc"]) and at[: len(one["loc"])] == one["loc"] for at in places)
+    ]
 
 
 def section_keys(model: type[Section]) -> set[str]:

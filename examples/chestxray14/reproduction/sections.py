@@ -38,7 +38,7 @@ _PACKAGES = ("awb", "torch", "torchvision", "timm", "scikit-learn", "captum")
 _TITLES: Mapping[Origin, str] = {
     "phantoms": "Chest X-rays: cells of the study on SYNTHETIC phantoms",
     "NIH": "Chest X-rays: the study, reproduced",
-    "own": "Chest X-rays: cells of the study on a table of one's own",
+    "own": "Cells of a study on a table of one's own",
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from awb import Table
 from awb.study import audit_leakage
 from examples.chestxray14.data.nih import FINDINGS
@@ -44,11 +46,15 @@ def results_table(runs: Mapping[str, RunSummary], results: Mapping[str, Result],
         ))  # fmt: skip
         left_out |= dict.fromkeys(run.unsupported)
     notes = [
-        f"macro: the mean over the {' or '.join(nouns)} that at least {MIN_PATIENTS} test patients have and "
+        f"{'macro' if 'findings' in nouns else 'macro, balanced accuracy'}: the mean over the "
+        f"{' or '.join(nouns)} that at least {MIN_PATIENTS} test patients have and "
         f"{MIN_PATIENTS} have not; means over others, or on another test set, cannot be compared"
     ]
     if left_out:
         notes.append(f"not in every mean, since too few patients have it or have it not: {', '.join(left_out)}")
+    unknown = max(int(np.isnan(run.test.labels).any(axis=1).sum()) for run in runs.values())
+    if unknown:
+        notes.append(f"of the test images, up to {unknown:,} have an unknown label, and do not count for it")
     notes += [
         "images seen: trained on, or weights chosen on; of seen patients: test images whose patient has any such image",
         f"intervals: percentile bootstrap of patients, 95 %, {n_replicates:,} replicates"

@@ -22,6 +22,7 @@ from examples.chestxray14.files.sealed_zip import check_seal, seal
 
 FORMAT = "chestxray14 checkpoint, version 1"
 _METADATA = "run"
+_SHA256 = 64  # letters
 
 
 def save_checkpoint(path: Path, identity: Mapping[str, str], content: Mapping[str, Any]) -> None:
@@ -83,7 +84,7 @@ def require_same_run(where: object, old: Mapping[str, str], new: Mapping[str, st
         AWBError: Something differs; the message names it.
     """
     differing = [
-        f"{name} was {str(old.get(name))[:12]}, is {str(new.get(name))[:12]}"
+        f"{name} was {_start(old.get(name))}, is {_start(new.get(name))}"
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
@@ -91,6 +92,12 @@ def require_same_run(where: object, old: Mapping[str, str], new: Mapping[str, st
         raise AWBError(
             f"{where} is of another run ({'; '.join(differing)}): give another folder, or what the run began with"
         )
+
+
+def _start(value: str | None) -> str:
+    """A value as far as an error shows it: 12 letters of a checksum, more of names."""
+    text = str(value)
+    return text[:12] if len(text) == _SHA256 else text[:200]
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

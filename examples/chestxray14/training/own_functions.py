@@ -76,13 +76,15 @@ def call(
     arguments = dict(options)
     for parameter, (value, nothing, remedy) in given.items():
         if parameter in parameters:
-            arguments[parameter] = value
+            if value is not None or parameters[parameter].default is not inspect.Parameter.empty:
+                arguments[parameter] = value
         elif value != nothing:
             raise AWBError(f"{where} has no parameter {parameter!r}; add one, or {remedy}")
     required = [key for key, p in parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     lacking = [key for key in required if key not in arguments]
     if lacking:
-        raise AWBError(f"{where} needs {', '.join(lacking)}; give model.backbone_options.{lacking[0]}")
+        key = f"model.{lacking[0]}" if lacking[0] in given else f"model.backbone_options.{lacking[0]}"
+        raise AWBError(f"{where} needs {', '.join(lacking)}; give {key}")
     model = function(**arguments)
     if not isinstance(model, nn.Module):
         raise AWBError(f"{where} returned a {type(model).__name__}; expected a torch.nn.Module")

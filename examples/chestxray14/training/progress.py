@@ -38,16 +38,16 @@ class Progress:
 
     def __init__(self, task: Task, say: Callable[[str], object]) -> None:
         self._score = HEADLINES[task]
-        self._say = say
+        self.say = say
 
     def begin(self, stage: TrainingStage, images: int, validation: int, lr: float) -> None:
-        self._say(
+        self.say(
             f"stage {stage.name} begins: {images:,} training and {validation:,} validation images, "
             f"{stage.epochs} {'epoch' if stage.epochs == 1 else 'epochs'}, learning rate {lr:g}"
         )
 
     def resume(self, stage: TrainingStage, epoch: int, steps: int) -> None:
-        self._say(f"stage {stage.name} resumes in epoch {epoch + 1} of {stage.epochs}, after {steps:,} steps in all")
+        self.say(f"stage {stage.name} resumes in epoch {epoch + 1} of {stage.epochs}, after {steps:,} steps in all")
 
     def epoch(self, stage: TrainingStage, index: int, result: EpochResult, whole: float, ended: bool) -> None:
         """Say how an epoch went, how long the stage will take, and whether it stops early.
@@ -62,13 +62,13 @@ class Progress:
         best = " (lowest so far)" if result.improved else ""
         score = "not defined" if math.isnan(result.score) else f"{result.score:.3f}"
         left = "" if ended else f"; about {duration(whole * (stage.epochs - index - 1))} left of this stage"
-        self._say(
+        self.say(
             f"{stage.name}, epoch {index + 1} of {stage.epochs}: training loss {result.training_loss:.4f}, "
             f"validation loss {result.validation_loss:.4f}{best}, {self._score} {score}, "
             f"{duration(result.seconds)}{left}"
         )
         if ended and index + 1 < stage.epochs:
-            self._say(
+            self.say(
                 f"stage {stage.name} stops early, after {index + 1} of {stage.epochs} epochs: "
                 f"no lower validation loss in {stage.patience}"
             )

@@ -36,7 +36,7 @@ from examples.chestxray14.runs.folder import RunFolder, identity
 from examples.chestxray14.training.accelerator import make_accelerator
 from examples.chestxray14.training.log import TrainingLog
 from examples.chestxray14.training.lr_finder import find_lr
-from examples.chestxray14.training.networks import build_model, freezable_parts
+from examples.chestxray14.training.networks import build_model, classifier_paths, freezable_parts
 from examples.chestxray14.training.optimizer import parameter_groups, require_possible
 from examples.chestxray14.training.progress import EpochResult, Progress
 from examples.chestxray14.training.trackers import Trackers, require_trackers
@@ -165,7 +165,7 @@ class Trainer:
         sampler, dataset = self._sampler(epoch), self._dataset(self.study.train(stage), training=True)
         dataset.set_epoch(stage.name, epoch.index)
         images, _ = _collate(dataset, next(iter(sampler)), self.accelerator.device)
-        measured = str(awb.diagnose(self.model, images, raise_if_dead=True))
+        measured = self._diagnose(images)
         if self.accelerator.is_main_process:
             (self.folder.path / f"alive-{file_name(stage.name)}.txt").write_text(measured + "\n", encoding="utf-8")
         if epoch.lr is None:
@@ -175,6 +175,14 @@ class Trainer:
         self._make_optimizer(stage)
         sizes = len(self.study.train(stage)), len(self.study.validation(stage))
         self.progress.begin(stage, *sizes, self._lr(epoch))
+
+    def _diagnose(self, images: Tensor) -> str:
+        """What is alive in the network; refuses a dead one."""
+        if awb.awb_blocks(self.model) or classifier_paths(self.model):
+            return str(awb.diagnose(self.model, images, raise_if_dead=True))
+        reason = "no classifier is known (a child called fc, classifier, heads or head)"
+        self.progress.say(f"not checked for dead layers: {reason}")
+        return f"not measured: {reason}"
 
     def _make_optimizer(self, stage: TrainingStage) -> None:
         epoch = self.state.epoch

@@ -80,10 +80,10 @@ def _read(path: Path) -> Any:
         safetensors.SafetensorError, OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError,
         zipfile.BadZipFile,
     ) as error:  # fmt: skip
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        # not torch's own words, which advise to load whatever the file holds
         raise AWBError(
             f"--weights {path} is damaged, or neither a safetensors file nor one that torch.load reads with "
-            f"weights_only=True ({reason})"
+            f"weights_only=True ({type(error).__name__})"
         ) from None
 
 

@@ -19,6 +19,15 @@ def thresholds(validation: LabelTable, probs: np.ndarray) -> tuple[float | None,
     return choose_decisions(validation, torch.from_numpy(logit(probs)), "findings", "validation").thresholds
 
 
+def test_thresholds_that_rest_on_few_patients_are_named() -> None:
+    labels = np.zeros((20, 2))
+    labels[:8, 0] = labels[0, 1] = 1
+    validation = LabelTable([f"{i}.png" for i in range(20)], ("Mass", "Hernia"), labels, [f"p{i}" for i in range(20)])
+    chosen = choose_decisions(validation, torch.randn(20, 2), "findings", "validation")
+    assert None not in chosen.thresholds
+    assert chosen.few_patients == ("Hernia",)
+
+
 @pytest.fixture
 def tables(run: EvaluatedRun) -> dict[str, awb.Table]:
     return dict(evaluation_tables(run.test, run.probs, thresholds(run.test, run.probs), 50))

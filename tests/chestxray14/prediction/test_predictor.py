@@ -88,6 +88,8 @@ def test_a_file_that_several_paths_lead_to_is_predicted_once(calibrated: Path, i
     table = load_predictor(calibrated)([first, first, first.parent / "." / first.name, tmp_path, tmp_path / "link.png"])
     assert table.images == (str(first),)
     assert table.skipped == ()
+    behind_a_link = load_predictor(calibrated)([tmp_path / "link.png", first])
+    assert behind_a_link.images == (str(first),)  # else who joins by names misses the image
 
 
 def test_the_csv_is_read_back_to_the_bit_and_decides_at_the_runs_thresholds(

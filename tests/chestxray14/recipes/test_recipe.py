@@ -85,6 +85,7 @@ def test_a_key_given_twice_is_refused() -> None:
         ),
         ("training.accumulation", 3, "batch_size 64 is not a multiple of training.accumulation 3"),
         ("stages.0.frozen.backbone", 99, "frozen for 99 epochs"),
+        ("stages.0.optimizer.lr", -1.0, r"lr=-1\.0 is out of range$"),
         ("stages.1.name", "abnormal", "a name of its own"),
         ("data.augmentation.flip", 2.0, "expected probabilities"),
     ],

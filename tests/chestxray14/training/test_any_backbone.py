@@ -22,6 +22,7 @@ from awb.study import freeze_parts
 from examples.chestxray14.__main__ import main
 from examples.chestxray14.data.study import load_study
 from examples.chestxray14.evaluation.model_card import write_model_card
+from examples.chestxray14.explanation.layers import find_layer
 from examples.chestxray14.recipes.find import find_recipe
 from examples.chestxray14.recipes.model_settings import ModelSettings
 from examples.chestxray14.recipes.preprocessing import overridden_preprocessing
@@ -231,6 +232,17 @@ def test_a_partner_stays_as_it_is_to_the_bit(phantoms: Path, finished: Path, tmp
     assert info["identity"]["partner"] == RunFolder(finished).trained_sums()[finished / "weights.safetensors"]
     assert "partner" not in RunFolder(finished).read_info()["identity"]
     write_model_card(RunFolder(tmp_path / "run"), recipe, trainer.study)
+
+
+def test_a_classifier_that_is_not_known_is_trained_and_predicts(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {"model.backbone": f"{OWN}:in_a_row", "model.pretrained": False, "model.dropout": 0.0}
+    train(find_recipe("demo-plain", SMALL | changes | {"stages.*.frozen": {}}), phantoms, tmp_path / "run")
+    assert "not checked for dead layers: no classifier is known" in capsys.readouterr().out
+    with pytest.raises(AWBError, match=r"no last map is known of Sequential .* name a layer by its path"):
+        find_layer(load_run(tmp_path / "run"), input_size=32)
+    assert find_layer(load_run(tmp_path / "run"), "1", input_size=32).path == "1"
 
 
 def test_partners_that_are_none_are_refused(phantoms: Path, finished: Path, tmp_path: Path) -> None:
