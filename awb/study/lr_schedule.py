@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
@@ -16,13 +16,29 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-if TYPE_CHECKING:
-    from awb.study.optimizer import OptimizerSettings
+
+class ScheduleSettings(Protocol):
+    """The settings of `OptimizerSettings` that make a schedule."""
+
+    @property
+    def lr_schedule(self) -> str: ...
+    @property
+    def momentum(self) -> float | None: ...
+    @property
+    def warmup_epochs(self) -> float: ...
+    @property
+    def warmup_lr(self) -> float | None: ...
+    @property
+    def min_lr(self) -> float: ...
+    @property
+    def milestones(self) -> tuple[int, ...]: ...
+    @property
+    def factor(self) -> float | None: ...
+    @property
+    def plateau_patience(self) -> int | None: ...
 
 
-def make_scheduler(
-    settings: OptimizerSettings, optimizer: Optimizer, lr: float, steps: int, epochs: int
-) -> LRScheduler:
+def make_scheduler(settings: ScheduleSettings, optimizer: Optimizer, lr: float, steps: int, epochs: int) -> LRScheduler:
     """Scheduler of a stage, with a linear warm-up first if one is set.
 
     Args:
@@ -42,7 +58,7 @@ def make_scheduler(
 
 
 def _after_warmup(
-    settings: OptimizerSettings, optimizer: Optimizer, steps: int, steps_per_epoch: float, before: int
+    settings: ScheduleSettings, optimizer: Optimizer, steps: int, steps_per_epoch: float, before: int
 ) -> LRScheduler:
     """Scheduler of the remaining `steps`, when there were `before`."""
     factor = 0.1 if settings.factor is None else settings.factor
