@@ -218,25 +218,21 @@ def _add_columns(parser: argparse.ArgumentParser, *, group_required: bool = Fals
         "--labels", "--classes", dest="classes", nargs="+", metavar="NAME",
         help="columns of labels; by default each column of 0, 1 and empty cells",
     )  # fmt: skip
-    add_label_options(parser)
+    add_label_options(parser.add_argument)
 
 
-def add_label_options(parser: argparse._ActionsContainer) -> None:
-    """Add the options of labels as text, and of cells that are neither 0 nor 1."""
-    parser.add_argument(
-        "--label-column", metavar="NAME", help="column of labels as text (`Pneumonia|Edema`, or one word per image)"
-    )
-    parser.add_argument(
+def add_label_options(add: Callable[..., object]) -> None:
+    """Add the options of labels as text, and of cells that are neither 0 nor 1, by a parser's `add_argument`."""
+    add("--label-column", metavar="NAME", help="column of labels as text (`Pneumonia|Edema`, or one word per image)")
+    add(
         "--label-separator", default="|", metavar="TEXT",
         help="between two labels of such a cell (|); empty if each cell is one label",
     )  # fmt: skip
-    parser.add_argument(
+    add(
         "--blank", choices=get_args(Blank),
         help="what an empty cell of labels means (unknown; with --label-column it must be said)",
     )  # fmt: skip
-    parser.add_argument(
-        "--uncertain", choices=get_args(Uncertain), default="refuse", help="what -1 or U means there (refuse)"
-    )
+    add("--uncertain", choices=get_args(Uncertain), default="refuse", help="what -1 or U means there (refuse)")
 
 
 def _read_labels(path: str, args: argparse.Namespace, **options: Any) -> LabelTable:

@@ -116,7 +116,7 @@ OF_GPUS, SECOND_ORDER = ("bnb", "fused"), ["adahessian"]
 OF_TIMM = [name for name in timm.optim.list_optimizers(exclude_filters=SECOND_ORDER) if not name.startswith(OF_GPUS)]
 
 
-@pytest.mark.parametrize("name", slow_but(["lion", "madgrad", "adafactor"], OF_TIMM))
+@pytest.mark.parametrize("name", slow_but(["lion", "madgrad", "adafactor"], OF_TIMM, pytest.mark.rest))
 def test_every_optimiser_of_timm_resumes_to_the_bit(name: str) -> None:
     settings = OptimizerSettings(f"timm:{name}", 0.01, 0.01)  # one cycle, also where there is no momentum to cycle
 

@@ -29,7 +29,7 @@ def add_column_arguments(parser: argparse.ArgumentParser, *, labels: bool = True
             "--labels", nargs="+", default=[], metavar="NAME",
             help="columns of labels (default: each of 0, 1 and empty cells); with --label-column, the labels",
         )  # fmt: skip
-    add_label_options(group)
+    add_label_options(group.add_argument)
 
 
 def columns_of(args: argparse.Namespace) -> Columns:

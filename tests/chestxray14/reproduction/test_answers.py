@@ -144,7 +144,7 @@ def test_networks_that_differ_only_in_their_start_are_told_apart_and_table_4_is_
     assert not [header for header in table.headers if "2025" in header]
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_table_4_is_the_reports() -> None:
     table = cost_table({"plain": find_recipe("densenet121-plain-bce")}, 14, published=True)
     theirs = [(cost.backbone, cost.params, f"{cost.gmacs:.2f}") for cost in TABLE_4]

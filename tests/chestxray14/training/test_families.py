@@ -52,9 +52,9 @@ FAMILIES = {
 
 
 def cases() -> list[Any]:
-    """All but three families run with what `make test` leaves out."""
-    kept = ("resnet", "convnext", "vit")
-    return [pytest.param(name, marks=() if name in kept else pytest.mark.rest) for name in FAMILIES]
+    """All but two families run with what `make test` leaves out."""
+    kept = ("convnext", "vit")
+    return [pytest.param(name, marks=pytest.mark.slow if name in kept else pytest.mark.rest) for name in FAMILIES]
 
 
 class Stopped(Trainer):
