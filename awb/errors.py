@@ -42,6 +42,11 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f"; did you mean {by_lower_case[near[0]]!r}?" if near else ""
 
 
+def first_line(error: BaseException) -> str:
+    """First line of an error's text, or the name of its class if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def shortlist(names: Iterable[str], limit: int = 8) -> str:
     """First few names, comma-separated, and a count of the rest."""
     names = list(names)

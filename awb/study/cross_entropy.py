@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from awb.errors import AWBError
-from awb.study.known_label_loss import KnownLabelLoss
+from awb.study.known_label_loss import KnownLabelLoss, checked_smoothing
 
 
 class CrossEntropyLoss(KnownLabelLoss):
@@ -40,9 +40,7 @@ class CrossEntropyLoss(KnownLabelLoss):
 
     def __init__(self, label_smoothing: float = 0.0, weight: Sequence[float] | Tensor | None = None) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise AWBError(f"label_smoothing={label_smoothing!r}: expected a share from 0 up to, not including, 1")
-        self.label_smoothing = float(label_smoothing)
+        self.label_smoothing = checked_smoothing(label_smoothing)
         self.weight = _checked_weight(weight)
 
     def total(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from awb.errors import AWBError
+
 
 class KnownLabelLoss(nn.Module):
     """Mean loss over what is known; a subclass defines `total`, the sum and the count of one process.
@@ -42,3 +44,14 @@ class KnownLabelLoss(nn.Module):
             dist.all_reduce(count)
             processes = dist.get_world_size()
         return total * processes / count.clamp(min=1)
+
+
+def checked_smoothing(label_smoothing: float) -> float:
+    """A share of label smoothing.
+
+    Raises:
+        AWBError: It is not from 0 up to, not including, 1.
+    """
+    if not 0 <= label_smoothing < 1:
+        raise AWBError(f"label_smoothing={label_smoothing!r}: expected a share from 0 up to, not including, 1")
+    return float(label_smoothing)

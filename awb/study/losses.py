@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from awb.errors import AWBError, did_you_mean
-from awb.study.known_label_loss import KnownLabelLoss
+from awb.study.known_label_loss import KnownLabelLoss, checked_smoothing
 
 Alpha = float | Tensor | None
 _VARIANTS = ("two_sided", "literal")
@@ -127,13 +127,11 @@ class BCELoss(MultiLabelLoss):
 
     def __init__(self, alpha: Alpha = None, pos_weight: Alpha = None, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise AWBError(f"label_smoothing={label_smoothing!r}: expected a share from 0 up to, not including, 1")
         if alpha is not None and pos_weight is not None:
             raise AWBError("alpha and pos_weight both weigh positives; give one of them")
         self.alpha = _checked_alpha(alpha)
         self.pos_weight = _checked_pos_weight(pos_weight)
-        self.label_smoothing = float(label_smoothing)
+        self.label_smoothing = checked_smoothing(label_smoothing)
 
     def elementwise(self, logits: Tensor, targets: Tensor) -> Tensor:
         if self.label_smoothing:

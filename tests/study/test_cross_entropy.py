@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
-from torch import Tensor, nn
+from torch import Tensor
 
 from awb import AWBError
 from awb.study import CrossEntropyLoss, KnownLabelLoss, MultiLabelLoss, class_weights_from_counts
+from tests.study.two_processes import require_gradients_of_one
 
 WEIGHT = [0.5, 1.0, 3.0]
 LOSSES = [CrossEntropyLoss(), CrossEntropyLoss(0.1), CrossEntropyLoss(0.2, WEIGHT), CrossEntropyLoss(weight=WEIGHT)]
@@ -111,11 +112,6 @@ def test_it_is_no_multi_label_loss_and_totals_add_up() -> None:
     assert CrossEntropyLoss(weight=WEIGHT).half()(logits, targets) == loss(logits, targets)
 
 
-def _model() -> nn.Linear:
-    torch.manual_seed(0)
-    return nn.Linear(5, 3, dtype=torch.float64)
-
-
 def _uneven() -> tuple[Tensor, Tensor]:
     """A batch of 8, of which the first process has 4 with one known class, and the second with all known."""
     features = torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -124,35 +120,11 @@ def _uneven() -> tuple[Tensor, Tensor]:
     return features, targets
 
 
-def _train_in_parallel(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
-    features, targets = _uneven()
-    mine = slice(4 * rank, 4 * rank + 4)
-    saved = {}
-    for loss in LOSSES:
-        model = nn.parallel.DistributedDataParallel(_model())
-        value = loss(model(features[mine]), targets[mine])
-        value.backward()
-        saved[str(loss)] = (value.detach(), [p.grad for p in model.parameters()])
-    torch.save(saved, f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_two_processes_with_unequal_known_images_give_the_gradients_of_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_train_in_parallel, (str(tmp_path),), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     features, targets = _uneven()
-    for loss in LOSSES:
-        model = _model()
-        value = loss(model(features), targets)
-        value.backward()
-        values, grads = zip(*(rank[str(loss)] for rank in ranks), strict=True)
-        torch.testing.assert_close(torch.stack(values).mean(), value.detach(), rtol=1e-12, atol=1e-12)
-        for each in grads:
-            for ours, expected in zip(each, model.parameters(), strict=True):
-                torch.testing.assert_close(ours, expected.grad, rtol=1e-12, atol=1e-12)
+    require_gradients_of_one(tmp_path, LOSSES, features, targets)
 
 
 @given(st.lists(st.integers(1, 50), min_size=2, max_size=6))

@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
 from awb import AWBError
 from awb.study import BCELoss, FocalLoss, MultiLabelLoss, alpha_from_counts, pos_weight_from_counts
+from tests.study.two_processes import require_gradients_of_one
 
 ALPHA = torch.tensor([0.2, 0.9, 0.5], dtype=torch.float64)
 LOSSES = [
@@ -173,11 +174,6 @@ def test_totals_of_parts_add_up_to_the_total(labels: list[tuple[float, float]]) 
     assert sum(float(s) for s, _ in parts) == pytest.approx(float(whole), rel=1e-12)
 
 
-def _model() -> nn.Linear:
-    torch.manual_seed(0)
-    return nn.Linear(5, 3, dtype=torch.float64)
-
-
 def _uneven() -> tuple[Tensor, Tensor]:
     """A batch of 8, of which the first process has 4 with few known labels, and the second with all known."""
     features = torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -187,37 +183,13 @@ def _uneven() -> tuple[Tensor, Tensor]:
     return features, targets
 
 
-def _train_in_parallel(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
-    features, targets = _uneven()
-    mine = slice(4 * rank, 4 * rank + 4)
-    saved = {}
-    for loss in LOSSES:
-        model = nn.parallel.DistributedDataParallel(_model())
-        value = loss(model(features[mine]), targets[mine])
-        value.backward()
-        saved[str(loss)] = (value.detach(), [p.grad for p in model.parameters()])
-    torch.save(saved, f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_two_processes_with_unequal_known_labels_give_the_gradients_of_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_train_in_parallel, (str(tmp_path),), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     features, targets = _uneven()
     counts = [int((~targets[rows].isnan()).sum()) for rows in (slice(4), slice(4, 8))]
     assert counts == [3, 12]
-    for loss in LOSSES:
-        model = _model()
-        value = loss(model(features), targets)
-        value.backward()
-        values, grads = zip(*(rank[str(loss)] for rank in ranks), strict=True)
-        torch.testing.assert_close(torch.stack(values).mean(), value.detach(), rtol=1e-12, atol=1e-12)
-        for each in grads:
-            for ours, expected in zip(each, model.parameters(), strict=True):
-                torch.testing.assert_close(ours, expected.grad, rtol=1e-12, atol=1e-12)
+    require_gradients_of_one(tmp_path, LOSSES, features, targets)
 
 
 def test_alpha_from_counts_gives_both_sides_the_same_weight() -> None:

@@ -35,6 +35,7 @@ TITLES: dict[str, str] = {
     "auroc": "AUROC",
 }
 _MEANS = {"balanced_accuracy": "sensitivity", "macro_f1": "f1", "macro_auroc": "auroc"}  # over the classes
+OF_ALL_IMAGES = ("accuracy", "kappa")  # whatever their classes
 OVERALL: tuple[ClassMeasure, ...] = ("accuracy", "balanced_accuracy", "macro_f1", "kappa", "macro_auroc")
 
 

@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from awb.errors import AWBError
-from awb.study.metrics.cases import Undefined, require_both_labels
-from awb.study.metrics.class_measures import TITLES, ClassMeasure, estimate_exclusive, require_measure
+from awb.study.metrics.cases import Undefined
+from awb.study.metrics.class_measures import OF_ALL_IMAGES, TITLES, ClassMeasure, estimate_exclusive, require_measure
 from awb.study.metrics.compare import check_model_names
 from awb.study.metrics.estimates import Estimates
-from awb.study.metrics.evaluate_classes import count_note, keep_classes
+from awb.study.metrics.evaluate_classes import checked_cases, count_note, keep_classes
 from awb.study.metrics.exclusive_cases import ExclusiveCases, check_exclusive
 from awb.study.metrics.intervals import check_level
 from awb.study.metrics.p_values import holm
-from awb.study.metrics.replicates import Replicates, draw_replicates
+from awb.study.metrics.replicates import Replicates
 from awb.study.metrics.table_columns import count_left_out, interval_header, interval_note, or_none
 from awb.table import Table
 
@@ -75,10 +75,8 @@ def compare_classes(
     check_level(level, max_left_out)
     check_model_names(names)
     require_measure(measure)
-    a, b = (check_exclusive(labels, probs, classes) for probs in (probs_a, probs_b))
-    require_both_labels(a.cases(), undefined, what="a difference")
-    replicates = draw_replicates(groups, n_replicates=n_replicates, seed=seed)
-    replicates.require_images(len(a.rows) + a.n_unknown)
+    b = check_exclusive(labels, probs_b, classes)
+    a, replicates = checked_cases(labels, probs_a, groups, classes, n_replicates, seed, undefined, "a difference")
     use, notes = keep_classes(a, replicates, min_groups)
     if not use.any():
         raise AWBError(f"no class has {min_groups} groups (patients) with it and {min_groups} without")
@@ -99,9 +97,8 @@ def compare_classes(
         "left out": count_left_out(difference),
     }
     first = f"{TITLES[measure]}, {names[1]} − {names[0]}; {interval_note(replicates)}"
-    if measure in ("accuracy", "kappa"):
-        notes = ()  # they count the images of every class
-    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), (first, count_note(a), *notes))
+    left_out = () if measure in OF_ALL_IMAGES else notes
+    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), (first, count_note(a), *left_out))
 
 
 def _estimates(

@@ -117,6 +117,13 @@ class Estimates:
         values, sampled = np.append(self.values, last.values), np.column_stack([self.sampled, last.sampled])
         return Estimates((*self.classes, *last.classes), values, sampled, self.replicates)
 
+    @property
+    def alike(self) -> Bools:
+        """Mask of the values, (C,), that are the same on all replicates: their interval of no width shows nothing."""
+        highest = np.nanmax(self.sampled, axis=0, initial=-np.inf)
+        lowest = np.nanmin(self.sampled, axis=0, initial=np.inf)
+        return np.asarray(highest - lowest == 0)
+
     def intervals(self, *, level: float = 0.95, max_left_out: float = 0.05) -> list[Interval | None]:
         """Percentile interval of each class (`percentile_interval`).
 

@@ -11,7 +11,6 @@ from awb.errors import shortlist
 from awb.study.array_types import Bools
 from awb.study.metrics.cases import Undefined, require_both_labels
 from awb.study.metrics.class_measures import OVERALL, TITLES, ClassMeasure, averaged_measures, estimate_exclusive
-from awb.study.metrics.estimates import Estimates
 from awb.study.metrics.exclusive_cases import ExclusiveCases, check_exclusive
 from awb.study.metrics.intervals import Interval, check_level
 from awb.study.metrics.replicates import Replicates, draw_replicates
@@ -71,13 +70,13 @@ def evaluate_classes(
         ['accuracy', 'balanced accuracy', 'macro F1', "Cohen's kappa", 'macro AUROC']
     """
     check_level(level, max_left_out)
-    cases, replicates = _checked(labels, probs, groups, classes, n_replicates, seed, undefined)
+    cases, replicates = checked_cases(labels, probs, groups, classes, n_replicates, seed, undefined)
     use, notes = keep_classes(cases, replicates, min_groups)
     averaged = use if use.sum() > 1 else np.zeros_like(use)
     rows, alike = [], []
     for measure in OVERALL:
         found = estimate_exclusive(cases, replicates, measure, averaged)
-        (value,), (left_out,), (flat,) = or_none(found.values), count_left_out(found), alike_replicates(found)
+        (value,), (left_out,), (flat,) = or_none(found.values), count_left_out(found), found.alike
         (interval,) = found.intervals(level=level, max_left_out=max_left_out)
         alike += [TITLES[measure]] * bool(flat)
         rows.append((TITLES[measure], value, None if flat else interval, left_out))
@@ -137,7 +136,7 @@ def evaluate_each_class(
         [('normal', 2, 1.0, 1.0), ('viral', 2, 1.0, 1.0)]
     """
     check_level(level, max_left_out)
-    cases, replicates = _checked(labels, probs, groups, classes, n_replicates, seed, undefined)
+    cases, replicates = checked_cases(labels, probs, groups, classes, n_replicates, seed, undefined)
     kept, notes = keep_classes(cases, replicates, min_groups, undefined_too=True)
     of_class = [np.unique(replicates.groups[cases.rows[cases.truth == c]]) for c in range(len(cases.classes))]
     columns: dict[str, Sequence[object]] = {
@@ -151,7 +150,7 @@ def evaluate_each_class(
     for measure in _EACH:
         found = estimate_exclusive(cases, replicates, measure)
         intervals: list[Interval | None] = found.intervals(level=level, max_left_out=max_left_out)
-        same, left_out = alike_replicates(found), count_left_out(found)
+        same, left_out = found.alike, count_left_out(found)
         columns[TITLES[measure]] = or_none(found.values)
         columns[interval_header(TITLES[measure], level)] = [
             None if flat else interval for flat, interval in zip(same, intervals, strict=True)
@@ -193,19 +192,13 @@ def keep_classes(
     return use, (unsupported_note(names, min_groups),) if names else ()
 
 
-def alike_replicates(found: Estimates) -> Bools:
-    """Mask of the values, (C,), that are the same on all replicates, which is no interval's reason to be of width 0."""
-    spread = np.nanmax(found.sampled, axis=0, initial=-np.inf) - np.nanmin(found.sampled, axis=0, initial=np.inf)
-    return np.asarray(spread == 0)
-
-
 def count_note(cases: ExclusiveCases) -> str:
     """Note on the number of images, and of those left out."""
     unknown = f"; left out, since their class is not known: {cases.n_unknown:,}" if cases.n_unknown else ""
     return f"{len(cases.rows):,} images{unknown}"
 
 
-def _checked(
+def checked_cases(
     labels: npt.ArrayLike,
     probs: npt.ArrayLike,
     groups: npt.ArrayLike,
@@ -213,9 +206,15 @@ def _checked(
     n_replicates: int,
     seed: int,
     undefined: Undefined,
+    what: str = "a mean over the classes",
 ) -> tuple[ExclusiveCases, Replicates]:
+    """Images whose class is known, and replicates of all images.
+
+    Raises:
+        AWBError: As in `evaluate_classes`; of a class without images the message says that `what` is not defined.
+    """
     cases = check_exclusive(labels, probs, classes)
-    require_both_labels(cases.cases(), undefined, what="a mean over the classes")
+    require_both_labels(cases.cases(), undefined, what=what)
     replicates = draw_replicates(groups, n_replicates=n_replicates, seed=seed)
     replicates.require_images(len(cases.rows) + cases.n_unknown)
     return cases, replicates
