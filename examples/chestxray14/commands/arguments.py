@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from examples.chestxray14.explanation.layers import LAST
-
 FEWEST_REPLICATES = 40  # a 95 % interval leaves one of them out on each side
 
 
@@ -65,15 +63,3 @@ def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
         help="side of the run's image store in pixels, for a run of an earlier version, which does not record it",
     )  # fmt: skip
     parser.add_argument("--store", type=Path, metavar="FOLDER", help="the run's image store, in place of --store-size")
-
-
-def add_layer_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--layer", type=read_layer, default=LAST,
-        help="layer for Grad-CAM: last (before pooling), stage of a block, or module path (default: %(default)s)",
-    )  # fmt: skip
-
-
-def read_layer(text: str) -> int | str:
-    """An argparse type: the number of a stage, or a path."""
-    return int(text) if text.isdecimal() else text

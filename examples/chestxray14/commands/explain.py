@@ -12,8 +12,9 @@ from pathlib import Path
 
 from awb import AWBError
 from awb.study import LabelTable
-from examples.chestxray14.commands.arguments import add_layer_argument, add_replicates_argument, at_least
+from examples.chestxray14.commands.arguments import add_replicates_argument, at_least
 from examples.chestxray14.commands.column_arguments import add_column_arguments, columns_of
+from examples.chestxray14.commands.layer_argument import add_layer_argument
 from examples.chestxray14.data.boxes import read_boxes
 from examples.chestxray14.data.labels import read_table
 from examples.chestxray14.data.nih import FINDINGS, read_data_entry

@@ -15,10 +15,10 @@ from awb import AWBError
 from awb.errors import shortlist
 from examples.chestxray14.commands.arguments import (
     add_decoding_arguments,
-    add_layer_argument,
     add_workers_argument,
     at_least,
 )
+from examples.chestxray14.commands.layer_argument import add_layer_argument
 from examples.chestxray14.data.study import synthetic_note
 from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS
 from examples.chestxray14.prediction.maps import prepare_maps, write_maps
@@ -50,9 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, and tell by the exit status whether all files were."""
-    out = require_csv(args.out)
-    if out.exists() and not args.force:
-        raise AWBError(f"{out} is there already; give another name, or --force to replace it")
+    out = require_csv(args.out, replace=args.force)
     if args.maps and args.maps.exists() and not args.maps.is_dir():
         raise AWBError(f"--maps {args.maps} is a file; give a folder for the pictures")
     predictor = load_predictor(

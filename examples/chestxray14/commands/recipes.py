@@ -13,7 +13,6 @@ from typing import Any
 
 from awb import Table
 from examples.chestxray14.commands.arguments import add_set_argument
-from examples.chestxray14.recipes.backbones import SHORT_NAMES
 from examples.chestxray14.recipes.find import find_recipes
 from examples.chestxray14.recipes.model_settings import ModelSettings
 from examples.chestxray14.recipes.overrides import read_overrides
@@ -44,19 +43,13 @@ def run(args: argparse.Namespace) -> int:
         (name,) = recipes
         cost = ", ".join(f"{value:,} {what}" for what, value in costs.get(name, {}).items())
         notes = [note for note in (cost, overridden_preprocessing(recipes[name])) if note]
-        _require_network(recipes[name])
+        from examples.chestxray14.training.networks import require_network  # here, so that a list comes at once
+
+        require_network(recipes[name])
         print("".join(f"# {note}\n" for note in notes) + recipes[name].to_yaml(), end="")
     else:
         print(_table(recipes, costs, names_only=not any(".y" in text for text in args.recipes)))
     return 0
-
-
-def _require_network(recipe: Recipe) -> None:
-    """Build the network if it is not one of the example's own: only that shows what is wrong with its recipe."""
-    if recipe.model.backbone not in SHORT_NAMES or recipe.model.imports:
-        from examples.chestxray14.training.networks import require_network  # here, since it is slow
-
-        require_network(recipe)
 
 
 def _is_one(names: list[str]) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from awb import AWBError
 from awb.errors import shortlist
 from examples.chestxray14.data.nih import NIH_DOWNLOAD
+from examples.chestxray14.files.folders import walk_once
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -95,14 +96,7 @@ def _lookalike(missing: Iterable[str], files: Mapping[str, Sequence[Path]]) -> s
 def _files_below(root: Path) -> dict[str, list[Path]]:
     """Image files by name without suffixes: folders in order, each once, links to folders followed."""
     files: dict[str, list[Path]] = {}
-    seen: set[tuple[int, int]] = set()
-    for folder, below, entries in os.walk(os.path.normpath(root), followlinks=True):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:  # a link to a folder above, say
-            below.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        below.sort()
+    for folder, _, entries in walk_once(os.path.normpath(root)):
         for entry in entries:
             if entry.lower().endswith(SUFFIXES):
                 files.setdefault(_stem(entry), []).append(Path(folder, entry))

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 
 from awb import AWBError
+from awb.errors import first_line
 from awb.files import write_whole
+from examples.chestxray14.files.output_file import require_output_file
 from examples.chestxray14.prediction.metadata import describe_run
 from examples.chestxray14.prediction.onnx_check import INPUT, OUTPUTS, Differences, compare_with_pytorch
 from examples.chestxray14.prediction.onnx_network import PixelNetwork
@@ -59,7 +61,10 @@ def export_run(
         AWBError: As in `load_predictor`; the file is there, or cannot be written; a package is missing; the network
             cannot be exported, or the file computes something else. Nothing is written then.
     """
-    out = _require_onnx(Path(out), force)
+    out = Path(out)
+    if out.suffix != ".onnx":
+        raise AWBError(f"{out}: expected a name that ends in .onnx")
+    require_output_file(out, replace=force)
     onnx = _require_packages()
     predictor = load_predictor(run, store_size=store_size, store=store)
     network = PixelNetwork(predictor.model, predictor.transform, predictor.rules, colour=predictor.decoding.colour)
@@ -70,18 +75,6 @@ def export_run(
     differences = compare_with_pytorch(content, network)
     write_whole(out, content)
     return Exported(out, metadata, differences)
-
-
-def _require_onnx(out: Path, force: bool) -> Path:
-    if out.suffix != ".onnx":
-        raise AWBError(f"{out}: expected a name that ends in .onnx")
-    if out.is_dir():
-        raise AWBError(f"{out} is a folder; give the name of a file")
-    if not out.parent.is_dir():
-        raise AWBError(f"there is no folder {out.parent} to write {out.name} in")
-    if out.exists() and not force:
-        raise AWBError(f"{out} is there already; give another name, or --force to replace it")
-    return out
 
 
 def _require_packages() -> ModuleType:
@@ -113,9 +106,9 @@ def to_onnx(network: PixelNetwork, backbone: str) -> Any:
             )  # fmt: skip
     except Exception as error:  # torch.export and the exporter raise many kinds, none of them the user's fault
         cause = error.__cause__ or error
-        first = str(cause).strip().partition("\n")[0]
         raise AWBError(
-            f"{backbone} cannot be exported to ONNX by this version of torch ({type(cause).__name__}: {first})"
+            f"{backbone} cannot be exported to ONNX by this version of torch "
+            f"({type(cause).__name__}: {first_line(cause)})"
         ) from error
     finally:
         log.setLevel(level)

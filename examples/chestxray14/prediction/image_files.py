@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from awb import AWBError
+from examples.chestxray14.files.folders import walk_once
 
 
 class Skipped(NamedTuple):
@@ -53,14 +54,8 @@ def _below(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
     def unreadable(error: OSError) -> None:
         skipped.append(Skipped(str(error.filename), f"cannot be read ({error.strerror})"))
 
-    seen: set[tuple[int, int]] = set()
-    for at, below, names in os.walk(folder, onerror=unreadable, followlinks=True):
-        status = os.stat(at)
-        if (status.st_dev, status.st_ino) in seen:  # a link to a folder above, say
-            below.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        below[:] = sorted(name for name in below if not name.startswith("."))
+    for at, below, names in walk_once(folder, unreadable):
+        below[:] = [name for name in below if not name.startswith(".")]
         yield from (Path(at, name) for name in sorted(names) if not name.startswith("."))
 
 

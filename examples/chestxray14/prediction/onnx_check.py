@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from awb import AWBError
+from awb.errors import first_line
 from examples.chestxray14.phantoms import draw_phantoms
 from examples.chestxray14.prediction.onnx_network import PixelNetwork
 
@@ -46,8 +47,9 @@ def compare_with_pytorch(content: bytes, network: PixelNetwork) -> Differences:
             for pixels in _trial_batches(network.shape)
         ]
     except Exception as error:  # ONNX Runtime's errors have no common class
-        first = str(error).strip().partition("\n")[0]
-        raise AWBError(f"ONNX Runtime cannot run the exported network ({first}); nothing was written") from error
+        raise AWBError(
+            f"ONNX Runtime cannot run the exported network ({first_line(error)}); nothing was written"
+        ) from error
     found = Differences(
         *(max(float(np.abs(ours[i] - theirs[i].numpy()).max()) for ours, theirs in pairs) for i in range(len(OUTPUTS)))
     )

@@ -14,6 +14,7 @@ from awb import AWBError
 from awb.study.files import write_csv
 from examples.chestxray14.evaluation.decisions import Decisions
 from examples.chestxray14.evaluation.evaluated_run import Floats
+from examples.chestxray14.files.output_file import require_output_file
 from examples.chestxray14.prediction.image_files import Skipped
 
 IMAGE, PREDICTED = "image", "predicted class"
@@ -64,7 +65,7 @@ class Predictions:
         Raises:
             AWBError: No image was predicted, or a file cannot be written.
         """
-        path = require_csv(path)
+        path = require_csv(path, replace=True)
         if not self.images:
             raise AWBError("no image was predicted, so nothing is written")
         header = [IMAGE, *self.classes, *self._decision_columns()]
@@ -89,19 +90,16 @@ class Predictions:
                 yield ["" if value != value else str(int(value)) for value in row] if self.rules.decides else []
 
 
-def require_csv(path: str | Path) -> Path:
-    """Refuse a path that is no CSV file's, since it may be an image that was meant to be read, or a folder.
+def require_csv(path: str | Path, *, replace: bool) -> Path:
+    """Refuse a path that is no CSV file's, since it may be an image that was meant to be read, or cannot be written.
 
     Raises:
-        AWBError: Another suffix, or a folder; or the file's folder is missing.
+        AWBError: Another suffix, or as `require_output_file`.
     """
     path = Path(path)
     if not path.name.lower().endswith(_SUFFIXES):
         raise AWBError(f"{path}: expected a name that ends in {' or '.join(_SUFFIXES)}, for the predictions")
-    if path.is_dir():
-        raise AWBError(f"{path} is a folder; give the name of a file for the predictions")
-    if not path.parent.is_dir():
-        raise AWBError(f"there is no folder {path.parent} to write {path.name} in")
+    require_output_file(path, replace=replace)
     return path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from awb import AWBError
@@ -41,7 +41,7 @@ def _override(
     known: list[Any] = list(range(len(content))) if isinstance(content, list) else []
     if isinstance(content, dict):
         known = list(content)
-    if isinstance(content, dict) and not rest:
+    if place not in known and isinstance(content, dict) and not rest:
         known += sorted(set(optional(above)) - set(content))
     if place not in known:
         near = did_you_mean(key, map(str, known))
@@ -65,3 +65,19 @@ def read_overrides(texts: list[str]) -> dict[str, Any]:
             raise AWBError(f"--set {text}: expected KEY=VALUE")
         overrides[name] = parse_yaml(value, f"--set {text}")
     return overrides
+
+
+def values_by_path(content: Any, path: str = "", *, whole_lists: bool = False) -> Iterator[tuple[str, Any]]:
+    """Path and value of everything in nested mappings and lists, by the paths that `override` takes.
+
+    Args:
+        content: Mappings, lists and plain values; empty ones are values.
+        path: Path of the content itself.
+        whole_lists: Give lists of plain values whole.
+    """
+    nested = isinstance(content, dict | list) and bool(content)
+    if nested and not (whole_lists and isinstance(content, list) and not any(isinstance(one, dict) for one in content)):
+        for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+            yield from values_by_path(value, f"{path}.{key}" if path else str(key), whole_lists=whole_lists)
+    else:
+        yield path, content

@@ -6,6 +6,7 @@ import json
 import re
 import reprlib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -75,13 +76,14 @@ def _first_causes(errors: Sequence[Any]) -> list[Any]:
     ]
 
 
-def section_keys(model: type[Section]) -> set[str]:
+@cache
+def section_keys(model: type[Section]) -> frozenset[str]:
     """Keys, at any depth, whose values are sections or lists of them."""
-    found = set()
+    found: frozenset[str] = frozenset()
     for name, field in model.model_fields.items():
         below = list(_sections_in(field.annotation))
         found |= {name} if below else set()
-        found |= {key for section in below for key in section_keys(section)}
+        found = found.union(*map(section_keys, below))
     return found
 
 

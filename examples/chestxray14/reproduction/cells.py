@@ -7,6 +7,7 @@ from typing import Any
 
 import awb
 from awb import AWBError, Table
+from awb.errors import first_line
 from examples.chestxray14.data.dataset import count_steps
 from examples.chestxray14.data.nih import FINDINGS
 from examples.chestxray14.data.study import Study
@@ -106,7 +107,6 @@ def profile_network(recipe: Recipe, n_classes: int = len(FINDINGS)) -> Table:
     except AWBError:
         raise
     except Exception as error:  # of fvcore, which traces the network
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise AWBError(
-            f"{recipe.name}: fvcore cannot count the operations of {recipe.model.backbone} ({reason})"
+            f"{recipe.name}: fvcore cannot count the operations of {recipe.model.backbone} ({first_line(error)})"
         ) from error

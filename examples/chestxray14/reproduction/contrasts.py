@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-
 from awb import AWBError, Table
 from awb.errors import shortlist
 from awb.study import Interval, holm, or_none
@@ -175,7 +173,7 @@ def _compare(a: str, b: str, split: str, results: Mapping[str, Result]) -> Pair:
     assert other is not None
     difference = other.minus(one).macro()
     ((value,), (interval,), (p,)) = difference.values, difference.intervals(), or_none(difference.p_values())
-    if np.ptp(difference.sampled[:, 0]) == 0:  # as of equal predictions: an interval of no width would claim too much
+    if difference.alike[0]:  # as of equal predictions
         interval = p = None
     of_a, of_b = (float(cell.macro().values[0]) for cell in (one, other))
     return Pair(a, b, split, of_a, of_b, float(value), interval, p)

@@ -9,6 +9,7 @@ from typing import Any
 
 from awb import Table
 from awb.errors import shortlist
+from examples.chestxray14.recipes.overrides import values_by_path
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.recipes.words import blocks_in_words, losses_in_words
 
@@ -23,9 +24,8 @@ _SHOWN = re.compile(
 
 def settings_of(recipe: Recipe) -> dict[str, str]:
     """All settings of a recipe but its name, as text by path: `{"stages.0.optimizer.lr": "0.001", …}`."""
-    found: dict[str, str] = {}
-    _flatten("", recipe.model_dump(mode="json", exclude={"name"}), found)
-    return found
+    content = recipe.model_dump(mode="json", exclude={"name"})
+    return {path: str(value) for path, value in values_by_path(content, whole_lists=True)}
 
 
 def recipes_table(recipes: Mapping[str, Recipe], splits: Mapping[str, str]) -> Table:
@@ -95,14 +95,3 @@ def _unusual(recipes: Mapping[str, Recipe]) -> tuple[dict[str, list[str]], list[
         for name, value in differing.items():
             unusual[name].append(f"{path} {value}")
     return unusual, usual
-
-
-def _flatten(path: str, value: Any, found: dict[str, str]) -> None:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            _flatten(f"{path}.{key}" if path else key, inner, found)
-    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
-        for index, inner in enumerate(value):
-            _flatten(f"{path}.{index}", inner, found)
-    else:
-        found[path] = str(value)

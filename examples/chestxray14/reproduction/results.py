@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from awb.study import Estimates, Interval, bias_corrected_interval, estimate, evaluate_classes, interval_header, or_none
-from examples.chestxray14.evaluation.evaluated_run import MIN_PATIENTS, EvaluatedRun
+from awb.study import Estimates, Interval, bias_corrected_interval, estimate, interval_header, or_none
+from examples.chestxray14.evaluation.class_tables import overall_measures
+from examples.chestxray14.evaluation.evaluated_run import EvaluatedRun
 from examples.chestxray14.evaluation.headline import can_be_compared, headline_estimates
 from examples.chestxray14.recipes.stage_settings import HEADLINES
 
-_OF_CLASSES = ("accuracy", "balanced accuracy", "macro AUROC")
 Columns = Mapping[str, float | Interval | None]
 
 
@@ -44,7 +44,7 @@ def measure(run: EvaluatedRun, n_replicates: int = 2000) -> Result:
         return Result(figure, None, {figure: None, interval_header(figure, 0.95): None})
     headline = headline_estimates(run, n_replicates)
     if run.task == "classes":
-        return Result(figure, headline, _of_classes(run, n_replicates))
+        return Result(figure, headline, overall_measures(run.test, run.probs, n_replicates))
     return Result(figure, headline, _of_findings(run, headline))
 
 
@@ -64,15 +64,3 @@ def _of_findings(run: EvaluatedRun, aurocs: Estimates) -> Columns:
     figures: tuple[Any, ...] = (*or_none(auroc.values), *auroc.intervals(), *or_none(auprc.values), moved)
     headers = (header for name in ("macro AUROC", "macro AUPRC") for header in (name, interval_header(name, 0.95)))
     return dict(zip(headers, figures, strict=True))
-
-
-def _of_classes(run: EvaluatedRun, n_replicates: int) -> Columns:
-    table = evaluate_classes(
-        run.test.labels, run.probs, run.patients,
-        classes=run.test.classes, n_replicates=n_replicates, undefined="skip", min_groups=MIN_PATIENTS,
-    )  # fmt: skip
-    rows = {row["measure"]: row for row in table}
-    columns: dict[str, Any] = {}
-    for name in _OF_CLASSES:
-        columns |= {name: rows[name]["value"], interval_header(name, 0.95): rows[name]["95 %"]}
-    return columns

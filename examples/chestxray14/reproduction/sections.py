@@ -95,7 +95,7 @@ def recipes(runs: Runs) -> Parts:
 
 def comparisons(runs: Runs, compared: Mapping[str, Contrast]) -> Parts:
     """Pairs of cells per question, and the cells that are in none."""
-    classes = {run.task for run in runs.values()} == {"classes"}
+    classes = _only_classes(runs)
     compare, noun = ("compare --metric auroc", "class") if classes else ("compare", "finding")
     yield "## Contrasts"
     yield (
@@ -124,8 +124,8 @@ def data(output: Output, studies: Studies, runs: Runs, boxes: Boxes | None) -> P
     """Labels, boxes and splits."""
     splits = split_names(runs)
     yield "## Data"
-    exclusive = {run.task for run in runs.values()} == {"classes"}
-    drawn = draw_data(output.path / "figures", next(iter(studies.values())), boxes, exclusive=exclusive)
+    study = next(iter(studies.values()))
+    drawn = draw_data(output.path / "figures", study, boxes, exclusive=_only_classes(runs))
     yield from _pictures(output, drawn)
     for key, study in studies.items():
         if key in splits:
@@ -181,6 +181,11 @@ def made(runs: Runs) -> Parts:
         f"Written {datetime.date.today()} on {os.cpu_count()} {platform.machine()} cores; trained on {devices}; "
         f"Python {platform.python_version()}, {versions}."
     )
+
+
+def _only_classes(runs: Runs) -> bool:
+    """True if no run has findings."""
+    return all(run.task == "classes" for run in runs.values())
 
 
 def _pictures(output: Output, drawn: Mapping[str, Path]) -> Parts:

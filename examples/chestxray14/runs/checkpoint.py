@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from awb import AWBError
-from awb.errors import shortlist
+from awb.errors import first_line, shortlist
 from examples.chestxray14.files.atomic import write_atomically
 from examples.chestxray14.files.sealed_zip import check_seal, seal
 
@@ -66,7 +66,7 @@ def load_checkpoint(
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (ValueError, RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
         raise AWBError(
-            f"{path} is damaged or not a checkpoint: {_first_line(error)}; restore it, or delete it to train from the "
+            f"{path} is damaged or not a checkpoint: {first_line(error)}; restore it, or delete it to train from the "
             "beginning"
         ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -152,10 +152,6 @@ def load_state(where: str, model: nn.Module, state: Mapping[str, Tensor]) -> Non
     if wrong:
         raise AWBError(f"{where} does not fit {type(model).__name__}: {shortlist(wrong, 4)}")
     model.load_state_dict(dict(state))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _require_keys(where: str, found: Any, expected: Any) -> None:

@@ -15,7 +15,7 @@ import torchvision
 from torch import Tensor, nn
 
 from awb import AWBError
-from awb.errors import did_you_mean
+from awb.errors import did_you_mean, first_line
 from examples.chestxray14.recipes.backbones import Backbone
 from examples.chestxray14.recipes.model_settings import ModelSettings
 from examples.chestxray14.training.pretrained import explained, timm_source, url_source
@@ -117,20 +117,16 @@ def _refusals(name: str, home: str, image_size: int, own_size: int) -> Iterator[
         if unknown and argument in _RATES:
             raise AWBError(f"{name} has no drop path to set; leave out model.drop_path") from None
         if argument in _SIZES or (not argument and image_size != own_size):
-            reason = "" if unknown else f" ({_first_line(error)})"
+            reason = "" if unknown else f" ({first_line(error)})"
             raise AWBError(
                 f"{name} cannot be built for images of {image_size} pixels{reason}; set data.image_size to {own_size}"
             ) from None
         if unknown:
             near = did_you_mean(argument, _options(vars(sys.modules[home]), unknown[1]))
             raise AWBError(f"{name} has no option {argument!r}{near}; see model.backbone_options") from None
-        raise AWBError(f"{name} cannot be built: {type(error).__name__}, {_first_line(error)}") from None
+        raise AWBError(f"{name} cannot be built: {type(error).__name__}, {first_line(error)}") from None
 
 
 def _options(names: Mapping[str, Any], of: str) -> list[str]:
     """Parameters of a class or function by its name; none if it is not there."""
     return list(inspect.signature(names[of]).parameters) if of in names else []
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import awb
 from awb import AWBError
 from awb.classifier import find_classifier
-from awb.errors import did_you_mean
+from awb.errors import did_you_mean, first_line
 from examples.chestxray14.recipes.backbones import SHORT_NAMES, read_backbone
 from examples.chestxray14.recipes.blocks import read_places
 from examples.chestxray14.recipes.model_settings import PART, ModelSettings
@@ -68,11 +68,15 @@ def build_model(
 
 
 def require_network(recipe: Recipe) -> None:
-    """Build a recipe's network once, with random weights, so that what cannot be built is said before data are read.
+    """Build a network that is not one of the example's own, so that what cannot be built is said before data are read.
+
+    Its weights are random. The example's own are left out: they are known, and building one takes seconds.
 
     Raises:
         AWBError: As in `build_model`, and where `frozen` names a part that is not known.
     """
+    if recipe.model.backbone in SHORT_NAMES and not recipe.model.imports:
+        return
     model = build_model(recipe.model, 2, recipe.data.image_size, 0, pretrained=False)
     freezable_parts(model, needed=any(stage.frozen for stage in recipe.stages))
 
@@ -174,10 +178,9 @@ def _require_logits(model: nn.Module, settings: ModelSettings, num_classes: int,
     try:
         logits = model.eval()(images)
     except Exception as error:  # whatever a layer makes of a shape that it was not built for
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise AWBError(
-            f"{settings.backbone} cannot take images of 3×{image_size}×{image_size} ({reason}): see data.image_size "
-            "and model.backbone_options"
+            f"{settings.backbone} cannot take images of 3×{image_size}×{image_size} ({first_line(error)}): see "
+            "data.image_size and model.backbone_options"
         ) from error
     expected = 1, num_classes
     if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:

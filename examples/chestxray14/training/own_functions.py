@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from awb import AWBError
-from awb.errors import did_you_mean, shortlist
+from awb.errors import did_you_mean, first_line, shortlist
 
 
 def import_modules(names: Iterable[str]) -> None:
@@ -96,6 +96,6 @@ def _import(name: str, where: str) -> Any:
         return importlib.import_module(name)
     except Exception as error:  # whatever the module does when it is imported
         raise AWBError(
-            f"{where}: {name} cannot be imported ({type(error).__name__}: {str(error).partition(chr(10))[0]}); it is "
+            f"{where}: {name} cannot be imported ({type(error).__name__}: {first_line(error)}); it is "
             "looked for in the current folder and in PYTHONPATH"
         ) from error

@@ -13,6 +13,7 @@ import safetensors
 import torch
 
 from awb import AWBError
+from awb.errors import first_line
 
 WITHOUT = "--weights FILE begins with a file of yours, --set model.pretrained=false without any"
 # requests', httpx's and the Hugging Face hub's errors are OSErrors, as urllib's are
@@ -75,5 +76,4 @@ def explained(name: str, source: Source) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip().rstrip(".:") if lines else type(error).__name__
+    return first_line(error).strip().rstrip(".:")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accelerate import Accelerator
 
 from awb import AWBError
 from awb.errors import did_you_mean
+from examples.chestxray14.recipes.overrides import values_by_path
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.runs.folder import RunFolder
 
@@ -60,7 +61,7 @@ class Trackers:
                 "mlflow": {"run_name": name},
                 "dvclive": {"dir": str(folder.path / "dvclive"), "resume": steps > 0},
             }
-            config = dict(_flat(recipe.model_dump(mode="json")))
+            config = {path: _plain(value) for path, value in values_by_path(recipe.model_dump(mode="json"))}
             try:
                 accelerator.init_trackers(_PROJECT, config, options)
             except Exception as error:  # whatever a tracker's package raises, such as without a login
@@ -79,11 +80,6 @@ class Trackers:
         self._accelerator.trackers = []  # `end_training` would finish them again
 
 
-def _flat(values: Any, path: str = "") -> Iterator[tuple[str, bool | int | float | str]]:
-    """Values of nested mappings and lists by path; what is neither number nor truth value is text."""
-    if isinstance(values, dict | list) and values:
-        below = values.items() if isinstance(values, dict) else enumerate(values)
-        for key, value in below:
-            yield from _flat(value, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, values if isinstance(values, bool | int | float) else str(values)
+def _plain(value: Any) -> bool | int | float | str:
+    """A value as every tracker takes it: what is neither number nor truth value is text."""
+    return value if isinstance(value, bool | int | float) else str(value)
