@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from examples.chestxray14.evaluation.evaluated_run import read_evaluated
 from examples.chestxray14.evaluation.figures import label_frequencies, save
 from examples.chestxray14.evaluation.headline import can_be_compared, headline_estimates
 from examples.chestxray14.recipes.find import find_recipe
+from examples.chestxray14.training.trainer import Trainer
 from tests.chestxray14.small_runs import weights
 
 CLASSES = ("bacterial", "fibrosis", "normal", "tuberculosis", "viral")
@@ -118,44 +120,29 @@ def test_five_classes_from_a_table_of_words_to_results(trained: Path, capsys: py
 
 
 @pytest.mark.slow
-def test_a_run_of_classes_resumes_from_its_checkpoint_and_ends_the_same(trained: Path) -> None:
+def test_a_run_of_classes_resumes_from_its_checkpoint_and_ends_the_same(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def step(trainer: Trainer, *args: Any) -> float:
+        if trainer.steps == 4:
+            raise Killed
+        return unbroken(trainer, *args)
+
+    unbroken = Trainer._step
     whole, resumed = (trained / "runs" / name for name in ("other", "resumed"))
     settings = ["--set", "stages.0.optimizer.lr=0.01", "--set", "data.augmentation=null", "--set", "stages.0.epochs=1"]
     words = study(trained, "train", f"{trained / 'mine.yaml'}:tiny", resumed, "--checkpoint-every", "3")
-    killed = KilledAt(5)
-    with killed, pytest.raises(KilledAt.Killed):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Trainer, "_step", step)
         main([*words, *settings])
     assert (resumed / "checkpoint.pt").is_file()
     assert not (resumed / "weights.safetensors").exists()
     assert main([*words, *settings]) == 0
     ours, theirs = weights(resumed), weights(whole)
     assert all((ours[name] == theirs[name]).all() for name in theirs)
-
-
-class KilledAt:
-    """Training that ends at a step, as if killed."""
-
-    class Killed(BaseException):
-        pass
-
-    def __init__(self, step: int) -> None:
-        self.step, self.done = step, 0
-
-    def __enter__(self) -> None:
-        from examples.chestxray14.training.trainer import Trainer
-
-        self.trainer, self.before = Trainer, Trainer._step
-
-        def counted(trainer: object, *args: object) -> float:
-            self.done += 1
-            if self.done == self.step:
-                raise self.Killed
-            return self.before(trainer, *args)  # type: ignore[arg-type]
-
-        Trainer._step = counted  # type: ignore[method-assign, assignment]
-
-    def __exit__(self, *_: object) -> None:
-        self.trainer._step = self.before  # type: ignore[method-assign]
 
 
 @pytest.mark.slow
