@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from awb.attention.lka import finite
+from awb.attention.precision import scaled
 from awb.attention.registry import create_attention
 from awb.block_plan import PlannedBlock
 from awb.errors import AWBError
@@ -96,9 +96,8 @@ class AWB(ObservedModule):
         y: Tensor = self.attention(x)
         if self.gamma is None:
             return y
-        gamma, change = self.gamma.to(x.dtype).view(-1, 1, 1), y.to(x.dtype) - x
-        # where γ is 0 the block is the identity, whatever f(x) is: 0 · inf and 0 · NaN would be NaN
-        return x + gamma * torch.where(gamma == 0, change.nan_to_num(0.0, 0.0, 0.0), finite(change))
+        # where γ is 0 the block is the identity, whatever f(x) is
+        return x + scaled(y.to(x.dtype) - x, self.gamma.to(x.dtype).view(-1, 1, 1))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

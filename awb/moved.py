@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+from awb.attention.large_kernel.lka import LKA
+from awb.attention.large_kernel.van import VANAttention
 from awb.block_plan import PlannedBlock
 from awb.hooks.changed_weights import KnownWeights
 from awb.hooks.frozen_norms import FrozenNorm, KeepStatistics
@@ -18,6 +20,8 @@ from awb.hooks.token_grid import TokenGrid
 from awb.places import Site, Stage
 
 _MOVED: dict[str, dict[str, object]] = {
+    "awb.attention.lka": {"LKA": LKA},
+    "awb.attention.van": {"VANAttention": VANAttention},
     "awb.changed_weights": {"KnownWeights": KnownWeights},
     "awb.frozen_norms": {"FrozenNorm": FrozenNorm, "KeepStatistics": KeepStatistics},
     "awb.guard": {"Guard": Guard, "_nobody": nobody},

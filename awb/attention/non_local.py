@@ -9,7 +9,7 @@ from timm.layers import NonLocalAttn
 from torch import Tensor, nn
 from torch.amp import is_autocast_available
 
-from awb.attention.lka import finite
+from awb.attention.precision import finite
 
 
 class NonLocal(NonLocalAttn):  # type: ignore[misc]

@@ -8,12 +8,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from awb.attention.lka import LKA, finite
+from awb.attention.info import AttentionInfo
+from awb.attention.large_kernel.lka import LKA, VAN_PAPER
+from awb.attention.precision import finite
 from awb.attention.registry import register_attention
 from awb.kernels import Backend
 
 
-@register_attention("van")
+@register_attention(
+    "van",
+    AttentionInfo(
+        "VAN's attention block",
+        VAN_PAPER,
+        parameters="C*(25 + 49 + C + 3) + 2*C*(C + 1)",
+        identity="setting",
+        source="Visual-Attention-Network/VAN-Classification, Apache-2.0",
+        half="nothing; its maps are clamped in float16",
+        notes="The map is LKA's of the projected input; the shortcut stays outside.",
+    ),
+)
 class VANAttention(nn.Module):
     """VAN's attention block, x + project_out(LKA(GELU(project_in(x)))).
 

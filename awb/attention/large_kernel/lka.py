@@ -7,16 +7,41 @@ multiplies the input.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
+from awb.attention.gate import Gate
+from awb.attention.info import AttentionInfo, Paper
+from awb.attention.precision import finite
 from awb.attention.registry import register_attention
 from awb.errors import AWBError
 from awb.kernels import BACKENDS, Backend, polyphase_lka_map, use_polyphase
 
+VAN_PAPER = Paper(
+    title="Visual Attention Network",
+    authors="Guo, Meng-Hao and Lu, Cheng-Ze and Liu, Zheng-Ning and Cheng, Ming-Ming and Hu, Shi-Min",
+    venue="Computational Visual Media",
+    year=2023,
+    arxiv="2202.09741",
+)
 
-@register_attention("lka")
-class LKA(nn.Module):
+
+@register_attention(
+    "lka",
+    AttentionInfo(
+        "Large Kernel Attention",
+        VAN_PAPER,
+        gates=("element",),
+        parameters="C*(25 + 49 + C + 3)",
+        identity="setting",
+        source="Visual-Attention-Network/VAN-Classification, Apache-2.0",
+        half="nothing; its maps are clamped in float16",
+        notes="The map is not bounded, and sees 23×23 positions.",
+    ),
+)
+class LKA(Gate):
     """Large Kernel Attention, x · pointwise(dilated(depthwise(x))): 23×23 receptive field, C·(25 + 49 + C + 3) weights.
 
     Args:
@@ -60,6 +85,9 @@ class LKA(nn.Module):
         )
         self.pointwise = nn.Conv2d(channels, channels, 1)
 
+    def gates(self, x: Tensor) -> Mapping[str, Tensor]:
+        return {"element": self.attention_map(x)}
+
     def attention_map(self, x: Tensor) -> Tensor:
         """N×C×H×W map that multiplies `x`; unbounded, and 1 everywhere after `reset_identity()`.
 
@@ -92,11 +120,3 @@ class LKA(nn.Module):
         self.pointwise.weight.zero_()
         assert self.pointwise.bias is not None
         self.pointwise.bias.fill_(1.0)
-
-
-def finite(x: Tensor) -> Tensor:
-    """Replace infinities by the largest finite number in float16, since 0 · inf is NaN; NaN stays NaN."""
-    if x.dtype is not torch.float16:
-        return x
-    limit = torch.finfo(x.dtype).max
-    return x.clamp(-limit, limit)

@@ -1,0 +1,3 @@
+"""Kinds in which positions, or channels, take shares of each other."""
+
+__all__: list[str] = []
