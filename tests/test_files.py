@@ -62,7 +62,7 @@ def test_a_refused_save_leaves_the_old_file(model: nn.Module, path: Path) -> Non
     assert path.read_bytes() == before
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_a_killed_process_leaves_a_whole_file(path: Path) -> None:
     program = """
 import sys, timm, torch, awb

@@ -118,7 +118,7 @@ def replaced(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("kind", "step"),
-    slow_but([("maps", 5)], [("maps", 5), ("tokens", 17), ("maps", 1), ("tokens", 1)]),
+    slow_but([("maps", 5)], [("maps", 5), ("tokens", 17), ("maps", 1), ("tokens", 1)], pytest.mark.rest),
 )
 def test_any_field_of_the_plan_may_be_wrong(kind: str, step: int, request: pytest.FixtureRequest) -> None:
     """Each field (or some), each wrong value: refused, or of no effect on what the model answers."""

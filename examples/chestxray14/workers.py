@@ -119,7 +119,7 @@ class _InWorkerError(Exception):
 
 
 def _start(function: Callable[[Any], Any]) -> _Worker:
-    return _Worker(*start_child(_serve, function))
+    return _Worker(*start_child(_serve, function, alike=(function.__module__,)))
 
 
 def _give(worker: _Worker, left: list[Any], busy: dict[Any, _Worker]) -> None:

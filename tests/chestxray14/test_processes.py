@@ -59,7 +59,7 @@ def train(launcher: list[str], run: Path, phantoms: Path, table: Path) -> np.nda
         return np.array([float(row["loss"]) for row in csv.DictReader(file)])
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 @pytest.mark.timeout(900)
 def test_two_processes_give_the_losses_of_one_and_go_on_when_they_are_killed(phantoms: Path, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"

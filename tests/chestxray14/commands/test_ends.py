@@ -18,6 +18,7 @@ from examples.chestxray14.__main__ import main
 from examples.chestxray14.recipes.find import find_recipe
 from examples.chestxray14.reproduction.cells import find_cells
 from examples.chestxray14.reproduction.output import Output
+from tests.levels import slow_but
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -95,7 +96,7 @@ def test_ctrl_c_in_a_training_is_one_line(phantoms: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [press_ctrl_c, terminate])
+@pytest.mark.parametrize("end", slow_but([terminate], [press_ctrl_c, terminate], pytest.mark.rest))
 def test_all_processes_of_a_study_end_with_it(
     end: Callable[["subprocess.Popen[str]"], None], phantoms: Path, tmp_path: Path
 ) -> None:

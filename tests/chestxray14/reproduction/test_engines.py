@@ -46,7 +46,7 @@ def test_killed_workers_and_a_killed_driver_cost_no_cell(engine: str, tmp_path: 
     assert (counts.processes_left, counts.files_left, counts.locks_left) == (0, [], [])
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_a_local_process_that_is_killed_starts_again_three_times_and_one_that_fails_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

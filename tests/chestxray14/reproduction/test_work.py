@@ -40,7 +40,7 @@ def test_what_is_done_is_not_done_again(done: Output, source: StudySource, recip
     assert before == {path: path.stat().st_mtime_ns for path in done.path.rglob("*") if path.is_file()}
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_a_cell_that_fails_is_written_down_and_the_others_go_on(
     tmp_path: Path, phantoms: Path, recipe_files: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,7 +110,7 @@ def test_killed_and_run_again_it_ends_with_the_same_weights(
         assert equal(weights(output.run(cell).path), weights(done.run(cell).path))
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_two_processes_share_the_cells(
     done: Output, tmp_path: Path, source: StudySource, recipe_files: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
