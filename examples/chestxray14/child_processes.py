@@ -15,35 +15,25 @@ from typing import Any
 
 _PATIENCE = 20.0  # seconds that a process has to end by itself
 _SPAWN = multiprocessing.get_context("spawn")
-# a process that has imported everything once, and of which the others are copies that share its memory; not on Windows
-_ALIKE = (
-    multiprocessing.get_context("forkserver") if "forkserver" in multiprocessing.get_all_start_methods() else _SPAWN
-)
 _TERMINATED = 128 + signal.SIGTERM  # as shells say it
 
 
-def start_child(
-    function: Callable[..., object], *arguments: Any, alike: Sequence[str] = ()
-) -> tuple[BaseProcess, Connection]:
+def start_child(function: Callable[..., object], *arguments: Any) -> tuple[BaseProcess, Connection]:
     """Call a function in a new process, with a connection to this one as its first argument.
 
-    The process is not forked from this one, since torch's threads do not survive a fork: a script needs the usual
+    The process is spawned, not forked, since torch's threads do not survive a fork: a script needs the usual
     `if __name__ == "__main__":`. It does not hear Ctrl-C, since its parent does; it ends when its parent does, however
     that ends; SIGTERM ends it after its `finally` clauses.
 
     Args:
         function: A module's function, so that it can be sent.
         arguments: Other arguments of the function, which are pickled.
-        alike: Modules that several such processes need: those of the first call are imported once for all of them.
 
     Returns:
         The process and this end of the connection, which is at its end when the process is.
     """
-    context = _ALIKE if alike else _SPAWN
-    if alike:
-        multiprocessing.set_forkserver_preload(list(alike))
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_begin, args=(function, theirs, *arguments))
+    ours, theirs = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=_begin, args=(function, theirs, *arguments))
     with _no_interrupts():
         process.start()
     theirs.close()  # so that the child's end is the end of the connection

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar
@@ -46,7 +48,9 @@ class WorkersKilledError(AWBError):
         self.killed = killed
 
 
-def run_all(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None = None) -> Iterator[Result]:
+def run_all(
+    function: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None = None, one_here: bool = False
+) -> Iterator[Result]:
     """Results as jobs end, in any order.
 
     Processes are started as `start_child` does. In place of one that is killed another goes on with the jobs that are
@@ -56,6 +60,7 @@ def run_all(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
         function: A function of a module, so that it can be sent.
         jobs: Arguments, one per call of the function.
         workers: Number of processes, as many as there are cores by default; 1 is this process.
+        one_here: Whether one of several workers is a thread of this process, which saves the memory of a process.
 
     Raises:
         WorkersKilledError: Processes were killed; after the last result.
@@ -70,8 +75,8 @@ def run_all(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
     busy: dict[Any, _Worker] = {}
     started: list[_Worker] = []
     try:
-        for _ in range(workers):
-            started.append(_start(function))
+        for place in range(workers):
+            started.append(_start_here(function) if one_here and place == 0 else _start(function))
         for worker in started:  # while the others start
             _give(worker, left, busy)
         while busy:
@@ -80,6 +85,7 @@ def run_all(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
                 try:
                     answer = worker.connection.recv()
                 except (EOFError, OSError):
+                    assert worker.process is not None  # a thread ends with this process
                     killed.append(Killed(worker.job, describe_end(wait_for_end(worker.process))))
                     if left:
                         started.append(_start(function))
@@ -90,16 +96,16 @@ def run_all(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
                     raise answer.error from _InWorkerError(answer.trace)
                 yield answer
     finally:
-        stop_children([worker.process for worker in started])
+        stop_children([worker.process for worker in started if worker.process is not None])
     if killed:
         raise WorkersKilledError(killed)
 
 
 @dataclass
 class _Worker:
-    """A process, and the job that it works on."""
+    """A process, or a thread of this one, and the job that it works on."""
 
-    process: BaseProcess
+    process: BaseProcess | None
     connection: Connection
     job: Any = None
 
@@ -119,14 +125,21 @@ class _InWorkerError(Exception):
 
 
 def _start(function: Callable[[Any], Any]) -> _Worker:
-    return _Worker(*start_child(_serve, function, alike=(function.__module__,)))
+    return _Worker(*start_child(_serve, function))
+
+
+def _start_here(function: Callable[[Any], Any]) -> _Worker:
+    ours, theirs = Pipe()
+    threading.Thread(target=_serve, args=(theirs, function), daemon=True).start()
+    return _Worker(None, ours)
 
 
 def _give(worker: _Worker, left: list[Any], busy: dict[Any, _Worker]) -> None:
     """Send a worker the next job; without one it ends."""
     if not left:
         worker.connection.close()
-        worker.process.join()
+        if worker.process is not None:
+            worker.process.join()
         return
     worker.job = left.pop()
     busy[worker.connection] = worker

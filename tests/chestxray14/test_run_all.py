@@ -70,3 +70,15 @@ def test_an_end_is_said_in_words() -> None:
     assert describe_end(-200) == "was killed by signal 200"
     assert describe_end(128 + signal.SIGTERM) == "was killed by SIGTERM"
     assert describe_end(1) == "ended with exit code 1"
+
+
+def where(number: int) -> tuple[int, int]:
+    return number, os.getpid()
+
+
+def test_one_of_several_may_be_this_process() -> None:
+    found = dict(run_all(where, range(200), 2, one_here=True))
+    assert sorted(found) == list(range(200))
+    assert os.getpid() in found.values()
+    with pytest.raises(awb.AWBError, match="three"):
+        list(run_all(fail_at_three, [3, 2, 1, 0], 2, one_here=True))

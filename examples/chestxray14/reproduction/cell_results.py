@@ -14,7 +14,7 @@ from examples.chestxray14.reproduction.progress import Progress
 from examples.chestxray14.reproduction.results import Result, measure
 from examples.chestxray14.workers import run_all
 
-_MOST_WORKERS = 4  # each takes some 400 MB
+_MOST_WORKERS = 4  # each but the first takes some 700 MB
 _PICTURES = 2_000  # the pictures of a cell take as long as the figures of so many images
 _WORTH_A_WORKER = 20_000  # images; with fewer a process takes longer to start than to work
 
@@ -58,7 +58,7 @@ def cell_results(
     jobs = [_Job(name, run.folder.path, figures, n_replicates) for name, run in runs.items()]
     work = sum(len(run.test) + _PICTURES for run in runs.values())
     workers = max(1, min(os.cpu_count() or 1, _MOST_WORKERS, work // _WORTH_A_WORKER))
-    ended = progress.steps(run_all(_do, jobs, workers), len(jobs), "results and curves of the cells")
+    ended = progress.steps(run_all(_do, jobs, workers, one_here=True), len(jobs), "results and curves of the cells")
     found = {one.cell: one for one in ended}
     return {name: found[name] for name in runs}
 
