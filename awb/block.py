@@ -48,7 +48,7 @@ class AWB(ObservedModule):
         self._orders: dict[torch.device, tuple[Tensor, Tensor]] = {}
         if planned.init == "identity":
             reset = getattr(self.attention, "reset_identity", None)
-            if reset is not None:
+            if reset is not None and getattr(self.attention, "has_identity", True):
                 reset()
             elif not _is_identity(self.attention, planned.site):
                 self.gamma = nn.Parameter(torch.zeros(self.channels))
