@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from benchmarks.golden.twins import Twin
 
-TWINS: dict[str, Twin] = {}
+TWINS: dict[str, Twin] = {
+    "external": Twin("external"),
+}

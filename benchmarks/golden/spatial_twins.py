@@ -5,6 +5,14 @@ from __future__ import annotations
 from benchmarks.golden.twins import Twin
 
 TWINS: dict[str, Twin] = {
+    "caa": Twin("caa"),
+    "cpca": Twin("cpca"),
+    "ema_g32": Twin("ema", {"groups": 32}),
+    "ema_g8": Twin("ema"),
+    "polarized_parallel": Twin("polarized", {"variant": "official"}),
+    "polarized_sequential": Twin("polarized", {"variant": "official", "mode": "sequential"}),
+    "scsa": Twin("scsa"),
+    "strip_pooling": Twin("strip_pooling"),
     "bam": Twin("bam", {"variant": "official"}),
     "bam_square": Twin("bam", {"variant": "official"}),
     "cbam": Twin("cbam"),

@@ -1,3 +1,5 @@
 """Kinds in which positions, or channels, take shares of each other."""
 
-__all__: list[str] = []
+from awb.attention.affinity import external
+
+__all__ = ["external"]
