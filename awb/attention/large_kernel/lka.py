@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.large_kernel.projected import open_gate
 from awb.attention.precision import finite
 from awb.attention.registry import register_attention
 from awb.errors import AWBError
@@ -117,6 +118,4 @@ class LKA(Gate):
 
         The pointwise weight gets a gradient at the first step, the depthwise ones from the second.
         """
-        self.pointwise.weight.zero_()
-        assert self.pointwise.bias is not None
-        self.pointwise.bias.fill_(1.0)
+        open_gate(self.pointwise)

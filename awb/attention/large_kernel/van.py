@@ -5,12 +5,9 @@ Guo et al., arXiv:2202.09741, figure 4(d): 1×1, GELU, LKA, 1×1, and a shortcut
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-
 from awb.attention.info import AttentionInfo
 from awb.attention.large_kernel.lka import LKA, VAN_PAPER
-from awb.attention.precision import finite
+from awb.attention.large_kernel.projected import ProjectedGate
 from awb.attention.registry import register_attention
 from awb.kernels import Backend
 
@@ -27,7 +24,7 @@ from awb.kernels import Backend
         notes="The map is LKA's of the projected input; the shortcut stays outside.",
     ),
 )
-class VANAttention(nn.Module):
+class VANAttention(ProjectedGate):
     """VAN's attention block, x + project_out(LKA(GELU(project_in(x)))).
 
     Args:
@@ -38,6 +35,8 @@ class VANAttention(nn.Module):
         backend: LKA's backend.
     """
 
+    lka: LKA
+
     def __init__(
         self,
         channels: int,
@@ -46,28 +45,9 @@ class VANAttention(nn.Module):
         dilation: int = 3,
         backend: Backend = "auto",
     ) -> None:
-        super().__init__()
-        self.project_in = nn.Conv2d(channels, channels, 1)
-        self.activation = nn.GELU()
-        self.lka = LKA(channels, kernel_size, dilated_kernel_size, dilation, backend)
-        self.project_out = nn.Conv2d(channels, channels, 1)
+        # drawn between the projections, as ever, so that a seed gives the same weights
+        super().__init__(channels, lambda: LKA(channels, kernel_size, dilated_kernel_size, dilation, backend))
 
-    def attention_map(self, x: Tensor) -> Tensor:
-        """LKA's N×C×H×W map of the projected input."""
-        return self.lka.attention_map(self._projected(x))
-
-    def forward(self, x: Tensor) -> Tensor:
-        update: Tensor = self.project_out(finite(self.lka(self._projected(x))))
-        return x + update
-
-    def _projected(self, x: Tensor) -> Tensor:
-        # values that are not finite stay where they are in x, and do not spread
-        y: Tensor = self.activation(finite(self.project_in(x.nan_to_num(0.0, 0.0, 0.0))))
-        return y
-
-    @torch.no_grad()
-    def reset_identity(self) -> None:
-        """Make the block return its input: the branch beside the shortcut ends in zeros."""
-        self.project_out.weight.zero_()
-        assert self.project_out.bias is not None
-        self.project_out.bias.zero_()
+    @staticmethod
+    def _child() -> str:
+        return "lka"
