@@ -46,8 +46,8 @@ def adaptive_kernel(channels: int, gamma: float = 2.0, b: float = 1.0, smallest:
         parameters="odd(int((log2(C) + 1) / 2))",
         source="BangguWu/ECANet, MIT",
         half="means and logits",
-        notes="The official code takes the kernel as an argument, 3 by default; here it follows the channels, as in the "
-        "paper, and is at least 3, as in timm: kernel_size=3 is the official default.",
+        notes="The official code takes the kernel as an argument, 3 by default; here it follows the channels, as in "
+        "the paper, and is at least 3, as in timm: kernel_size=3 is the official default.",
     ),
 )
 class EfficientChannelAttention(Gate):

@@ -1,7 +1,7 @@
 """Effective squeeze-and-excitation.
 
-Lee and Park, "CenterMask: Real-Time Anchor-Free Instance Segmentation", CVPR 2020, arXiv:1911.06667, section 3.3: SE with
-one layer of full width, so that no channel is lost in a bottleneck.
+Lee and Park, "CenterMask: Real-Time Anchor-Free Instance Segmentation", CVPR 2020, arXiv:1911.06667, section 3.3: SE
+with one layer of full width, so that no channel is lost in a bottleneck.
 """
 
 from __future__ import annotations

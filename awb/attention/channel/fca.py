@@ -1,7 +1,7 @@
 """Frequency channel attention.
 
-Qin et al., "FcaNet: Frequency Channel Attention Networks", ICCV 2021, arXiv:2012.11879, equations 4–9: SE whose channels
-are reduced by components of the discrete cosine transform in place of the mean, which is the lowest of them.
+Qin et al., "FcaNet: Frequency Channel Attention Networks", ICCV 2021, arXiv:2012.11879, equations 4–9: SE whose
+channels are reduced by components of the discrete cosine transform in place of the mean, which is the lowest of them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from awb.attention.channels import hidden_width, require_multiple
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import hidden_width, require_multiple
 from awb.attention.precision import as_float32, like_weights, without_autocast
 from awb.attention.registry import register_attention
 from awb.errors import AWBError

@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from awb.attention.channels import hidden_width
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import hidden_width, require_position
 from awb.attention.precision import as_float32, finite, like_weights, without_autocast
 from awb.attention.registry import register_attention
 from awb.errors import AWBError
@@ -63,8 +63,9 @@ class GlobalContext(nn.Module):
         assert self.expand.bias is not None
         nn.init.zeros_(self.expand.bias)
 
-    def attention_map(self, x: Tensor) -> Tensor:
-        """Share of each position in the context, N×1×H×W; the shares of a map sum to 1."""
+    def query_map(self, x: Tensor, row: int, column: int) -> Tensor:
+        """Shares of all positions in the context, N×1×H×W, the same for every position; they sum to 1."""
+        require_position(x, row, column)
         return self._shares(as_float32(x).nan_to_num(0.0, 0.0, 0.0))
 
     def _shares(self, x: Tensor) -> Tensor:
@@ -79,4 +80,5 @@ class GlobalContext(nn.Module):
         with without_autocast(x):
             change = self.norm(self.reduce(like_weights(context, self.reduce))).relu()
             change = self.expand(finite(change)).to(x.dtype)
-        return x + change if self.fusion == "add" else x * change.sigmoid()
+        y: Tensor = x + change if self.fusion == "add" else x * change.sigmoid()
+        return y

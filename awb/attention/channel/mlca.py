@@ -1,7 +1,7 @@
 """Mixed local channel attention.
 
-Wan et al., "Mixed local channel attention for object detection", Engineering Applications of Artificial Intelligence 123
-(2023) 106442: ECA over the whole map and over each cell of a coarse grid.
+Wan et al., "Mixed local channel attention for object detection", Engineering Applications of Artificial Intelligence
+123 (2023) 106442: ECA over the whole map and over each cell of a coarse grid.
 """
 
 from __future__ import annotations

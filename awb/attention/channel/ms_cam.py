@@ -10,12 +10,11 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from awb.attention.channels import hidden_width
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import hidden_width, require_batch
 from awb.attention.precision import as_float32, like_weights, map_mean, without_autocast
 from awb.attention.registry import register_attention
-from awb.attention.statistics import require_batch
 
 
 @register_attention(

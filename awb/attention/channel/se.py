@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from awb.attention.channels import hidden_width
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import hidden_width
 from awb.attention.precision import like_weights, map_mean, without_autocast
 from awb.attention.registry import register_attention
 

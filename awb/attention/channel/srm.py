@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import require_batch
 from awb.attention.precision import as_float32, like_weights, without_autocast
 from awb.attention.registry import register_attention
-from awb.attention.statistics import require_batch, variance
+from awb.attention.statistics import variance
 
 
 @register_attention(

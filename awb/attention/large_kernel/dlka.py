@@ -24,9 +24,7 @@ class DeformableDepthwise(nn.Module):
     def __init__(self, channels: int, kernel_size: int, dilation: int) -> None:
         super().__init__()
         self.dilation, self.padding = dilation, dilation * (kernel_size // 2)
-        self.offset = nn.Conv2d(
-            channels, 2 * kernel_size**2, kernel_size, padding=self.padding, dilation=dilation
-        )
+        self.offset = nn.Conv2d(channels, 2 * kernel_size**2, kernel_size, padding=self.padding, dilation=dilation)
         self.conv = nn.Conv2d(channels, channels, kernel_size, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,7 +33,11 @@ class DeformableDepthwise(nn.Module):
         with without_autocast(x):  # torchvision samples in float32 and float64 alone on a CPU
             offset = as_float32(self.offset(like_weights(as_float32(x), self.offset)))
             y: Tensor = deform_conv2d(
-                as_float32(x).contiguous(), offset, as_float32(self.conv.weight), padding=self.padding, dilation=self.dilation
+                as_float32(x).contiguous(),
+                offset,
+                as_float32(self.conv.weight),
+                padding=self.padding,
+                dilation=self.dilation,
             )
         return y
 

@@ -1,7 +1,7 @@
 """Large selective kernels.
 
-Li et al., "Large Selective Kernel Network for Remote Sensing Object Detection", ICCV 2023, arXiv:2303.09030, equations 2–8:
-two fields of view, of which each position chooses; alone and in LSKNet's block.
+Li et al., "Large Selective Kernel Network for Remote Sensing Object Detection", ICCV 2023, arXiv:2303.09030,
+equations 2–8: two fields of view, of which each position chooses; alone and in LSKNet's block.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from awb.attention.channels import hidden_width
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
 from awb.attention.large_kernel.projected import ProjectedGate, open_gate
+from awb.attention.limits import hidden_width
 from awb.attention.precision import as_float32, finite, like_weights, without_autocast
 from awb.attention.registry import register_attention
 

@@ -55,7 +55,9 @@ class LSKA(Gate):
         super().__init__()
         if kernel_size not in _KERNELS:
             near = min(_KERNELS, key=lambda size: abs(size - kernel_size))
-            raise AWBError(f"kernel_size={kernel_size}: lska has {', '.join(map(str, _KERNELS))}; the nearest is {near}")
+            raise AWBError(
+                f"kernel_size={kernel_size}: lska has {', '.join(map(str, _KERNELS))}; the nearest is {near}"
+            )
         near_size, far_size, dilation = _KERNELS[kernel_size]
         reach = dilation * (far_size // 2)
 

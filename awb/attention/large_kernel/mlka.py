@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from awb.attention.channels import require_multiple
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import require_multiple
 from awb.attention.precision import as_float32, finite, like_weights, scaled, without_autocast
 from awb.attention.registry import register_attention
 

@@ -1,7 +1,7 @@
 """Multi-scale convolutional attention.
 
-Guo et al., "SegNeXt: Rethinking Convolutional Attention Design for Semantic Segmentation", NeurIPS 2022, arXiv:2209.08575,
-equations 1–2 and figure 2: a map from strips of three lengths, alone and in SegNeXt's block.
+Guo et al., "SegNeXt: Rethinking Convolutional Attention Design for Semantic Segmentation", NeurIPS 2022,
+arXiv:2209.08575, equations 1–2 and figure 2: a map from strips of three lengths, alone and in SegNeXt's block.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Bottleneck Attention Module.
 
-Park et al., "BAM: Bottleneck Attention Module", BMVC 2018, arXiv:1807.06514, equations 1–5: a branch over channels and one
-over positions, joined to one map.
+Park et al., "BAM: Bottleneck Attention Module", BMVC 2018, arXiv:1807.06514, equations 1–5: a branch over channels
+and one over positions, joined to one map.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from awb.attention.channels import hidden_width
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import hidden_width, require_batch
 from awb.attention.precision import as_float32, like_weights, map_mean, without_autocast
 from awb.attention.registry import register_attention
-from awb.attention.statistics import require_batch
 from awb.errors import AWBError
 
 

@@ -1,7 +1,7 @@
 """Context anchor attention.
 
-Cai et al., "Poly Kernel Inception Network for Remote Sensing Detection", CVPR 2024, arXiv:2403.06258, equations 4–6: long
-strips of depthwise convolutions over averaged maps gate every element.
+Cai et al., "Poly Kernel Inception Network for Remote Sensing Detection", CVPR 2024, arXiv:2403.06258, equations 4–6:
+long strips of depthwise convolutions over averaged maps gate every element.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from awb.attention.channels import hidden_width
 from awb.attention.gate import Gate, GatesInARow
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import hidden_width
 from awb.attention.precision import as_float32, like_weights, map_max, map_mean, without_autocast
 from awb.attention.registry import register_attention
 

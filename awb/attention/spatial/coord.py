@@ -1,7 +1,7 @@
 """Coordinate attention.
 
-Hou et al., "Coordinate Attention for Efficient Mobile Network Design", CVPR 2021, arXiv:2103.02907, equations 4–9: a gate
-of rows and one of columns, from the means along the other axis.
+Hou et al., "Coordinate Attention for Efficient Mobile Network Design", CVPR 2021, arXiv:2103.02907, equations 4–9: a
+gate of rows and one of columns, from the means along the other axis.
 """
 
 from __future__ import annotations

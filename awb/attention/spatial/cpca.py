@@ -9,9 +9,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from awb.attention.channels import hidden_width
 from awb.attention.info import AttentionInfo, Paper
 from awb.attention.large_kernel.strips import Strips
+from awb.attention.limits import hidden_width
 from awb.attention.precision import finite, like_weights, map_max, map_mean, without_autocast
 from awb.attention.registry import register_attention
 
@@ -42,7 +42,7 @@ class ChannelPriorConvolutionalAttention(nn.Module):
         channelAttention_reduce: Ratio of channels and the channel gate's hidden width.
     """
 
-    def __init__(self, channels: int, channelAttention_reduce: int = 4) -> None:  # noqa: N803 (the paper's name)
+    def __init__(self, channels: int, channelAttention_reduce: int = 4) -> None:
         super().__init__()
         hidden = hidden_width(channels, channelAttention_reduce)
         self.reduce = nn.Conv2d(channels, hidden, 1)

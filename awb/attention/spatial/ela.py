@@ -1,7 +1,7 @@
 """Efficient local attention.
 
-Xu and Wan, "ELA: Efficient Local Attention for Deep Convolutional Neural Networks", 2024, arXiv:2403.01123, equations 4–8:
-coordinate attention with depthwise convolutions and group norm in place of a bottleneck and batch norm.
+Xu and Wan, "ELA: Efficient Local Attention for Deep Convolutional Neural Networks", 2024, arXiv:2403.01123, equations
+4–8: coordinate attention with depthwise convolutions and group norm in place of a bottleneck and batch norm.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from awb.attention.channels import require_multiple
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import require_multiple
 from awb.attention.precision import as_float32, like_weights, without_autocast
 from awb.attention.registry import register_attention
 from awb.errors import AWBError

@@ -1,7 +1,7 @@
 """Efficient multi-scale attention.
 
-Ouyang et al., "Efficient Multi-Scale Attention Module with Cross-Spatial Learning", ICASSP 2023, arXiv:2305.13563, section
-2: in each group of channels, coordinate attention and a 3×3 convolution weigh each other's channels.
+Ouyang et al., "Efficient Multi-Scale Attention Module with Cross-Spatial Learning", ICASSP 2023, arXiv:2305.13563,
+section 2: in each group of channels, coordinate attention and a 3×3 convolution weigh each other's channels.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from awb.attention.channels import require_multiple
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import require_multiple
 from awb.attention.precision import as_float32, like_weights, without_autocast
 from awb.attention.registry import register_attention
 

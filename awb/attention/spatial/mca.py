@@ -1,7 +1,8 @@
 """Multidimensional collaborative attention.
 
-Yu et al., "MCA: Multidimensional collaborative attention in deep convolutional neural networks for image recognition",
-Engineering Applications of Artificial Intelligence 126 (2023) 107079: a gate along each of the three axes, and their mean.
+Yu et al., "MCA: Multidimensional collaborative attention in deep convolutional neural networks for image
+recognition", Engineering Applications of Artificial Intelligence 126 (2023) 107079: a gate along each of the three
+axes, and their mean.
 """
 
 from __future__ import annotations

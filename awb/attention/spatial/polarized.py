@@ -1,7 +1,7 @@
 """Polarized self-attention.
 
-Liu et al., "Polarized Self-Attention: Towards High-quality Pixel-wise Regression", 2021, arXiv:2107.00782, equations 1–5: a
-gate of channels and one of positions that keep half of the channels and the full resolution.
+Liu et al., "Polarized Self-Attention: Towards High-quality Pixel-wise Regression", 2021, arXiv:2107.00782, equations
+1–5: a gate of channels and one of positions that keep half of the channels and the full resolution.
 """
 
 from __future__ import annotations
@@ -90,9 +90,9 @@ class SpatialGate(Gate):
         identity="setting",
         source="DeLightCMU/PSA, Apache-2.0",
         half="shares, means and logits",
-        notes="The paper takes the softmax of the pooled query over its channels; the official code one over positions "
-        '(of the logits, or of the values in a row), which leaves a spatial gate of about ½ everywhere: variant="official". Only the paper\'s parallel form can be '
-        "the identity by itself; the others start by γ.",
+        notes="The paper takes the softmax of the pooled query over its channels; the official code takes one over "
+        "positions (of the logits, or in a row of the values), which leaves a spatial gate of about ½ everywhere: "
+        "variant='official'. Only the paper's parallel form can be the identity by itself; the others start by γ.",
     ),
 )
 class PolarizedSelfAttention(Gate):

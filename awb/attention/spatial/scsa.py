@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from awb.attention.channels import require_multiple
 from awb.attention.gate import Gate, GatesInARow
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import require_multiple
 from awb.attention.precision import as_float32, like_weights, without_autocast
 from awb.attention.registry import register_attention
 from awb.errors import AWBError
@@ -61,7 +61,8 @@ class ChannelsGate(Gate):
         n, channels = x.shape[:2]
         with without_autocast(x):
             y = self.norm(like_weights(F.avg_pool2d(as_float32(x), self.window_size), self.norm))
-            q, k, v = (as_float32(part(y)).reshape(n, self.head_num, -1, y[0, 0].numel()) for part in (self.q, self.k, self.v))
+            parts = (as_float32(layer(y)) for layer in (self.q, self.k, self.v))
+            q, k, v = (part.reshape(n, self.head_num, -1, y[0, 0].numel()) for part in parts)
             shares = (q @ k.transpose(2, 3) * (channels // self.head_num) ** -0.5).softmax(dim=3)
             return {"channel": (shares @ v).mean(dim=3).reshape(n, channels, 1, 1).sigmoid()}
 
@@ -85,7 +86,8 @@ class ChannelsGate(Gate):
         min_channels=8,
         min_map=7,
         half="means and logits",
-        notes="The gate of channels sees whole windows only: of 12×10 positions the last rows and columns are not seen.",
+        notes="The gate of channels sees whole windows only: of 12×10 positions the last rows and columns are not "
+        "seen.",
     ),
 )
 class SpatialChannelSynergisticAttention(GatesInARow):

@@ -12,9 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from awb.attention.channels import hidden_width
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import hidden_width
 from awb.attention.precision import as_float32, like_weights, map_mean, without_autocast
 from awb.attention.registry import register_attention
 from awb.errors import AWBError

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from awb.attention.channels import require_multiple
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import require_multiple
 from awb.attention.precision import as_float32
 from awb.attention.registry import register_attention
 from awb.attention.statistics import variance

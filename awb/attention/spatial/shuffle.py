@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from awb.attention.channels import require_multiple
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import require_multiple
 from awb.attention.precision import as_float32, like_weights, without_autocast
 from awb.attention.registry import register_attention
 
@@ -36,8 +36,9 @@ from awb.attention.registry import register_attention
         channel_multiple=16,
         min_channels=16,
         half="statistics and logits",
-        notes="The shuffle permutes channels even where all gates are open, which is worse than noise to the pretrained "
-        "stage that follows: here it is left out by default, and shuffle=True adds it. Officially 64 groups; here 8.",
+        notes="The shuffle permutes channels even where all gates are open, which is worse than noise to the "
+        "pretrained stage that follows: here it is left out by default, and shuffle=True adds it. Officially "
+        "64 groups; here 8.",
     ),
 )
 class ShuffleAttention(Gate):

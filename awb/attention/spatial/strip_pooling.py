@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from awb.attention.channels import hidden_width
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import hidden_width
 from awb.attention.precision import finite
 from awb.attention.registry import register_attention
 

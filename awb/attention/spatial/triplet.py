@@ -1,7 +1,7 @@
 """Triplet attention.
 
-Misra et al., "Rotate to Attend: Convolutional Triplet Attention Module", WACV 2021, arXiv:2010.03045, equations 1–3: CBAM's
-spatial gate on each of the three planes of the map, and their mean.
+Misra et al., "Rotate to Attend: Convolutional Triplet Attention Module", WACV 2021, arXiv:2010.03045, equations 1–3:
+CBAM's spatial gate on each of the three planes of the map, and their mean.
 """
 
 from __future__ import annotations
