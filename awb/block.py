@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 
 from awb.attention.precision import scaled
 from awb.attention.registry import create_attention
-from awb.attention.timm_layers import by_former_name
 from awb.block_plan import PlannedBlock
 from awb.errors import AWBError
 from awb.layout import from_nchw, to_nchw
@@ -153,13 +151,6 @@ class AWB(ObservedModule):
         if not torch.compiler.is_compiling():
             self._orders[x.device] = pair
         return pair
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """State of a copy, or of a block saved when `se`, `cbam` and others were timm's layers."""
-        super().__setstate__(state)
-        former = by_former_name(self.planned.attention)
-        if former != self.planned.attention and type(self.attention).__module__.startswith("timm."):
-            self.planned = dataclasses.replace(self.planned, attention=former)
 
     def __getstate__(self) -> dict[str, Any]:
         """State for a copy, which gets its own key: switches set for this block do not apply to the copy."""

@@ -1,8 +1,4 @@
-"""timm's attention layers as the kinds `timm_se`, `timm_cbam`, …; timm is imported when one of them is built.
-
-They are timm's, not the papers': the parameters of `timm_se`, `timm_cbam`, `timm_coord`, `timm_gc` and `timm_ela`
-differ from what the papers define. Before there were kinds by the papers' definitions, these had timm's names.
-"""
+"""timm's attention layers as kinds; timm is imported when one of them is built."""
 
 from __future__ import annotations
 
@@ -11,10 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from awb.attention.info import AttentionInfo
-from awb.attention.registry import name_also, refuse_attention, register_attention
+from awb.attention.registry import refuse_attention, register_attention
 
-FORMER_NAMES = (
+NAMES = (
     "cbam", "ceca", "coord", "eca", "ecam", "ela", "ese", "gc", "gca", "lambda",
     "lcbam", "nl", "scoord", "se", "splat", "strip",
 )  # fmt: skip
@@ -55,16 +50,7 @@ class TimmAttention:
         return inspect.Signature([p for p in parameters if p.kind is not p.VAR_KEYWORD])
 
 
-def by_former_name(name: str) -> str:
-    """Name of the kind that was called so before timm's layers were told apart from the papers'."""
-    return f"timm_{name}" if name in FORMER_NAMES else name
-
-
-for _name in FORMER_NAMES:
-    register_attention(by_former_name(_name), AttentionInfo(f"timm's {_name}", source="timm, Apache-2.0"))(
-        TimmAttention(_name)
-    )
-for _name in ("ceca", "ecam", "gca", "lambda", "lcbam", "nl", "scoord", "splat", "strip"):  # names that no other has
-    name_also(f"timm_{_name}", _name)
+for _name in NAMES:
+    register_attention(_name)(TimmAttention(_name))
 for _name, _reason in _REASONS.items():
     refuse_attention(_name, _reason)

@@ -32,7 +32,7 @@ def adaptive_kernel(channels: int, gamma: float = 2.0, b: float = 1.0, smallest:
 
 
 @register_attention(
-    "eca",
+    "paper_eca",
     AttentionInfo(
         "Efficient channel attention",
         Paper(

@@ -18,7 +18,7 @@ from awb.attention.registry import register_attention
 
 
 @register_attention(
-    "ese",
+    "paper_ese",
     AttentionInfo(
         "Effective squeeze-and-excitation",
         Paper(

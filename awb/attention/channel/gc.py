@@ -19,7 +19,7 @@ from awb.errors import AWBError
 
 
 @register_attention(
-    "gc",
+    "paper_gc",
     AttentionInfo(
         "Global context",
         Paper(

@@ -51,7 +51,7 @@ class SpatialGate(Gate):
 
 
 @register_attention(
-    "cbam",
+    "paper_cbam",
     AttentionInfo(
         "Convolutional Block Attention Module",
         Paper(

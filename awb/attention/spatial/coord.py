@@ -20,7 +20,7 @@ from awb.errors import AWBError
 
 
 @register_attention(
-    "coord",
+    "paper_coord",
     AttentionInfo(
         "Coordinate attention",
         Paper(

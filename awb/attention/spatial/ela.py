@@ -19,7 +19,7 @@ from awb.errors import AWBError
 
 
 @register_attention(
-    "ela",
+    "paper_ela",
     AttentionInfo(
         "Efficient local attention",
         Paper(
