@@ -102,7 +102,7 @@ def list_attention(
             raise AWBError(f"{word}={given!r}: expected one of {', '.join(map(repr, known))}")
     found = [
         info
-        for name, info in sorted(_INFOS.items())
+        for name, info in ((name, _INFOS[name]) for name in sorted(_FACTORIES))
         if fnmatchcase(name, pattern)
         and (gates is None or gates in info.gates)
         and (identity is None or identity == info.identity)
