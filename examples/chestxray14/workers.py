@@ -151,10 +151,13 @@ def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
     while True:
         try:
             job = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             return
         try:
             answer = function(job)
         except Exception as error:
             answer = _Failure(error, traceback.format_exc())
-        connection.send(answer)
+        try:
+            connection.send(answer)
+        except ConnectionError:  # the caller has had enough
+            return
