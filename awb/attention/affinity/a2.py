@@ -67,9 +67,9 @@ class DoubleAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features, gathers, takes = self._parts(x)
-        descriptors = torch.einsum("nmp,ndp->nmd", features, gathers)
-        given = torch.einsum("nmd,ndp->nmp", descriptors, takes)
         with without_autocast(x):
+            descriptors = torch.einsum("nmp,ndp->nmd", features, gathers)
+            given = torch.einsum("nmd,ndp->nmp", descriptors, takes)
             change = self.proj(like_weights(given.view(x.shape[0], -1, *x.shape[2:]), self.proj)).to(x.dtype)
         y: Tensor = x + change if self.shortcut else change
         return y
@@ -79,7 +79,9 @@ class DoubleAttention(nn.Module):
         require_position(x, row, column)
         _, gathers, takes = self._parts(x)
         at = takes[..., row * x.shape[3] + column]
-        return torch.einsum("nd,ndp->np", at, gathers).view(x.shape[0], 1, *x.shape[2:])
+        with without_autocast(x):
+            shares = torch.einsum("nd,ndp->np", at, gathers)
+        return shares.view(x.shape[0], 1, *x.shape[2:])
 
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features N×m×HW, shares that each descriptor gathers and that each position takes, N×d×HW."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from awb.attention.affinity.queries import QueryKeyValue
 from awb.attention.info import AttentionInfo, Paper
 from awb.attention.limits import require_position
+from awb.attention.precision import without_autocast
 from awb.attention.registry import register_attention
 from awb.errors import AWBError
 
@@ -57,10 +58,7 @@ class CrissCrossAttention(QueryKeyValue):
 
     def forward(self, x: Tensor) -> Tensor:
         for _ in range(self.recurrence):
-            query, key, value = self.projected(x)
-            column, row = _shares(query, key)
-            taken = torch.einsum("nhwg,ncgw->nchw", column, value) + torch.einsum("nhwv,nchv->nchw", row, value)
-            x = self.added(x, taken)
+            x, _ = self._passed(x)
         return x
 
     def query_map(self, x: Tensor, row: int, column: int) -> Tensor:
@@ -68,16 +66,22 @@ class CrissCrossAttention(QueryKeyValue):
         require_position(x, row, column)
         passes = []
         for _ in range(self.recurrence):
-            query, key, value = self.projected(x)
-            passes.append(_shares(query, key))
-            by_column, by_row = passes[-1]
-            taken = torch.einsum("nhwg,ncgw->nchw", by_column, value) + torch.einsum("nhwv,nchv->nchw", by_row, value)
-            x = self.added(x, taken)
+            x, shares = self._passed(x)
+            passes.append(shares)
         shown = torch.zeros_like(x[:, 0], dtype=passes[0][0].dtype)
         shown[:, row, column] = 1
-        for by_column, by_row in reversed(passes):
-            shown = torch.einsum("nhw,nhwg->ngw", shown, by_column) + torch.einsum("nhw,nhwv->nhv", shown, by_row)
+        with without_autocast(x):
+            for by_column, by_row in reversed(passes):
+                shown = torch.einsum("nhw,nhwg->ngw", shown, by_column) + torch.einsum("nhw,nhwv->nhv", shown, by_row)
         return shown.unsqueeze(1)
+
+    def _passed(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Output of one pass, and its shares."""
+        query, key, value = self.projected(x)
+        with without_autocast(x):
+            column, row = _shares(query, key)
+            taken = torch.einsum("nhwg,ncgw->nchw", column, value) + torch.einsum("nhwv,nchv->nchw", row, value)
+        return self.added(x, taken), (column, row)
 
 
 def _shares(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:

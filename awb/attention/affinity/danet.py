@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from awb.attention.affinity.queries import QueryKeyValue, attend_to_all
 from awb.attention.info import AttentionInfo, Paper
 from awb.attention.limits import require_position
-from awb.attention.precision import as_float32, scaled
+from awb.attention.precision import as_float32, scaled, without_autocast
 from awb.attention.registry import register_attention
 from awb.errors import AWBError
 
@@ -98,7 +98,7 @@ class ChannelAttention(nn.Module):
 
     def taken(self, x: Tensor) -> Tensor:
         """What each channel takes from all, N×C×H×W."""
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             flat = as_float32(x).nan_to_num(0.0, 0.0, 0.0).flatten(2)
             products = flat @ flat.transpose(1, 2)
             shares = (products if self.variant == "paper" else -products).softmax(dim=2)

@@ -57,8 +57,8 @@ class EfficientAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self._heads(x)
-        read = torch.einsum("bhkn,bhkv->bhvn", query, torch.einsum("bhkn,bhvn->bhkv", key, value))
         with without_autocast(x):
+            read = torch.einsum("bhkn,bhkv->bhvn", query, torch.einsum("bhkn,bhvn->bhkv", key, value))
             change = self.reprojection(like_weights(read.reshape(x.shape), self.reprojection))
         total: Tensor = x + change.to(x.dtype)
         return total
@@ -68,7 +68,8 @@ class EfficientAttention(nn.Module):
         require_position(x, row, column)
         query, key, _ = self._heads(x)
         at = query[..., row * x.shape[3] + column]
-        shares = torch.einsum("bhk,bhkn->bn", at, key) / self.head_count
+        with without_autocast(x):
+            shares = torch.einsum("bhk,bhkn->bn", at, key) / self.head_count
         return shares.view(x.shape[0], 1, *x.shape[2:])
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -51,8 +51,10 @@ def attend_to_all(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         N×C×H×W.
     """
     size = value.shape
-    q, k, v = (part.flatten(2).transpose(1, 2).unsqueeze(1) for part in (query, key, value))
+    # the operators that save memory ask for a last axis without gaps: a bare transpose falls back to the full matrix
+    q, k, v = (part.flatten(2).transpose(1, 2).contiguous().unsqueeze(1) for part in (query, key, value))
     if q.shape[-1] < v.shape[-1]:  # the operators that save memory ask for equal widths; zeros change no product
         q, k = (F.pad(part, (0, v.shape[-1] - part.shape[-1])) for part in (q, k))
-    taken = F.scaled_dot_product_attention(q, k, v, scale=1.0)
+    with without_autocast(q):
+        taken = F.scaled_dot_product_attention(q, k, v, scale=1.0)
     return taken.squeeze(1)[..., : size[1]].transpose(1, 2).reshape(size)
