@@ -2,7 +2,7 @@
 
 Attach      attach_awb, detach_awb, awb_disabled, rehook_awb, awb_blocks, bake
 Plan        find_stages, plan_awb, summary, profile_placements
-Attention   list_attention, create_attention, register_attention, receptive_field, capture_attention
+Attention   list_attention, attention_info, create_attention, register_attention, receptive_field, capture_attention
 Train       replace_head, freeze_backbone, unfreeze_backbone, trainable, param_groups, diagnose,
             awb_parameters
 Save        save_awb, load_awb, awb_state_dict
@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 from awb.attach import attach_awb, awb_blocks, awb_disabled, detach_awb, rehook_awb, summary
 from awb.attention import (
     LKA,
+    AttentionInfo,
+    Paper,
     VANAttention,
+    attention_info,
     create_attention,
     list_attention,
     receptive_field,
@@ -47,15 +50,18 @@ __all__ = [
     "LKA",
     "AWBError",
     "AttachmentPlan",
+    "AttentionInfo",
     "DeadNetworkError",
     "LostBlockError",
     "NoMapError",
+    "Paper",
     "PlannedBlock",
     "Site",
     "Stage",
     "Table",
     "VANAttention",
     "attach_awb",
+    "attention_info",
     "awb_blocks",
     "awb_disabled",
     "awb_parameters",

@@ -76,7 +76,7 @@ def attach_awb(
 
         A kind for each stage, and two at one:
 
-        >>> kinds = {3: ("cbam", {"rd_ratio": 0.125}), 4: ["se", "lka"]}
+        >>> kinds = {3: ("cbam", {"reduction": 8}), 4: ["se", "lka"]}
         >>> model = awb.attach_awb(torchvision.models.resnet18(), kinds)
         >>> {path: block.planned.attention for path, block in awb.awb_blocks(model).items()}
         {'layer3.1.awb': 'cbam', 'layer4.1.awb': 'se', 'layer4.1.awb2': 'lka'}

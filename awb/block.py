@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -10,14 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from awb.attention.gate import product
 from awb.attention.precision import scaled
 from awb.attention.registry import create_attention
+from awb.attention.timm_layers import by_former_name
 from awb.block_plan import PlannedBlock
 from awb.errors import AWBError
 from awb.layout import from_nchw, to_nchw
 from awb.places import Site
 from awb.private_apis import ObservedModule, is_initialized
-from awb.thread_switches import capture_list, is_off
+from awb.thread_switches import Capture, capture_of, is_off
 
 # FX cannot trace their checks of shapes and strides
 torch.fx.wrap("to_nchw")
@@ -59,9 +62,9 @@ class AWB(ObservedModule):
         return self.planned.site.channels
 
     @property
-    def captured(self) -> list[Tensor] | None:
-        """List in which this thread's `capture_attention` collects the map; None outside of it."""
-        return capture_list(self.key)
+    def captured(self) -> Capture | None:
+        """What this thread's `capture_attention` keeps of the block; None outside of it."""
+        return capture_of(self.key)
 
     def forward(self, x: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
         """Apply attention to the site's tensor, in its own layout and dtype.
@@ -88,9 +91,26 @@ class AWB(ObservedModule):
         nchw = to_nchw(x, site.layout, grid, site.num_prefix_tokens, raster)
         captured = self.captured
         if captured is not None:
-            captured[:] = [_map_in_eval_mode(self.attention, nchw)]
+            self._keep_maps(captured, nchw)
         y = self._scaled(nchw).to(x.dtype)
         return from_nchw(y, x, site.layout, site.num_prefix_tokens, order)
+
+    @torch.no_grad()
+    def _keep_maps(self, capture: Capture, x: Tensor) -> None:
+        """Compute the maps in eval mode, so that no statistic changes and no random number is drawn."""
+        modes = [(module, module.training) for module in self.attention.modules()]
+        self.attention.eval()
+        try:
+            if capture.query is not None:
+                capture.total = self.attention.query_map(x, *capture.query)
+            else:
+                capture.gates = self.attention.gates(x) if hasattr(self.attention, "gates") else {}
+                total = product(capture.gates) if capture.gates else self.attention.attention_map(x)
+                # γ·(f(x) − x) with f(x) = total · x: what the whole block multiplies its input by
+                capture.total = total if self.gamma is None else 1 + self.gamma.view(-1, 1, 1) * (total - 1)
+        finally:
+            for module, mode in modes:
+                module.training = mode
 
     def _scaled(self, x: Tensor) -> Tensor:
         y: Tensor = self.attention(x)
@@ -152,6 +172,13 @@ class AWB(ObservedModule):
             self._orders[x.device] = pair
         return pair
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """State of a copy, or of a block saved when `se`, `cbam` and others were timm's layers."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        former = by_former_name(self.planned.attention)
+        if former != self.planned.attention and type(self.attention).__module__.startswith("timm."):
+            self.planned = dataclasses.replace(self.planned, attention=former)
+
     def __getstate__(self) -> dict[str, Any]:
         """State for a copy, which gets its own key: switches set for this block do not apply to the copy."""
         return {**self.__dict__, "key": next(_KEYS), "_orders": {}}
@@ -173,14 +200,3 @@ def _is_identity(attention: nn.Module, site: Site) -> bool:
     probe = copy.deepcopy(attention)
     with torch.random.fork_rng(devices=[]):
         return all(torch.equal(probe.train(mode)(x), x) for mode in (False, True))
-
-
-@torch.no_grad()
-def _map_in_eval_mode(attention: Any, x: Tensor) -> Tensor:
-    """Attention map, computed in eval mode so that no statistic changes and no random number is drawn."""
-    modes = [(module, module.training) for module in attention.modules()]
-    attention.eval()
-    attention_map: Tensor = attention.attention_map(x)
-    for module, mode in modes:
-        module.training = mode
-    return attention_map

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from awb.attention.timm_layers import by_former_name
 from awb.block_plan import PlannedBlock
 from awb.dataclass_from_json import MalformedError, UnknownFieldError, from_json
 from awb.errors import AWBError
@@ -24,7 +25,8 @@ from awb.files import require_file, write_whole
 from awb.fingerprint import SAMPLES
 from awb.plan import AttachmentPlan
 
-_FORMAT = "awb-1"
+_FORMAT = "awb-2"
+_WITH_FORMER_NAMES = "awb-1"  # in which se, cbam and others are timm's layers
 _LONGEST = 2**24  # characters of a metadata entry: an order of tokens, the longest thing in a plan, takes 6 a token
 
 
@@ -105,7 +107,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         metadata = file.metadata() or {}
         shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (no mapping)
     found = metadata.get("format")
-    if found != _FORMAT:
+    if found not in (_FORMAT, _WITH_FORMER_NAMES):
         newer = isinstance(found, str) and re.fullmatch(r"awb-\d{1,9}", found) and int(found[4:]) > int(_FORMAT[4:])
         if newer:
             raise AWBError(f"{path} was written by a later version of awb{_by(metadata)}: its format is {found}")
@@ -114,6 +116,8 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         plan = from_json(AttachmentPlan, _json(metadata, "plan"), "plan")
         for i, block in enumerate(plan.blocks):
             _check_values(block, f"plan.blocks[{i}]")
+        if found == _WITH_FORMER_NAMES:
+            plan = _by_former_names(plan)
         modules = _as_names(_json(metadata, "modules_to_save"))
         weights = _as_weights(_json(metadata, "backbone_weights")) if "backbone_weights" in metadata else ()
     except UnknownFieldError as error:
@@ -187,6 +191,11 @@ def _check_values(block: PlannedBlock, where: str) -> None:
         raise MalformedError(f"{where} has a size below 1")
     if site.order and (len(site.order) != positions or sorted(site.order) != list(range(positions))):
         raise MalformedError(f"{where}.site.order is not an order of {site.grid[0]}×{site.grid[1]} tokens")
+
+
+def _by_former_names(plan: AttachmentPlan) -> AttachmentPlan:
+    blocks = (dataclasses.replace(block, attention=by_former_name(block.attention)) for block in plan.blocks)
+    return dataclasses.replace(plan, blocks=tuple(blocks))
 
 
 def _as_names(value: object) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The command line: `awb stages`, `awb profile`, `awb attentions` and `awb study`."""
+"""The command line: `awb stages`, `awb profile`, `awb attention` and `awb study`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import json
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from torch import nn
 
 import awb
+from awb.attention.info import GateName, Identity
 from awb.attention.registry import find_factory, list_attention
+from awb.attention.table import facts_table, kinds_table
 from awb.errors import AWBError, did_you_mean
 from awb.profile import profile_placements
 from awb.requested_kinds import DEFAULT, Stages
@@ -27,6 +29,8 @@ _LIBRARIES = ("timm", "torchvision")  # a bare name that both have means the fir
 # how errors name an argument in Python, and what it is here
 _FLAGS = {
     "allow_dead=True": "--allow-dead",
+    "gates=": "--gates ",
+    "identity=": "--identity ",
     "input_size=(height, width) or example_input=…": "--input-size H W",
 }
 _MODEL_HELP = "timm:NAME, torchvision:NAME, or a bare NAME (timm's if both have it); built without pretrained weights"
@@ -102,13 +106,22 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Commands]]:
     )  # fmt: skip
     profile.add_argument(
         "--attention", default=DEFAULT, metavar="KIND",
-        help=f"a name from `awb attentions` ({DEFAULT}), for placements that name none",
+        help=f"a name from `awb attention` ({DEFAULT}), for placements that name none",
     )  # fmt: skip
     profile.add_argument("--num-classes", type=int, metavar="N", help="outputs of the classifier")
     profile.add_argument(
         "--allow-dead", action="store_true", help="accept stages that the head never reads, for dense features"
     )
-    command("attentions", _attentions, "List the attention kinds.")
+    attention = command("attention", _attention, "List the attention kinds, or print what is known of one.")
+    attention.add_argument("name", nargs="?", default="*", metavar="NAME", help="a kind, or names as in a shell: 'ls*'")
+    attention.add_argument(
+        "--gates", metavar="GATE", help=f"only kinds with this gate: {', '.join(get_args(GateName))}"
+    )
+    attention.add_argument(
+        "--identity", metavar="HOW", help=f"only kinds that start so: {', '.join(get_args(Identity))}"
+    )
+    attention.add_argument("--max-params", type=int, metavar="N", help="only kinds with at most this many parameters")
+    attention.add_argument("--channels", type=int, default=256, metavar="C", help="channels to count at (256)")
     summary = "Check data and evaluate predictions, of any model."
     study = commands.add_parser("study", help=summary, description=summary)
     of_study = study.add_subparsers(required=True, metavar="COMMAND")
@@ -161,10 +174,13 @@ def _profile(args: argparse.Namespace) -> Table:
     )
 
 
-def _attentions(args: argparse.Namespace) -> Table:
-    offers = ("attention_map", "reset_identity")
-    rows = tuple((name, *(hasattr(find_factory(name), offer) for offer in offers)) for name in list_attention())
-    return Table(("attention", *offers), rows)
+def _attention(args: argparse.Namespace) -> Table:
+    if args.channels < 1:
+        raise AWBError(f"--channels {args.channels}: expected a positive int")
+    filters = {"gates": args.gates, "identity": args.identity, "max_params": args.max_params}
+    if not any(character in args.name for character in "*?[") and not any(filters.values()):
+        return facts_table(args.name, args.channels)
+    return kinds_table(list_attention(args.name, **filters, channels=args.channels), args.channels)
 
 
 def _size(given: list[int]) -> Size:

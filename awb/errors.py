@@ -38,8 +38,17 @@ def require_module(model: object) -> None:
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the nearest choice, or an empty string."""
     by_lower_case = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(word.lower(), list(by_lower_case), n=1, cutoff=0.5)
-    return f"; did you mean {by_lower_case[near[0]]!r}?" if near else ""
+    given = word.lower()
+    near = difflib.get_close_matches(given, list(by_lower_case), n=5, cutoff=0.5)
+    if not near:
+        return ""
+
+    def nearness(choice: str) -> tuple[float, bool, bool]:
+        # among equals, one with the letters in another order, then one with the same beginning
+        ratio = difflib.SequenceMatcher(None, choice, given).ratio()
+        return ratio, sorted(choice) == sorted(given), choice[:2] == given[:2]
+
+    return f"; did you mean {by_lower_case[max(near, key=nearness)]!r}?"
 
 
 def first_line(error: BaseException) -> str:

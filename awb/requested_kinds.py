@@ -14,12 +14,12 @@ from awb.attention.registry import attention_options, find_factory, list_attenti
 from awb.errors import AWBError
 from awb.stages.select import Selector
 
-Spec = str | tuple[str, Mapping[str, Any]]  # "cbam", or ("cbam", {"rd_ratio": 0.125})
+Spec = str | tuple[str, Mapping[str, Any]]  # "cbam", or ("cbam", {"reduction": 8})
 Stages = Selector | Iterable[Selector] | Mapping[Selector | tuple[Selector, ...], Spec | list[Spec]]
 
 DEFAULT = "lka"
 _SEVERAL = "several kinds at one place, in order, are a list, {4: ['cbam', 'lka']}"
-_OPTIONS = "a kind with options is a tuple, {4: ('cbam', {'rd_ratio': 0.125})}"
+_OPTIONS = "a kind with options is a tuple, {4: ('cbam', {'reduction': 8})}"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def read_requests(
     for key, value in options.items():
         if isinstance(value, Mapping) and key not in (attention_options(attention) or [key]):
             spelled = ", ".join(f"{name}={option!r}" for name, option in value.items())
-            raise AWBError(f"{key}={dict(value)!r}: options are keywords of their own, {spelled or 'rd_ratio=0.125'}")
+            raise AWBError(f"{key}={dict(value)!r}: options are keywords of their own, {spelled or 'reduction=8'}")
     return [Request(stages, stages, (_checked(Kind(attention, options), arguments),))]
 
 

@@ -30,9 +30,9 @@ BATCHES = {"densenet121": 4, "vgg16_bn": 1}
 KINDS: dict[str, dict[str, Any]] = {
     "LKA, stock": {"attention": "lka", "backend": "stock"},
     "LKA, phases": {"attention": "lka", "backend": "auto"},
-    "CBAM": {"attention": "cbam"},
-    "SE": {"attention": "se"},
-    "ECA": {"attention": "eca"},
+    "timm_cbam": {"attention": "timm_cbam"},
+    "timm_se": {"attention": "timm_se"},
+    "timm_eca": {"attention": "timm_eca"},
 }
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 

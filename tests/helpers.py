@@ -11,6 +11,12 @@ import awb
 from awb.classifier import find_classifier
 
 
+def fitting(channels: int, side: int) -> list[str]:
+    """Kinds that take maps of these channels and this side; tests/attention has the others on maps of their own."""
+    infos = map(awb.attention_info, awb.list_attention())
+    return [i.name for i in infos if channels % i.channel_multiple == 0 and i.min_map <= side]
+
+
 def perturb(model: nn.Module, scale: float = 0.02, seed: int = 0) -> None:
     """Make the blocks other than the identity by small zero-mean noise."""
     generator = torch.Generator().manual_seed(seed)

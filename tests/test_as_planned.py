@@ -15,7 +15,7 @@ from torch.nn.utils import parametrizations, prune
 
 import awb
 from awb.checkpoint_checks import check_as_planned
-from tests.helpers import perturb
+from tests.helpers import fitting, perturb
 from tests.levels import slow_but
 
 SIZE = 64
@@ -72,9 +72,9 @@ def no_bias(block: awb.AWB) -> None:
     "change", [fewer_channels, masked, weight_norm, another_attention, none_at_all, adapter, no_bias]
 )
 def test_a_changed_block_is_refused(change: Callable[[awb.AWB], None], tmp_path: Path) -> None:
-    model = attached("se")
+    model = attached("timm_se")
     change(block_of(model))
-    with pytest.raises(awb.AWBError, match=r"block layer4.0.awb is no longer what its plan builds \('se' for 96"):
+    with pytest.raises(awb.AWBError, match=r"block layer4.0.awb is no longer what its plan builds \('timm_se' for 96"):
         awb.save_awb(model, tmp_path / "blocks.safetensors")
     assert list(tmp_path.iterdir()) == []
 
@@ -105,7 +105,7 @@ def test_a_convolution_of_the_same_shape_that_spreads_less(tmp_path: Path) -> No
         awb.save_awb(model, tmp_path / "blocks.safetensors")
 
 
-@pytest.mark.parametrize("attention", slow_but(["lka", "cbam", "nl"], awb.list_attention()))
+@pytest.mark.parametrize("attention", slow_but(["lka", "cbam", "timm_nl"], fitting(96, 2)))
 @pytest.mark.parametrize("dtype", slow_but([torch.float32], [torch.float32, torch.bfloat16]))
 def test_every_kind_is_what_its_plan_builds_in_any_dtype(attention: str, dtype: torch.dtype) -> None:
     check_as_planned(block_of(attached(attention).to(dtype)))

@@ -18,7 +18,7 @@ from torchvision.models import DenseNet
 
 import awb
 from awb.hooks.steps import replace_element
-from tests.helpers import assert_same, gradients, perturb, snapshot
+from tests.helpers import assert_same, fitting, gradients, perturb, snapshot
 from tests.levels import slow_but
 
 
@@ -55,7 +55,7 @@ def test_further_stages_may_be_attached_later(images: Tensor) -> None:
     assert list(awb.detach_awb(model).state_dict()) == keys
 
 
-@pytest.mark.parametrize("kind", slow_but(["lka", "van", "se", "cbam", "nl"], awb.list_attention()))
+@pytest.mark.parametrize("kind", slow_but(["lka", "van", "se", "cbam", "timm_nl"], fitting(32, 5)))
 def test_identity_is_exact_for_every_kind(kind: str, images: Tensor) -> None:
     model = resnet()
     expected = model(images)

@@ -55,27 +55,27 @@ def test_receptive_field_does_not_depend_on_the_weights() -> None:
     assert awb.receptive_field(awb.awb_blocks(model)["layer1.1.awb"]) == (23, 23)
 
 
-@pytest.mark.parametrize("kind", ["se", "cbam", "gc"])
+@pytest.mark.parametrize("kind", ["se", "timm_cbam", "gc"])
 def test_pooling_makes_the_field_global(kind: str) -> None:
     assert awb.receptive_field(awb.create_attention(kind, 16), max_size=31) == (math.inf, math.inf)
 
 
 def test_channels_that_cannot_be_read_off() -> None:
     with pytest.raises(awb.AWBError, match="pass channels="):
-        awb.receptive_field(awb.create_attention("eca", 16))
-    assert awb.receptive_field(awb.create_attention("eca", 16), channels=16) == (math.inf, math.inf)
+        awb.receptive_field(awb.create_attention("timm_eca", 16))
+    assert awb.receptive_field(awb.create_attention("timm_eca", 16), channels=16) == (math.inf, math.inf)
 
 
 def test_registry() -> None:
     names = awb.list_attention()
-    assert {"lka", "van", "cbam", "se", "eca", "gc"} <= set(names)
+    assert {"lka", "van", "cbam", "se", "timm_se", "timm_gc"} <= set(names)
     assert not {"ge", "bottleneck", "halo", "bat", "sk"} & set(names)
     with pytest.raises(awb.AWBError, match="already registered"):
         awb.register_attention("lka")(nn.Identity)
     with pytest.raises(awb.AWBError, match="already registered"):
         awb.register_attention("ge")(nn.Identity)
     with pytest.raises(awb.AWBError, match="has no option 'rd_ration'; did you mean 'rd_ratio'"):
-        awb.create_attention("se", 8, rd_ration=0.5)
+        awb.create_attention("timm_se", 8, rd_ration=0.5)
     with pytest.raises(awb.AWBError, match="has no option 'reduction'"):
         awb.create_attention("eca", 8, reduction=2)
 
@@ -85,7 +85,7 @@ def test_timm_kinds_are_timms(kind: str) -> None:
     from timm.layers import create_attn
 
     torch.manual_seed(1)
-    ours = awb.create_attention(kind, 32).eval()
+    ours = awb.create_attention(f"timm_{kind}", 32).eval()
     torch.manual_seed(1)
     theirs = create_attn(kind, 32).eval()
     x = torch.randn(2, 32, 9, 7)
@@ -136,9 +136,9 @@ def test_maps_are_one_at_identity_and_of_the_latest_pass() -> None:
 
 
 def test_kinds_without_a_map_say_which_have_one() -> None:
-    model = awb.attach_awb(torchvision.models.resnet18(weights=None), attention="se")
+    model = awb.attach_awb(torchvision.models.resnet18(weights=None), attention="timm_se")
     with (
-        pytest.raises(awb.AWBError, match=r"'se' at layer4.1.awb has no attention_map; .*'lka', 'van'"),
+        pytest.raises(awb.AWBError, match=r"'timm_se' at layer4.1.awb has no attention_map; .*'lka', .*'van'"),
         awb.capture_attention(model),
     ):
         pass
@@ -202,17 +202,17 @@ def small_resnet() -> nn.Module:
 
 
 def test_maps_of_mixed_kinds_name_the_blocks_without() -> None:
-    model = awb.attach_awb(small_resnet(), {1: "van", 3: "cbam", 4: "lka"})
+    model = awb.attach_awb(small_resnet(), {1: "van", 3: "timm_cbam", 4: "lka"})
     with awb.capture_attention(model) as maps:
         assert 4 in maps
         assert 3 not in maps
         model(torch.randn(2, 3, 64, 64))
     assert list(maps) == [1, 4]
     assert len(maps) == 2
-    assert maps.without == {3: "cbam"}
+    assert maps.without == {3: "timm_cbam"}
     for key, message in (
-        (3, "attention 'cbam' at 3 has no attention_map; those that have: .*'lka'"),
-        (2, r"no block at 2: there are maps at 1, 4; blocks without a map: \{3: 'cbam'\}"),
+        (3, "attention 'timm_cbam' at 3 has no attention_map; those that have: .*'lka'"),
+        (2, r"no block at 2: there are maps at 1, 4; blocks without a map: \{3: 'timm_cbam'\}"),
         ("layer4", "no block at 'layer4'"),
     ):
         assert maps.get(key) is None
@@ -223,13 +223,13 @@ def test_maps_of_mixed_kinds_name_the_blocks_without() -> None:
 
 
 def test_maps_of_several_at_one_place_are_named_by_path() -> None:
-    model = awb.attach_awb(small_resnet(), {3: "lka", 4: ["cbam", "lka", "lka"]})
+    model = awb.attach_awb(small_resnet(), {3: "lka", 4: ["timm_cbam", "lka", "lka"]})
     with torch.no_grad():
         awb.awb_blocks(model)["layer4.0.awb3"].attention.pointwise.bias.fill_(2)
     with awb.capture_attention(model) as maps:
         model(torch.randn(2, 3, 64, 64))
     assert list(maps) == [3, "layer4.0.awb2", "layer4.0.awb3"]
-    assert maps.without == {"layer4.0.awb": "cbam"}
+    assert maps.without == {"layer4.0.awb": "timm_cbam"}
     assert maps["layer4.0.awb3"].eq(2).all()
     assert maps["layer4.0.awb2"].eq(1).all()
 

@@ -56,7 +56,7 @@ def test_round_trip(name: str, kind: str, images: Tensor, path: Path) -> None:
 @pytest.mark.slow
 def test_mixed_kinds_and_options_round_trip(images: Tensor, path: Path) -> None:
     model = awb.attach_awb(resnet(), 1, attention="lka", kernel_size=3, dilation=2)
-    awb.attach_awb(model, 4, attention="se", rd_ratio=0.5)
+    awb.attach_awb(model, 4, attention="se", reduction=4)
     perturb(model)
     awb.save_awb(model, path)
     assert torch.equal(awb.load_awb(resnet(), path)(images), model(images))

@@ -108,12 +108,13 @@ def test_uncounted_operators_are_named_with_either_output(capsys: pytest.Capture
 
 
 def test_attentions_offer_what_their_modules_do(capsys: pytest.CaptureFixture[str]) -> None:
-    printed = rows(capsys, "attentions")
+    printed = rows(capsys, "attention")
     assert [row["attention"] for row in printed] == awb.list_attention()
     for row in printed:
-        module = awb.create_attention(row["attention"], 32)
-        for offer in ("attention_map", "reset_identity"):
-            assert row[offer] == hasattr(module, offer), row["attention"]
+        info = awb.attention_info(row["attention"])
+        module = awb.create_attention(info.name, 96)
+        assert row["map"] == any(hasattr(module, offer) for offer in ("attention_map", "query_map")), info.name
+        assert row["identity"] != "setting" or hasattr(module, "reset_identity"), info.name
 
 
 @pytest.mark.parametrize(
@@ -211,8 +212,8 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str], argv: list
     [
         ([], "Count what blocks cost"),  # the help
         (["study"], "Count the images and patients that sets share"),
-        (["attention"], "no command 'attention'; did you mean 'attentions'?"),
-        (["predict"], "no command 'predict': there are stages, profile, attentions, study"),
+        (["attentions"], "no command 'attentions'; did you mean 'attention'?"),
+        (["predict"], "no command 'predict': there are stages, profile, attention, study"),
         (["study", "audits"], "no command 'audits'; did you mean 'audit'?: there are audit, evaluate"),
         (["stages"], "required: MODEL"),
     ],
@@ -238,10 +239,10 @@ def test_python_m_awb_is_the_command_line_and_light() -> None:
     code = "import sys, awb.cli; print([m for m in ('torchvision', 'timm', 'fvcore') if m in sys.modules])"
     light, listing = (
         subprocess.run([sys.executable, *args], capture_output=True, text=True, check=True).stdout
-        for args in (["-c", code], ["-m", "awb", "attentions"])
+        for args in (["-c", code], ["-m", "awb", "attention"])
     )
     assert light.strip() == "[]"
-    assert [line.split()[0] for line in listing.splitlines()[2:]] == awb.list_attention()
+    assert [line.split()[0] for line in listing.splitlines()[2:-1]] == awb.list_attention()
 
 
 @pytest.mark.slow

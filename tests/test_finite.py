@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 import awb
+from tests.attention.shapes import some_channels
 from tests.levels import slow_but
 
 KINDS = awb.list_attention()
 
 
-def block(kind: str, channels: int = 64, side: int = 16) -> nn.Module:
+def block(kind: str, least: int = 64, side: int = 16) -> nn.Module:
+    channels = some_channels(kind, least)
     net = nn.Sequential()
     net.body = nn.Conv2d(channels, channels, 1)
     example = torch.zeros(1, channels, side, side)
@@ -34,11 +36,11 @@ def same(x: Tensor, y: Tensor) -> bool:
 @pytest.mark.parametrize("dtype", slow_but([torch.float16], [torch.float16, torch.bfloat16]))
 @pytest.mark.parametrize("kind", KINDS)
 def test_large_maps_in_half_precision(kind: str, dtype: torch.dtype, train: bool) -> None:
-    x = 30 * torch.randn(2, 64, 16, 16)
+    x = 30 * torch.randn(2, some_channels(kind, 64), 16, 16)
     with torch.no_grad(), torch.autocast("cpu", dtype=dtype):
         assert same(block(kind).train(train)(x), x)
         assert same(block(kind).train(train)(x.to(dtype)), x.to(dtype))
-    x = (60 * torch.randn(2, 512, 14, 14)).to(dtype)
+    x = (60 * torch.randn(2, some_channels(kind, 512), 14, 14)).to(dtype)
     with torch.no_grad():
         assert same(block(kind, 512, 14).train(train).to(dtype)(x), x)
 
@@ -49,7 +51,7 @@ def test_large_maps_in_half_precision(kind: str, dtype: torch.dtype, train: bool
 def test_what_is_not_finite_stays_where_it_is(kind: str, bad: float, train: bool) -> None:
     attached = block(kind).train(train)
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        x = torch.randn(2, 64, 16, 16).to(dtype)
+        x = torch.randn(2, some_channels(kind, 64), 16, 16).to(dtype)
         x[0, 3, 4, 5] = bad
         assert same(copy.deepcopy(attached).to(dtype)(x), x)
 
@@ -57,7 +59,7 @@ def test_what_is_not_finite_stays_where_it_is(kind: str, bad: float, train: bool
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_still_learns(kind: str) -> None:
     attached: Any = block(kind)
-    x = torch.randn(2, 64, 16, 16)
+    x = torch.randn(2, some_channels(kind, 64), 16, 16)
     (attached(x) * torch.randn(x.shape)).sum().backward()
     gradients = {name: p.grad for name, p in attached.named_parameters() if p.grad is not None}
     assert all(gradient.isfinite().all() for gradient in gradients.values())
@@ -88,10 +90,10 @@ def test_non_local_attention_is_timms() -> None:
     assert torch.equal(ours(x), theirs(x))
 
 
-@pytest.mark.parametrize("kind", ["lka", "van", "nl", "se"])
+@pytest.mark.parametrize("kind", ["lka", "van", "nl", "timm_se"])
 def test_values_that_broke_in_training_are_not_hidden(kind: str) -> None:
     attached: Any = block(kind).eval()
-    last = {"lka": "pointwise.bias", "van": "project_out.bias", "nl": "norm.weight", "se": "fc2.bias"}[kind]
+    last = {"lka": "pointwise.bias", "van": "project_out.bias", "nl": "norm.weight", "timm_se": "fc2.bias"}[kind]
     with torch.no_grad():
         attached.get_parameter(f"attention.{last}").fill_(float("nan"))
         if attached.gamma is not None:

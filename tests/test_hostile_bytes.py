@@ -17,7 +17,7 @@ from tests.damaged import File, backbone
 
 @pytest.fixture(scope="module")
 def maps(tmp_path_factory: pytest.TempPathFactory) -> File:
-    return File(tmp_path_factory.mktemp("maps") / "blocks.safetensors", attention="cbam", rd_ratio=0.25)
+    return File(tmp_path_factory.mktemp("maps") / "blocks.safetensors", attention="timm_cbam", rd_ratio=0.25)
 
 
 def with_header(header: bytes | str, length: int | None = None, rest: bytes = b"") -> bytes:

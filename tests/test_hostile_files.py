@@ -25,7 +25,7 @@ from tests.levels import slow_but
 @pytest.fixture(scope="module")
 def maps(tmp_path_factory: pytest.TempPathFactory) -> File:
     folder = tmp_path_factory.mktemp("maps")
-    return File(folder / "blocks.safetensors", attention="cbam", rd_ratio=0.25)
+    return File(folder / "blocks.safetensors", attention="timm_cbam", rd_ratio=0.25)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_field_of_a_later_version_is_named(at: str, maps: File) -> None:
 
 
 def test_a_later_format_is_named(maps: File) -> None:
-    assert "later version of awb" in maps.refusal(maps.with_metadata(format="awb-2"))
+    assert "later version of awb" in maps.refusal(maps.with_metadata(format="awb-3"))
     for wrong in ("awb-0", "awb", "awb-x", "2", "awb-" + "9" * 5000):
         assert "was not written by save_awb" in maps.refusal(maps.with_metadata(format=wrong))
 
@@ -162,18 +162,18 @@ def test_an_order_is_one_of_the_tokens_there_are(order: list[int], tokens: File)
 
 
 BOMBS: list[tuple[str, dict[str, Any]]] = [
-    ("cbam", {"rd_channels": 10_000_000}),
-    ("cbam", {"spatial_kernel_size": 20_001}),
+    ("timm_cbam", {"rd_channels": 10_000_000}),
+    ("timm_cbam", {"spatial_kernel_size": 20_001}),
     ("lka", {"kernel_size": 10_001, "dilation": 1}),
-    ("se", {"rd_ratio": 1e6}),
-    ("se", {"rd_ratio": 1e308}),
-    ("se", {"rd_channels": 10**18}),
-    ("lambda", {"r": 20_001}),
-    ("lambda", {"r": None, "feat_size": [300, 300]}),
-    ("nl", {"rd_ratio": 1e6}),
+    ("timm_se", {"rd_ratio": 1e6}),
+    ("timm_se", {"rd_ratio": 1e308}),
+    ("timm_se", {"rd_channels": 10**18}),
+    ("timm_lambda", {"r": 20_001}),
+    ("timm_lambda", {"r": None, "feat_size": [300, 300]}),
+    ("timm_nl", {"rd_ratio": 1e6}),
     ("lka", {"channels": 5}),
     ("lka", {"": 5}),
-    ("gc", {"act_layer": "no such layer"}),
+    ("timm_gc", {"act_layer": "no such layer"}),
     ("no such kind", {}),
     ("halo", {}),
 ]

@@ -70,12 +70,12 @@ def test_a_stage_is_a_key_too() -> None:
 
 
 def test_options_belong_to_their_kind() -> None:
-    stages = {3: ("cbam", {"rd_ratio": 1 / 8}), 4: ["se", ("lka", {"kernel_size": 3})]}
+    stages = {3: ("cbam", {"reduction": 8}), 4: ["se", ("lka", {"kernel_size": 3})]}
     plan = awb.plan_awb(resnet(), stages)
-    assert [dict(block.attention_kwargs) for block in plan.blocks] == [{"rd_ratio": 1 / 8}, {}, {"kernel_size": 3}]
+    assert [dict(block.attention_kwargs) for block in plan.blocks] == [{"reduction": 8}, {}, {"kernel_size": 3}]
     blocks = awb.awb_blocks(awb.attach_awb(resnet(), stages))
     assert blocks["layer4.0.awb2"].attention.depthwise.kernel_size == (3, 3)
-    assert blocks["layer3.0.awb"].attention.channel.fc1.out_channels == 24
+    assert blocks["layer3.0.awb"].attention.channel.reduce.out_channels == 24
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_options_belong_to_their_kind() -> None:
     [
         ({}, {}, "stages is empty"),
         ({3: "cbam"}, {"attention": "van"}, r"stages names the kind for each place, so attention='van' has none"),
-        ({3: "cbam"}, {"rd_ratio": 0.5}, r"rd_ratio= has none to go to: .* \{4: \('cbam', \{'rd_ratio': 0.125\}\)\}"),
+        ({3: "cbam"}, {"reduction": 4}, r"reduction= has none to go to: .* \{4: \('cbam', \{'reduction': 8\}\)\}"),
         ({3: "cbma"}, {}, "did you mean 'cbam'"),
         ({3: "ge"}, {}, "'ge' is not offered"),
         ({3: ("lka", {"kernel": 3})}, {}, "attention 'lka' has no option 'kernel'; did you mean kernel_size="),
         ({3: ("cbam", "lka")}, {}, r"are a list, \{4: \['cbam', 'lka'\]\}"),
-        ({3: ["cbam", {"rd_ratio": 0.5}]}, {}, "a kind with options is a tuple"),
-        ({3: {"cbam": {"rd_ratio": 0.5}}}, {}, "a kind with options is a tuple"),
+        ({3: ["cbam", {"reduction": 4}]}, {}, "a kind with options is a tuple"),
+        ({3: {"cbam": {"reduction": 4}}}, {}, "a kind with options is a tuple"),
         ({3: {"attention": "cbam"}}, {}, "a kind with options is a tuple"),
         ({3: []}, {}, "names no kind: leave 3 out"),
         ({3: None}, {}, "None at 3 is not a kind: expected the name of a kind"),
@@ -107,7 +107,7 @@ def test_options_belong_to_their_kind() -> None:
         ("last", {"attention": ["se", "lka"]}, r"\{4: \['cbam', 'lka'\]\}"),
         ("last", {"attention": {3: "cbam", 4: "lka"}}, r"into stages: attach_awb\(model, \{3: 'cbam', 4: 'lka'\}\)"),
         ("last", {"attention": {"lka": {"kernel_size": 3}}}, "options are keywords, attention='lka', kernel_size=3"),
-        ("last", {"attention": ("cbam", {"rd_ratio": 0.5})}, "keywords: attention='cbam', rd_ratio=0.5"),
+        ("last", {"attention": ("cbam", {"reduction": 4})}, "keywords: attention='cbam', reduction=4"),
         ("last", {"attention": awb.LKA}, "its name is 'lka'"),
         ("last", {"attention": nn.Identity}, r"register_attention\('name'\)"),
         ("last", {"attention": nn.Identity()}, "attention= is a Identity: each place gets a module of its own"),
@@ -326,9 +326,7 @@ def test_a_name_that_is_taken_is_refused() -> None:
 
 def test_files_hold_kinds_and_order(images: Tensor, tmp_path: Path) -> None:
     path = tmp_path / "blocks.safetensors"
-    model = awb.attach_awb(
-        resnet(), {3: ("cbam", {"rd_ratio": 1 / 8}), 4: ["lka", "cbam", ("lka", {"kernel_size": 3})]}
-    )
+    model = awb.attach_awb(resnet(), {3: ("cbam", {"reduction": 8}), 4: ["lka", "cbam", ("lka", {"kernel_size": 3})]})
     perturb(model)
     awb.save_awb(model, path)
     other = resnet()
@@ -337,7 +335,7 @@ def test_files_hold_kinds_and_order(images: Tensor, tmp_path: Path) -> None:
     assert kinds(other) == kinds(model)
     assert torch.equal(other(images), model(images))
     awb.load_awb(other, path)  # into blocks that are there
-    exchanged = awb.attach_awb(resnet(), {3: ("cbam", {"rd_ratio": 1 / 8}), 4: ["cbam", "lka", "lka"]})
+    exchanged = awb.attach_awb(resnet(), {3: ("cbam", {"reduction": 8}), 4: ["cbam", "lka", "lka"]})
     with pytest.raises(awb.AWBError, match=r"only in the file .*'layer4.0.awb \(lka\)'"):
         awb.load_awb(exchanged, path, allow_other_weights=True)
 

@@ -47,7 +47,7 @@ def test_a_table_is_printed_where_there_are_no_letters_but_ascii_s() -> None:
 def test_output_to_a_full_disk_is_one_line() -> None:
     with open("/dev/full", "wb") as full:
         result = subprocess.run(
-            [sys.executable, "-m", "awb", "attentions"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "awb", "attention"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert result.returncode == 2
     assert result.stderr == "error: No space left on device\n"

@@ -1,6 +1,6 @@
 """Attention kinds: one file each, and the registry for these and your own."""
 
-from awb.attention import timm_layers  # noqa: F401  (registers timm's kinds)
+from awb.attention import affinity, channel, large_kernel, spatial, timm_layers  # noqa: F401  (register their kinds)
 from awb.attention.info import AttentionInfo, Paper
 from awb.attention.large_kernel.lka import LKA
 from awb.attention.large_kernel.van import VANAttention

@@ -8,6 +8,14 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 
+def product(gates: Mapping[str, Tensor]) -> Tensor:
+    """Product of gates, which multiplies the input; its sides are 1 along axes that no gate depends on."""
+    first, *others = gates.values()
+    for gate in others:
+        first = first * gate
+    return first
+
+
 class Gate(nn.Module):
     """Attention whose output is its input times one or several gates; a subclass defines `gates`."""
 
@@ -25,10 +33,7 @@ class Gate(nn.Module):
 
     def attention_map(self, x: Tensor) -> Tensor:
         """The product of all gates, which multiplies `x`; its sides are 1 along axes that it does not depend on."""
-        first, *others = self.gates(x).values()
-        for gate in others:
-            first = first * gate
-        return first
+        return product(self.gates(x))
 
     def forward(self, x: Tensor) -> Tensor:
         for gate in self.gates(x).values():

@@ -21,6 +21,7 @@ class Paper:
         year: Year of publication there.
         arxiv: Number on arXiv, `1709.01507`; None if it is not there.
         doi: Digital object identifier, where there is no arXiv number.
+        page: Address of its page, where there is neither.
     """
 
     title: str
@@ -29,13 +30,14 @@ class Paper:
     year: int
     arxiv: str | None = None
     doi: str | None = None
+    page: str | None = None
 
     @property
     def url(self) -> str | None:
         """Address of the paper's page."""
         if self.arxiv:
             return f"https://arxiv.org/abs/{self.arxiv}"
-        return f"https://doi.org/{self.doi}" if self.doi else None
+        return f"https://doi.org/{self.doi}" if self.doi else self.page
 
     @property
     def key(self) -> str:
@@ -48,7 +50,7 @@ class Paper:
         """Entry for a bibliography."""
         fields = {
             "title": f"{{{self.title}}}", "author": self.authors, "booktitle": self.venue, "year": str(self.year),
-            "eprint": self.arxiv, "archiveprefix": "arXiv" if self.arxiv else None, "doi": self.doi,
+            "eprint": self.arxiv, "archiveprefix": "arXiv" if self.arxiv else None, "doi": self.doi, "url": self.page,
         }  # fmt: skip
         lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
         return "\n".join([f"@{'inproceedings' if self.venue else 'misc'}{{{self.key},", *lines, "}"])

@@ -96,6 +96,12 @@ def list_attention(
     Raises:
         AWBError: No such gate or identity exists.
 
+    Examples:
+        >>> import awb
+        >>> awb.list_attention("ls*")
+        ['lsk', 'lsk_block', 'lska']
+        >>> awb.list_attention(gates="channel", identity="exact")
+        ['gct']
     """
     for given, known, word in ((gates, get_args(GateName), "gates"), (identity, get_args(Identity), "identity")):
         if given is not None and given not in known:
@@ -140,6 +146,11 @@ def attention_info(name: str) -> AttentionInfo:
     Raises:
         AWBError: The name is unknown or refused.
 
+    Examples:
+        >>> import awb
+        >>> info = awb.attention_info("se")
+        >>> info.title, info.paper.arxiv, info.gates, info.identity
+        ('Squeeze-and-Excitation', '1709.01507', ('channel',), 'gamma')
     """
     find_factory(name)
     return _INFOS[_OTHER_NAMES.get(name, name)]

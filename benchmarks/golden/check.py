@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 import awb
-import awb.attention.collection  # registers the kinds
 from benchmarks.golden import affinity_twins, channel_twins, large_kernel_twins, spatial_twins, timm_twins
 from benchmarks.golden.recipe import compare, fill_state
 from benchmarks.golden.twins import Twin

@@ -20,8 +20,8 @@ from benchmarks.kermany.training import Study, run_name
 PAIRS = (
     ("LKA identity", "no AWB"),
     ("control", "no AWB"),
-    ("CBAM", "no AWB"),
-    ("SE", "no AWB"),
+    ("timm_cbam", "no AWB"),
+    ("timm_se", "no AWB"),
     ("LKA default", "no AWB"),
     ("LKA identity", "control"),
     ("LKA identity", "LKA default"),

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import awb
 from awb.kernels.phases import join_phases, split_phases
+from tests.levels import slow_but
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 
@@ -140,7 +141,7 @@ def test_gradient_checkpointing() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["eager", "inductor"])
+@pytest.mark.parametrize("backend", slow_but(["eager"], ["eager", "inductor"], pytest.mark.rest))
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_compiled_as_one_graph(backend: str, layout: Any) -> None:
     """At a fixed size by phases, with any batch; where the size is a symbol, by PyTorch's convolutions."""

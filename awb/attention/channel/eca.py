@@ -32,7 +32,7 @@ def adaptive_kernel(channels: int, gamma: float = 2.0, b: float = 1.0, smallest:
 
 
 @register_attention(
-    "paper_eca",
+    "eca",
     AttentionInfo(
         "Efficient channel attention",
         Paper(
@@ -43,7 +43,7 @@ def adaptive_kernel(channels: int, gamma: float = 2.0, b: float = 1.0, smallest:
             arxiv="1910.03151",
         ),
         gates=("channel",),
-        parameters="odd(int((log2(C) + 1) / 2))",
+        parameters="max(3, int((log2(C) + 1) / 2) | 1)",
         source="BangguWu/ECANet, MIT",
         half="means and logits",
         notes="The official code takes the kernel as an argument, 3 by default; here it follows the channels, as in "

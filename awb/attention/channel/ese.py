@@ -18,7 +18,7 @@ from awb.attention.registry import register_attention
 
 
 @register_attention(
-    "paper_ese",
+    "ese",
     AttentionInfo(
         "Effective squeeze-and-excitation",
         Paper(

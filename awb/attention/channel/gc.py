@@ -19,7 +19,7 @@ from awb.errors import AWBError
 
 
 @register_attention(
-    "paper_gc",
+    "gc",
     AttentionInfo(
         "Global context",
         Paper(

@@ -31,7 +31,7 @@ from awb.errors import AWBError
             doi="10.1016/j.engappai.2023.106442",
         ),
         gates=("element",),
-        parameters="2*odd(int((log2(C) + 1) / 2))",
+        parameters="2*(int((log2(C) + 1) / 2) | 1)",
         source="wandahangFY/MLCA, GPL-3.0",
         half="means and logits",
         notes="The convolution of the cells runs over all cells and channels in one row, so that it crosses from the "

@@ -18,7 +18,7 @@ from awb.attention.registry import register_attention
 
 
 @register_attention(
-    "paper_se",
+    "se",
     AttentionInfo(
         "Squeeze-and-Excitation",
         Paper(

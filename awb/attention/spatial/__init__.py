@@ -1,1 +1,41 @@
 """Kinds that gate positions, or channels and positions together."""
+
+from awb.attention.spatial import (
+    bam,
+    caa,
+    cbam,
+    coord,
+    cpca,
+    ela,
+    ema,
+    gam,
+    mca,
+    polarized,
+    scsa,
+    scse,
+    sge,
+    shuffle,
+    simam,
+    strip_pooling,
+    triplet,
+)
+
+__all__ = [
+    "bam",
+    "caa",
+    "cbam",
+    "coord",
+    "cpca",
+    "ela",
+    "ema",
+    "gam",
+    "mca",
+    "polarized",
+    "scsa",
+    "scse",
+    "sge",
+    "shuffle",
+    "simam",
+    "strip_pooling",
+    "triplet",
+]

@@ -51,7 +51,7 @@ class SpatialGate(Gate):
 
 
 @register_attention(
-    "paper_cbam",
+    "cbam",
     AttentionInfo(
         "Convolutional Block Attention Module",
         Paper(

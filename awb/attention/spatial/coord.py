@@ -20,7 +20,7 @@ from awb.errors import AWBError
 
 
 @register_attention(
-    "paper_coord",
+    "coord",
     AttentionInfo(
         "Coordinate attention",
         Paper(

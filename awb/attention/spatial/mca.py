@@ -52,7 +52,7 @@ class AxisGate(nn.Module):
             doi="10.1016/j.engappai.2023.107079",
         ),
         gates=("element",),
-        parameters="12 + channel_kernel(C)",
+        parameters="12 + max(1, (round(abs(log2(C) - 1) / 1.5) + 1)//2*2 - 1)",
         source="ndsclark/MCANet, GPL-3.0",
         half="statistics and logits",
         notes="Under 6 channels the official kernel along the channels is 1 or less, and does not build; here it is 1.",

@@ -27,6 +27,7 @@ from awb.errors import AWBError
             authors="Yang, Lingxiao and Zhang, Ru-Yuan and Li, Lida and Xie, Xiaohua",
             venue="Proceedings of the International Conference on Machine Learning (ICML)",
             year=2021,
+            page="https://proceedings.mlr.press/v139/yang21o.html",
         ),
         gates=("element",),
         parameters="0",

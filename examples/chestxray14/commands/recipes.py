@@ -15,8 +15,8 @@ from awb import Table
 from examples.chestxray14.commands.arguments import add_set_argument
 from examples.chestxray14.recipes.find import find_recipes
 from examples.chestxray14.recipes.model_settings import ModelSettings
+from examples.chestxray14.recipes.notes import notes_on
 from examples.chestxray14.recipes.overrides import read_overrides
-from examples.chestxray14.recipes.preprocessing import overridden_preprocessing
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.recipes.words import attention_in_words, placement_in_words
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     elif _is_one(args.recipes) and len(recipes) == 1:
         (name,) = recipes
         cost = ", ".join(f"{value:,} {what}" for what, value in costs.get(name, {}).items())
-        notes = [note for note in (cost, overridden_preprocessing(recipes[name])) if note]
+        notes = [cost] * bool(cost) + notes_on(recipes[name])
         from examples.chestxray14.training.networks import require_network  # here, so that a list comes at once
 
         require_network(recipes[name])

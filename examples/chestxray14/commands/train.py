@@ -10,8 +10,8 @@ from examples.chestxray14.commands.study_arguments import add_study_arguments, s
 from examples.chestxray14.evaluation.evaluated_run import is_evaluated
 from examples.chestxray14.evaluation.model_card import write_model_card
 from examples.chestxray14.recipes.find import find_recipe
+from examples.chestxray14.recipes.notes import notes_on
 from examples.chestxray14.recipes.overrides import read_overrides
-from examples.chestxray14.recipes.preprocessing import overridden_preprocessing
 from examples.chestxray14.runs.folder import RunFolder
 from examples.chestxray14.training.networks import require_network
 from examples.chestxray14.training.trainer import Trainer, TrainerOptions
@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     trainer = Trainer(recipe, study, folder, options, args.weights)
     if trainer.accelerator.is_main_process:
         print(study.headline(recipe.task), flush=True)
-        if overridden := overridden_preprocessing(recipe):
-            print(overridden, flush=True)
+        for note in notes_on(recipe):
+            print(note, flush=True)
     trainer.run()
     if trainer.accelerator.is_main_process:
         if not is_evaluated(folder):  # an evaluated run's card has results

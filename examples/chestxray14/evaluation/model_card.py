@@ -13,7 +13,7 @@ from examples.chestxray14.data.study import Study
 from examples.chestxray14.evaluation.headline import NOUNS
 from examples.chestxray14.evaluation.leak import find_leak
 from examples.chestxray14.files.atomic import write_atomically
-from examples.chestxray14.recipes.preprocessing import overridden_preprocessing
+from examples.chestxray14.recipes.notes import notes_on
 from examples.chestxray14.recipes.schema import Recipe
 from examples.chestxray14.recipes.stage_settings import Task
 from examples.chestxray14.recipes.words import attention_in_words, placement_in_words
@@ -75,7 +75,7 @@ def model_card(folder: RunFolder, recipe: Recipe, study: Study, figures: Table |
         "Training": f"`recipe.yaml`, sha256 `{recipe.checksum}`; schedule sha256 `{info['schedule']}`.\n\n"
         f"{in_fence(str(recipe.schedule()))}\n\n"
         + in_markdown(", ".join(f"{name} {version}" for name, version in info["versions"].items()))
-        + (f"\n\nNote: {in_markdown(overridden)}." if (overridden := overridden_preprocessing(recipe)) else ""),
+        + "".join(f"\n\nNote: {in_markdown(note)}." for note in notes_on(recipe)),
         "Label noise": LABEL_NOISE[study.origin],
         "Figures": f"{in_markdown(study.headline(recipe.task))}.\n\n"
         + ("Not evaluated yet: run `evaluate`." if figures is None else figures.to_markdown()),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from awb.attention.timm_layers import by_former_name
 from awb.requested_kinds import DEFAULT, read_requests
 
 _NUMBER = re.compile(r"-?[0-9]+")
@@ -34,12 +35,23 @@ def require_kinds(placement: Any, attention: Any, options: Mapping[str, Any]) ->
 
 
 def kinds_in_words(attention: Mapping[str, Any]) -> str:
-    """Kinds at their places: `cbam at 3, se (rd_ratio 0.1) and lka at 4`."""
+    """Kinds at their places: `cbam at 3, se (reduction 8) and lka at 4`."""
     parts = []
     for key, value in read_places(None, attention).items():
         kinds = value if isinstance(value, list) else [value]
         parts.append(f"{' and '.join(_in_words(kind) for kind in kinds)} at {key}")
     return ", ".join(parts)
+
+
+def by_former_names(attention: Any) -> Any:
+    """The kinds with timm's layers under the names that they have now: `timm_cbam` for `cbam`."""
+    if isinstance(attention, Mapping):
+        return {key: by_former_names(value) for key, value in attention.items()}
+    if isinstance(attention, str):
+        return by_former_name(attention)
+    if _has_options(attention):
+        return by_former_name(attention[0]), attention[1]
+    return attention if attention is None else tuple(map(by_former_names, attention))
 
 
 def _selector(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from examples.chestxray14.recipes.backbones import read_backbone, weights_of
-from examples.chestxray14.recipes.blocks import require_kinds
+from examples.chestxray14.recipes.blocks import by_former_names, require_kinds
 from examples.chestxray14.recipes.sections import Section
 
 PART = "backbone"  # what `frozen` may name: everything but the blocks and the classifier
@@ -23,7 +23,7 @@ _OWN_KEYS = {
     "img_size": "data.image_size",
 }
 Option = bool | int | float | str
-Kind = str | tuple[str, dict[str, Option]]  # "cbam", or ["cbam", {"rd_ratio": 0.125}]
+Kind = str | tuple[str, dict[str, Option]]  # "cbam", or ["cbam", {"reduction": 8}]
 # a number of a stage, or a path, a glob, all, after, last, last:2
 Selector = int | Annotated[str, Field(pattern=r"^(last:[1-9][0-9]*|[^:]+)$")]
 
@@ -37,7 +37,7 @@ class ModelSettings(Section):
         final_relu: False: DenseNet121 without the ReLU that torchvision's has before pooling.
         placement: Where blocks go: `plain` (nowhere), or any selector of `awb.attach_awb`, or a list of these; null
             where `attention` names the places.
-        attention: Kind of the blocks, or a mapping from selectors to kinds, `{3: cbam, 4: [se, {rd_ratio: 0.1}]}`.
+        attention: Kind of the blocks, or a mapping from selectors to kinds, `{3: cbam, 4: [se, {reduction: 8}]}`.
         init: How blocks begin.
         dropout: Probability of the dropout before the classifier.
         weights: Tag of the pretrained weights, `IMAGENET1K_V2` or timm's; by default the library's choice.
@@ -47,6 +47,8 @@ class ModelSettings(Section):
         backbone_options: Further arguments of the function that builds the backbone.
         imports: Modules to import first, such as one that registers a kind of your own.
         partner: Folder of a finished run, whose network is given, frozen, to a function of your own as `partner`.
+        kinds: `papers`: `attention` names kinds as `awb.list_attention()` does. Left out, as in recipes from before
+            awb had the papers' kinds: `cbam`, `se`, `coord`, `gc`, `eca`, `ela` and `ese` are timm's layers.
     """
 
     backbone: str
@@ -63,6 +65,12 @@ class ModelSettings(Section):
     backbone_options: dict[str, Any] = Field(default_factory=dict)
     imports: tuple[str, ...] = ()
     partner: str | None = None
+    kinds: Literal["papers"] | None = None
+
+    @property
+    def named_attention(self) -> Any:
+        """`attention` by the names of `awb.list_attention()`."""
+        return self.attention if self.kinds == "papers" else by_former_names(self.attention)
 
     @model_validator(mode="after")
     def _agrees(self) -> ModelSettings:
@@ -76,7 +84,7 @@ class ModelSettings(Section):
         if self.body is not None and plain:
             raise ValueError("body is the module whose stages placement counts, and placement is plain")
         if self.attention is not None and not self.imports:  # which may register kinds
-            require_kinds(self.placement, self.attention, self.options)
+            require_kinds(self.placement, self.named_attention, self.options)
         if not self.final_relu and self.backbone not in ("densenet121", "torchvision:densenet121"):
             raise ValueError(f"final_relu: false is for densenet121, not {self.backbone}")
         return self

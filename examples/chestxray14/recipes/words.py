@@ -15,13 +15,14 @@ _NUMBERS = {"1": "stage", "2": "two stages", "3": "three stages"}
 
 
 def attention_in_words(model: ModelSettings) -> str:
-    """Kinds of a network's blocks with their options, such as `cbam (rd_ratio 0.125)` or `cbam at 3, se at 4`."""
+    """Kinds of a network's blocks with their options, such as `cbam (reduction 8)` or `cbam at 3, se at 4`."""
     if model.attention is None:
         return NONE
-    if not isinstance(model.attention, str):
-        return kinds_in_words(model.attention)
+    attention = model.named_attention
+    if not isinstance(attention, str):
+        return kinds_in_words(attention)
     options = ", ".join(f"{key} {value}" for key, value in model.options.items())
-    return f"{model.attention} ({options})" if options else model.attention
+    return f"{attention} ({options})" if options else attention
 
 
 def placement_in_words(model: ModelSettings) -> str:

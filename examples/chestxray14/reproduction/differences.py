@@ -17,7 +17,7 @@ _ABSENT = "–"
 # settings that the columns of the table of recipes show
 _FOLLOWS = "data.split.allow_overlap"  # from the split
 _SHOWN = re.compile(
-    r"model\.(backbone|placement|attention|init|options)\b.*|data\.(split\..*|image_size)|training\.seed"
+    r"model\.(backbone|placement|attention|init|options|kinds)\b.*|data\.(split\..*|image_size)|training\.seed"
     r"|stages\.\d+\.(loss\..*|samples|epochs)"
 )
 

@@ -12,7 +12,7 @@ from examples.chestxray14.recipes.words import NONE, attention_in_words, losses_
 
 PLAIN = NONE  # placement, kind and start of a network without blocks
 # the last two say only where blocks are found
-_OF_FACTORS = {"backbone", "final_relu", "placement", "attention", "init", "options", "body", "imports"}
+_OF_FACTORS = {"backbone", "final_relu", "placement", "attention", "init", "options", "kinds", "body", "imports"}
 
 
 @dataclass(frozen=True)

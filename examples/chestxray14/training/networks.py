@@ -164,10 +164,11 @@ def _attach(model: nn.Module, settings: ModelSettings, image_size: int) -> None:
             raise AWBError(f"model.body: no module {settings.body!r}{did_you_mean(settings.body, paths)}")
         body = paths[settings.body]
     kinds: dict[str, Any] = dict(settings.options)
-    if isinstance(settings.attention, str):
-        kinds["attention"] = settings.attention
+    attention = settings.named_attention
+    if isinstance(attention, str):
+        kinds["attention"] = attention
     assert settings.init is not None
-    places = read_places(settings.placement, settings.attention)
+    places = read_places(settings.placement, attention)
     awb.attach_awb(body, places, init=settings.init, input_size=image_size, **kinds)
 
 

@@ -23,7 +23,7 @@ NAMES = (
     "vgg16_bn-plain-bce_focal",
     "vgg16_bn-after-cbam-focal",
     "vgg16_bn-last-lka-bce_bce",
-    "vgg16_bn-all-cbam-default-bce",
+    "vgg16_bn-all-timm_cbam-default-bce",
     "report-ours2",
     "report-densenet121-last",
     "demo",

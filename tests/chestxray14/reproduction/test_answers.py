@@ -56,7 +56,7 @@ def test_an_interval_with_0_shows_nothing(
     runs: dict[str, EvaluatedRun], interval: Interval | None, corrected: float | None, verdict: str
 ) -> None:
     found = sentence(runs, pair("last", 0.002, interval, corrected, corrected))
-    blocks = "Blocks (cbam after the last two stages) changed the macro AUROC by +0.002 "
+    blocks = "Blocks (timm_cbam after the last two stages) changed the macro AUROC by +0.002 "
     assert found == blocks + verdict.format(n=runs["last"].n_patients)
 
 
@@ -127,9 +127,9 @@ def with_model(**settings: object) -> Recipe:
 
 def test_blocks_are_said_in_words() -> None:
     several = with_model(placement=None, attention={"2": "cbam", "3": ["se", {"rd_ratio": 0.1}]}).model
-    assert attention_in_words(several) == "cbam at 2, se (rd_ratio 0.1) at 3"
+    assert attention_in_words(several) == "timm_cbam at 2, timm_se (rd_ratio 0.1) at 3"
     assert placement_in_words(several) == "by place"
-    assert blocks_in_words(several) == "cbam at 2, se (rd_ratio 0.1) at 3, identity"
+    assert blocks_in_words(several) == "timm_cbam at 2, timm_se (rd_ratio 0.1) at 3, identity"
     assert blocks_in_words(with_model(placement=[2, 3]).model) == "lka, 2, 3, identity"
     plain = with_model(placement="plain", attention=None, init=None).model
     assert blocks_in_words(plain) == placement_in_words(plain) == "none"

@@ -85,15 +85,15 @@ def test_auxiliary_classifiers_are_left_out() -> None:
 SITES: Mapping[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "a stage with a kind, and one with two": (
         {"placement": None, "attention": {"3": "cbam", "-1": ["eca", ["se", {"rd_ratio": 0.1}]]}, "init": "identity"},
-        [("layer3.0.awb", "cbam"), ("layer4.0.awb", "eca"), ("layer4.0.awb2", "se")],
+        [("layer3.0.awb", "timm_cbam"), ("layer4.0.awb", "timm_eca"), ("layer4.0.awb2", "timm_se")],
     ),
     "one kind with options": (
         {"placement": None, "attention": {"4": ["se", {"rd_ratio": 0.1}]}, "init": "identity"},
-        [("layer4.0.awb", "se")],
+        [("layer4.0.awb", "timm_se")],
     ),
     "several places": (
         {"placement": [3, "layer4.*"], "attention": "se", "options": {"rd_ratio": 0.1}, "init": "identity"},
-        [("layer3.0.awb", "se"), ("layer4.0.awb", "se")],
+        [("layer3.0.awb", "timm_se"), ("layer4.0.awb", "timm_se")],
     ),
     "a kind of one's own": (
         {"placement": "last", "attention": "halves", "options": {"share": 0.25}, "init": "default",
