@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 _NOISE = 0.1
-_SMALL = (16, 24)  # height and width of most maps
+_SMALL = (12, 16)  # height and width of most maps
 _COUNTED = (8, 12)
-_WIDE = (8, 56)  # of the maps in which signs are far apart
+_WIDE = (4, 48)  # of the maps in which signs are far apart
 _DOTS = 4  # most signs that are counted
 
 
@@ -44,12 +44,14 @@ class Task:
         question: What is asked, in words.
         classes: Number of classes; chance is 1 / classes.
         draw: Function of the batch size and a random number generator.
+        steps: Steps of training, the same for all kinds.
     """
 
     name: str
     question: str
     classes: int
     draw: Callable[[int, torch.Generator], Sample]
+    steps: int = 200
 
 
 def channels(n: int, generator: torch.Generator) -> Sample:
@@ -71,7 +73,7 @@ def place(n: int, generator: torch.Generator) -> Sample:
     every = torch.arange(n)
     left = _signs((n,), generator) > 0  # which half is bright
     bright = (torch.arange(width) < width // 2).expand(n, width) == left[:, None]
-    maps[:, 2] += bright[:, None, :]
+    maps[:, 2] += 0.5 * bright[:, None, :]
     target, distractor = _signs((n,), generator), _signs((n,), generator)
     for sign, in_left in ((target, ~left), (distractor, left)):
         column = torch.randint(2, width // 2 - 2, (n,), generator=generator) + torch.where(in_left, 0, width // 2)
@@ -141,5 +143,6 @@ TASKS = (
     Task("place", "the sign outside of the bright region", 2, place),
     *(Task(f"distance {d}", f"the sign {d} columns to the right", 2, distance(d)) for d in (5, 11, 21, 40)),
     Task("orientation", "the sign beside the mark, not above or below", 2, orientation),
-    Task("counting", "the number of signs in the map", _DOTS, counting),
+    Task("counting", "the number of signs in the map", _DOTS, counting, steps=400),
 )
+BY_NAME = {task.name: task for task in TASKS}

@@ -1,0 +1,95 @@
+"""Results of the runs: a CSV file that grows row by row, and the table of kinds and tasks."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from scipy.stats import t as student
+
+from awb import Table
+from benchmarks.abilities.tasks import Task
+from benchmarks.abilities.train import CONTROL, NONE
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run.
+
+    Attributes:
+        kind: The attention kind.
+        task: Name of the task.
+        seed: The seed.
+        accuracy: Accuracy on new maps; None if the kind was refused.
+        seconds: The time that it took.
+        refused: The reason, if the kind cannot be attached there.
+    """
+
+    kind: str
+    task: str
+    seed: int
+    accuracy: float | None
+    seconds: float
+    refused: str = ""
+
+
+def read(path: Path) -> list[Result]:
+    """Results in a file; none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            Result(row["kind"], row["task"], int(row["seed"]), float(row["accuracy"]) if row["accuracy"] else None,
+                   float(row["seconds"]), row["refused"])
+            for row in csv.DictReader(file)
+        ]  # fmt: skip
+
+
+def append(path: Path, result: Result) -> None:
+    """Add a row to the file, and its header to a new one."""
+    fresh = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if fresh:
+            writer.writerow([field.name for field in fields(Result)])
+        writer.writerow(["" if value is None else value for value in astuple(result)])
+
+
+def table(results: Iterable[Result], tasks: Sequence[Task], seeds: int) -> Table:
+    """One row per kind, controls first; one column per task: mean accuracy over the seeds, and its interval.
+
+    `yes` marks a mean whose interval lies above those of both controls. A cell without all of its seeds is empty.
+    """
+    found: dict[tuple[str, str], list[float]] = {}
+    refused = {}
+    for one in results:
+        if one.accuracy is None:
+            refused[one.kind] = one.refused
+        else:
+            found.setdefault((one.kind, one.task), []).append(one.accuracy)
+    kinds = dict.fromkeys([NONE, CONTROL, *sorted(kind for kind, _ in found)])
+    bars = {task.name: max(interval(found.get((kind, task.name), []))[1] for kind in (NONE, CONTROL)) for task in tasks}
+
+    def cell(kind: str, task: Task) -> str | None:
+        scores = found.get((kind, task.name), [])
+        if len(scores) < seeds:
+            return None
+        low, high = interval(scores)
+        better = kind not in (NONE, CONTROL) and low > bars[task.name]
+        return f"{statistics.mean(scores):.2f} ({low:.2f}–{high:.2f})" + (" yes" if better else "")
+
+    rows = tuple((kind, *(cell(kind, task) for task in tasks)) for kind in kinds)
+    notes = tuple(f"{kind} does not fit: {reason}" for kind, reason in refused.items())
+    return Table(("kind", *(task.name for task in tasks)), rows, notes)
+
+
+def interval(scores: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean over seeds (Student's t), within 0 and 1; all of it for fewer than two seeds."""
+    if len(scores) < 2:
+        return 0.0, 1.0
+    half = float(student.ppf(0.975, len(scores) - 1)) * statistics.stdev(scores) / len(scores) ** 0.5
+    mean = statistics.mean(scores)
+    return max(0.0, mean - half), min(1.0, mean + half)
