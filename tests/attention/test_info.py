@@ -49,6 +49,14 @@ def test_the_limits_are_the_limits(kind: str) -> None:
             awb.create_attention(kind, least - info.channel_multiple)
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not awb.attention_info(kind).batch_of_one])
+def test_a_batch_of_one_is_refused_in_words(kind: str) -> None:
+    module = awb.create_attention(kind, 48).train()
+    with pytest.raises(awb.AWBError, match="cannot train at batch size 1"):
+        module(torch.randn(1, 48, 9, 8))
+    module.eval()(torch.randn(1, 48, 9, 8))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_starts_as_the_identity_in_the_way_that_it_says(kind: str) -> None:
     info = awb.attention_info(kind)
