@@ -46,7 +46,9 @@ def attach_awb(
     Args:
         model: Any torchvision or timm backbone, or any module if `stages` names modules by path.
         stages: 1-based ints counted from the stem outward, negative ints, `"all"`, `"last"`, `"last:2"`,
-            `"after"` (the last map before pooling), module paths, globs, `Stage` objects, or a list of these.
+            `"after"` (the last map before pooling), `"branches"` and `"branches:3-4"` (the ends of residual
+            branches, before the addition, where papers put theirs), module paths, globs, `Stage` objects, or a list
+            of these.
             The same int means the same place in torchvision's and timm's version of a network;
             `"after"` need not (timm's DenseNet has the last ReLU inside `norm5`, torchvision's after it).
             Or a mapping from any of these (several as a tuple) to the kind there: a name, `(name, options)`, or a

@@ -101,8 +101,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Commands]]:
     profile = model_command("profile", _profile, "Count what blocks cost under several placements.")
     profile.add_argument(
         "--placements", nargs="+", required=True, metavar="STAGES",
-        help="what attach_awb takes as stages: last, last:2, all, after, a number, a path, a glob, or several "
-        "of these joined by commas (3,4); with the kind at each, 3=cbam,4=lka, or several in order, 4=cbam+lka",
+        help="what attach_awb takes as stages: last, last:2, all, after, branches, branches:3-4, a number, a path, a "
+        "glob, or several of these joined by commas (3,4); with the kind at each, 3=cbam,4=lka, or several in order, "
+        "4=cbam+lka",
     )  # fmt: skip
     profile.add_argument(
         "--attention", default=DEFAULT, metavar="KIND",

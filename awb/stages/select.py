@@ -13,6 +13,7 @@ from torch import nn
 from awb.errors import AWBError, did_you_mean, shortlist
 from awb.places import Site, Stage
 from awb.stages.advice import candidate_paths
+from awb.stages.branches import branch_ends
 from awb.stages.families import Entry
 from awb.stages.find import family_stages, find_after, make_stage, mark_dead
 from awb.stages.sites import check_site
@@ -20,6 +21,7 @@ from awb.stages.token_order import check_token_order
 from awb.stages.trace import Trace
 
 Selector = int | str | Stage
+_BRANCHES = re.compile(r"branches(?::(\d+)(?:-(\d+))?)?")
 _LAST = re.compile(r"last:(\d+)")
 _INT = re.compile(r"\s*-?\d+\s*")
 _RANGE = re.compile(r"\d+\s*-\s*\d+")
@@ -35,9 +37,9 @@ def select_stages(
     Args:
         model: The model.
         traced: The trace of the model.
-        groups: Selectors: 1-based or negative ints, `"all"`, `"last"`, `"last:k"`, `"after"`, module paths, globs
-            (`*` and `?` within one path segment, `[34]` for one of these characters, `**` across), `Stage`
-            objects, or a list of these.
+        groups: Selectors: 1-based or negative ints, `"all"`, `"last"`, `"last:k"`, `"after"`, `"branches"` and
+            `"branches:3-4"` (ends of residual branches), module paths, globs (`*` and `?` within one path segment,
+            `[34]` for one of these characters, `**` across), `Stage` objects, or a list of these.
         allow_dead: Accept stages that the head never reads.
 
     Returns:
@@ -140,6 +142,9 @@ def _match(numbered: _Numbered, selector: Selector) -> list[Stage]:
         return live[-count:]
     if selector == "after":
         return [find_after(numbered.model, numbered.traced, numbered.stages)]
+    if branches := _BRANCHES.fullmatch(selector):
+        numbers = None if branches[1] is None else (int(branches[1]), int(branches[2] or branches[1]))
+        return _make_stages(numbered, branch_ends(numbered.traced, numbered.if_known, numbers))
     return _by_path(numbered, selector)
 
 
@@ -164,7 +169,6 @@ def _by_number(numbered: _Numbered, number: int) -> Stage:
 
 def _by_path(numbered: _Numbered, pattern: str) -> list[Stage]:
     traced = numbered.traced
-    by_path = {path: stage for stage in numbered.if_known for path in (stage.name, *(s.module for s in stage.sites))}
     names = [name for name, _ in traced.model.named_modules() if name]
     called = traced.counts["forward"]
     regex = _glob(pattern)
@@ -174,9 +178,16 @@ def _by_path(numbered: _Numbered, pattern: str) -> list[Stage]:
         aliases = {n: same[id(m)] for n, m in traced.model.named_modules(remove_duplicate=False) if n not in names}
         if aliases.get(pattern):
             raise AWBError(f"{pattern!r} is the same module as {aliases[pattern]!r}: name it so")
-        words = ["all", "last", "last:2", "after", *names]
+        words = ["all", "last", "last:2", "after", "branches", "branches:3-4", *names]
         hint = _spelling(pattern, names) or did_you_mean(pattern, words)
         raise AWBError(f"no module matches {pattern!r}{hint}: {_known(numbered)}")
+    return _make_stages(numbered, matches)
+
+
+def _make_stages(numbered: _Numbered, matches: Sequence[str]) -> list[Stage]:
+    """Stages of modules by their paths: the numbered ones, then new ones."""
+    traced = numbered.traced
+    by_path = {path: stage for stage in numbered.if_known for path in (stage.name, *(s.module for s in stage.sites))}
     found = [by_path[name] for name in matches if name in by_path]
     fresh = [make_stage(traced, Entry(name)) for name in matches if name not in by_path]
     check_token_order(numbered.model, traced, [site for stage in fresh for site in stage.sites])

@@ -24,8 +24,8 @@ _OWN_KEYS = {
 }
 Option = bool | int | float | str
 Kind = str | tuple[str, dict[str, Option]]  # "cbam", or ["cbam", {"reduction": 8}]
-# a number of a stage, or a path, a glob, all, after, last, last:2
-Selector = int | Annotated[str, Field(pattern=r"^(last:[1-9][0-9]*|[^:]+)$")]
+# a number of a stage, or a path, a glob, all, after, last, last:2, branches, branches:3-4
+Selector = int | Annotated[str, Field(pattern=r"^(last:[1-9][0-9]*|branches:[1-9][0-9]*(-[1-9][0-9]*)?|[^:]+)$")]
 
 
 class ModelSettings(Section):

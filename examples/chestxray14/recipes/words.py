@@ -48,6 +48,9 @@ def where_in_words(placement: str) -> str:
     known = {"after": "after the backbone", "all": "after all stages", "last": "after the last stage", "by place": ""}
     if last := re.fullmatch(r"last:(\d+)", placement):
         return f"after the last {_NUMBERS.get(last[1], f'{last[1]} stages')}"
+    if placement.startswith("branches"):
+        _, _, stages = placement.partition(":")
+        return "in the residual branches" + (f" of stages {stages}" if stages else "")
     return known.get(placement, f"at {placement}")
 
 
