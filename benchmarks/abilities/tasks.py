@@ -143,6 +143,6 @@ TASKS = (
     Task("place", "the sign outside of the bright region", 2, place),
     *(Task(f"distance {d}", f"the sign {d} columns to the right", 2, distance(d)) for d in (5, 11, 21, 40)),
     Task("orientation", "the sign beside the mark, not above or below", 2, orientation),
-    Task("counting", "the number of signs in the map", _DOTS, counting, steps=400),
+    Task("counting", "the number of signs in the map", _DOTS, counting, steps=300),
 )
 BY_NAME = {task.name: task for task in TASKS}

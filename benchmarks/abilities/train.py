@@ -13,7 +13,7 @@ import awb
 from benchmarks.abilities.tasks import Sample, Task
 
 CHANNELS = 48  # a multiple of 3, 8 and 16, as some kinds ask for
-BATCH, RATE, TESTED = 16, 1e-2, 1024
+BATCH, RATE, TESTED = 8, 1e-2, 512
 NONE, CONTROL = "none", "pointwise"  # no block; a gate of as many weights as LKA's that sees single positions
 OPTIONS: dict[str, dict[str, Any]] = {"scsa": {"window_size": 4}}  # of kinds whose own do not fit the small maps
 
