@@ -27,6 +27,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("timm_lambda", "half_module"): _TIMMS,
     ("timm_lambda", "half_precision"): f"{_TIMMS}: products of all positions overflow in float16",
     ("timm_nl", "half_precision"): f"{_TIMMS}: projections, and so logits, are in half precision: 5 % off",
+    **{(f"timm_{name}", "float32_statistics"): _TIMMS for name in ("ela", "gc", "gca", "lambda", "nl", "splat")},
     ("timm_nl", "memory"): f"{_TIMMS}: it stores the shares of all pairs, as its complexity (H·W)² says",
 }
 

@@ -76,8 +76,8 @@ class GlobalContext(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # values that are not finite stay where they are in x, and do not spread
         full = as_float32(x).nan_to_num(0.0, 0.0, 0.0)
-        context = torch.einsum("nchw,nohw->nc", full, self._shares(full))[:, :, None, None]
         with without_autocast(x):
+            context = torch.einsum("nchw,nohw->nc", full, self._shares(full))[:, :, None, None]
             change = self.norm(self.reduce(like_weights(context, self.reduce))).relu()
             change = self.expand(finite(change)).to(x.dtype)
         y: Tensor = x + change if self.fusion == "add" else x * change.sigmoid()

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from awb.attention.info import AttentionInfo, Paper
 from awb.attention.limits import hidden_width
-from awb.attention.precision import finite
+from awb.attention.precision import as_float32, finite
 from awb.attention.registry import register_attention
 
 
@@ -70,8 +70,8 @@ class StripPooling(nn.Module):
         fine = _spread(self.fine(F.adaptive_avg_pool2d(grids, 20)), size)
         coarse = _spread(self.coarse(F.adaptive_avg_pool2d(grids, 12)), size)
         grids = self.grid_out(finite(self.full(grids) + fine + coarse).relu())
-        columns = self.columns(strips.mean(dim=2, keepdim=True)).expand(-1, -1, *size)
-        rows = self.rows(strips.mean(dim=3, keepdim=True)).expand(-1, -1, *size)
+        columns, rows = (as_float32(strips).mean(dim=dim, keepdim=True).to(strips.dtype) for dim in (2, 3))
+        columns, rows = self.columns(columns).expand(-1, -1, *size), self.rows(rows).expand(-1, -1, *size)
         strips = self.strip_out(finite(columns + rows).relu())
         total: Tensor = x + self.join(finite(torch.cat([grids, strips], dim=1)))
         return total.relu() if self.last_relu else total
