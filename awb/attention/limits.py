@@ -7,15 +7,50 @@ from torch import Tensor, nn
 from awb.errors import AWBError
 
 
-def hidden_width(channels: int, reduction: int) -> int:
-    """Width of a bottleneck, channels // reduction and at least 1.
+def hidden_width(channels: int, reduction: int, smallest: int = 1) -> int:
+    """Width of a bottleneck: channels // reduction, and no less than the smallest.
 
     Raises:
-        AWBError: The reduction is not positive.
+        AWBError: The reduction is not a positive int.
     """
-    if reduction < 1:
-        raise AWBError(f"reduction={reduction}: expected a positive int")
-    return max(1, channels // reduction)
+    require_positive("reduction", reduction)
+    return max(smallest, channels // reduction)
+
+
+def require_positive(name: str, value: int) -> None:
+    """Refuse an option that is not a positive int.
+
+    Raises:
+        AWBError: It is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise AWBError(f"{name}={value!r}: expected a positive int")
+
+
+def require_odd(name: str, size: int, so_that: str) -> None:
+    """Refuse a kernel size that is not odd.
+
+    Args:
+        name: The option.
+        size: Its value.
+        so_that: What an odd size is for, `the map keeps its size`, for the error.
+
+    Raises:
+        AWBError: It is even, or not a positive int.
+    """
+    if not isinstance(size, int) or size < 1 or size % 2 == 0:
+        raise AWBError(f"{name}={size!r}: expected an odd number, so that {so_that}")
+
+
+def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse an option that is none of the choices.
+
+    Raises:
+        AWBError: It is none; the error lists them.
+    """
+    if value not in choices:
+        listed = " or ".join(map(repr, choices)) if len(choices) == 2 else f"one of {', '.join(map(repr, choices))}"
+        raise AWBError(f"{name}={value!r}: expected {listed}")
 
 
 def require_multiple(channels: int, multiple: int, what: str) -> None:
@@ -27,8 +62,11 @@ def require_multiple(channels: int, multiple: int, what: str) -> None:
         what: What splits them, `ema with groups=32`, for the error.
 
     Raises:
-        AWBError: `multiple` does not divide them; the error names the nearest numbers that can be had.
+        AWBError: `multiple` is not a positive int, or does not divide them; the error names the nearest numbers
+            that can be had.
     """
+    if not isinstance(multiple, int) or multiple < 1:
+        raise AWBError(f"{what}: expected a positive int")
     if channels % multiple:
         below = channels - channels % multiple
         near = f"{below} or {below + multiple}" if below else str(multiple)

@@ -9,7 +9,7 @@ from timm.layers import NonLocalAttn
 from torch import Tensor, nn
 from torch.amp import is_autocast_available
 
-from awb.attention.precision import finite
+from awb.attention.precision import cleaned, finite
 
 
 class NonLocal(NonLocalAttn):  # type: ignore[misc]
@@ -27,7 +27,7 @@ class NonLocal(NonLocalAttn):  # type: ignore[misc]
         seen = torch.bmm(weights, value.transpose(1, 2)).transpose(1, 2)
         z = self.z(seen.reshape(seen.shape[0], seen.shape[1], *x.shape[2:]))
         off = self.norm.weight.view(-1, 1, 1) == 0
-        y: Tensor = self.norm(torch.where(off, z.nan_to_num(0.0, 0.0, 0.0), finite(z)))
+        y: Tensor = self.norm(torch.where(off, cleaned(z), finite(z)))
         return x + y
 
     def _weights(self, query: Tensor, key: Tensor) -> Tensor:

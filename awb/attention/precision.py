@@ -19,6 +19,11 @@ def finite(x: Tensor) -> Tensor:
     return x.clamp(-limit, limit)
 
 
+def cleaned(x: Tensor) -> Tensor:
+    """Tensor with 0 for what is not finite: it stays where it is in the map, and a block does not spread it."""
+    return x.nan_to_num(0.0, 0.0, 0.0)
+
+
 def scaled(x: Tensor, scale: Tensor) -> Tensor:
     """Product x · scale that is 0 wherever the scale is 0, whatever `x` is there: 0 · inf and 0 · NaN would be NaN.
 
@@ -26,7 +31,7 @@ def scaled(x: Tensor, scale: Tensor) -> Tensor:
         x: The tensor, of any shape.
         scale: Its factors, broadcast to `x`.
     """
-    return scale * torch.where(scale == 0, x.nan_to_num(0.0, 0.0, 0.0), finite(x))
+    return scale * torch.where(scale == 0, cleaned(x), finite(x))
 
 
 def as_float32(x: Tensor) -> Tensor:

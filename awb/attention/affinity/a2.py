@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.limits import hidden_width, require_position
-from awb.attention.precision import as_float32, finite, like_weights, without_autocast
+from awb.attention.limits import hidden_width, require_position, require_positive
+from awb.attention.precision import as_float32, cleaned, finite, like_weights, without_autocast
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
+from awb.attention.starts import zero
 
 
 @register_attention(
@@ -52,8 +52,7 @@ class DoubleAttention(nn.Module):
         super().__init__()
         features, descriptors = (hidden_width(channels, 4) if given is None else given for given in (c_m, c_n))
         for name, number in (("c_m", features), ("c_n", descriptors)):
-            if number < 1:
-                raise AWBError(f"{name}={number}: expected a positive int")
+            require_positive(name, number)
         self.shortcut = shortcut
         self.convA = nn.Conv2d(channels, features, 1)
         self.convB = nn.Conv2d(channels, descriptors, 1)
@@ -86,14 +85,10 @@ class DoubleAttention(nn.Module):
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features N×m×HW, shares that each descriptor gathers and that each position takes, N×d×HW."""
         with without_autocast(x):
-            # what is not finite stays where it is in x, and does not spread
-            clean = like_weights(as_float32(x).nan_to_num(0.0, 0.0, 0.0), self.convA)
+            clean = like_weights(cleaned(as_float32(x)), self.convA)
             a, b, v = (as_float32(finite(conv(clean))).flatten(2) for conv in (self.convA, self.convB, self.convV))
         return a, b.softmax(dim=2), v.softmax(dim=1)
 
-    @torch.no_grad()
     def reset_identity(self) -> None:
         """Make it return its input: the last layer is 0."""
-        self.proj.weight.zero_()
-        assert self.proj.bias is not None
-        self.proj.bias.zero_()
+        zero(self.proj)

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from awb.attention.affinity.queries import QueryKeyValue
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.limits import require_position
+from awb.attention.limits import require_position, require_positive
 from awb.attention.precision import without_autocast
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
 
 
 @register_attention(
@@ -52,8 +51,7 @@ class CrissCrossAttention(QueryKeyValue):
 
     def __init__(self, channels: int, recurrence: int = 2, reduction: int = 8) -> None:
         super().__init__(channels, reduction)
-        if recurrence < 1:
-            raise AWBError(f"recurrence={recurrence}: expected a positive number of passes, 2 in the paper")
+        require_positive("recurrence", recurrence)
         self.recurrence = recurrence
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from awb.attention.affinity.queries import QueryKeyValue, attend_to_all
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.limits import require_position
-from awb.attention.precision import as_float32, scaled, without_autocast
+from awb.attention.limits import require_choice, require_position
+from awb.attention.precision import as_float32, cleaned, scaled, without_autocast
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
 
 Variant = Literal["paper", "official"]
 _PAPER = Paper(
@@ -91,15 +90,14 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int, variant: Variant = "paper") -> None:
         super().__init__()
-        if variant not in ("paper", "official"):
-            raise AWBError(f"variant={variant!r}: expected 'paper' or 'official'")
+        require_choice("variant", variant, ("paper", "official"))
         self.variant = variant
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def taken(self, x: Tensor) -> Tensor:
         """What each channel takes from all, N×C×H×W."""
         with without_autocast(x):
-            flat = as_float32(x).nan_to_num(0.0, 0.0, 0.0).flatten(2)
+            flat = cleaned(as_float32(x)).flatten(2)
             products = flat @ flat.transpose(1, 2)
             shares = (products if self.variant == "paper" else -products).softmax(dim=2)
             return (shares @ flat).view(x.shape)

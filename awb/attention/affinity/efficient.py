@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from awb.attention.info import AttentionInfo, Paper
 from awb.attention.limits import require_multiple, require_position
-from awb.attention.precision import as_float32, finite, like_weights, without_autocast
+from awb.attention.precision import as_float32, cleaned, finite, like_weights, without_autocast
 from awb.attention.registry import register_attention
+from awb.attention.starts import zero
 
 
 @register_attention(
@@ -75,15 +76,11 @@ class EfficientAttention(nn.Module):
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised queries and keys, and values, each N×heads×C/heads×H·W."""
         with without_autocast(x):
-            # what is not finite stays where it is in x, and does not spread
-            clean = like_weights(as_float32(x).nan_to_num(0.0, 0.0, 0.0), self.keys)
+            clean = like_weights(cleaned(as_float32(x)), self.keys)
             parts = [as_float32(finite(layer(clean))) for layer in (self.queries, self.keys, self.values)]
         query, key, value = (part.reshape(x.shape[0], self.head_count, -1, x[0, 0].numel()) for part in parts)
         return query.softmax(dim=2), key.softmax(dim=3), value
 
-    @torch.no_grad()
     def reset_identity(self) -> None:
         """Make it return its input: the last layer is 0."""
-        self.reprojection.weight.zero_()
-        assert self.reprojection.bias is not None
-        self.reprojection.bias.zero_()
+        zero(self.reprojection)

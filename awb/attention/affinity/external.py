@@ -6,13 +6,13 @@ arXiv:2105.02358, equations 5–6 and section 3.2: positions attend to a small l
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.precision import as_float32, finite, like_weights, without_autocast
+from awb.attention.limits import require_positive
+from awb.attention.precision import as_float32, cleaned, finite, like_weights, without_autocast
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
+from awb.attention.starts import zero
 
 
 @register_attention(
@@ -48,8 +48,7 @@ class ExternalAttention(nn.Module):
 
     def __init__(self, channels: int, k: int = 64, last_relu: bool = True) -> None:
         super().__init__()
-        if k < 1:
-            raise AWBError(f"k={k}: expected a positive number of memory slots")
+        require_positive("k", k)
         self.last_relu = last_relu
         self.conv1 = nn.Conv2d(channels, channels, 1)
         self.linear_0 = nn.Conv1d(channels, k, 1, bias=False)
@@ -62,7 +61,7 @@ class ExternalAttention(nn.Module):
         return not self.last_relu
 
     def forward(self, x: Tensor) -> Tensor:
-        y = finite(self.conv1(x.nan_to_num(0.0, 0.0, 0.0))).flatten(2)  # what is not finite stays where it is in x
+        y = finite(self.conv1(cleaned(x))).flatten(2)
         with without_autocast(x):
             logits = as_float32(self.linear_0(like_weights(as_float32(y), self.linear_0)))
             shares = logits.softmax(dim=2)
@@ -72,10 +71,6 @@ class ExternalAttention(nn.Module):
         total: Tensor = x + change
         return total.relu() if self.last_relu else total
 
-    @torch.no_grad()
     def reset_identity(self) -> None:
         """Make the sum the input: the last norm's scale and shift are 0."""
-        norm = self.conv2[1]
-        assert isinstance(norm, nn.BatchNorm2d)
-        norm.weight.zero_()
-        norm.bias.zero_()
+        zero(self.conv2[1])

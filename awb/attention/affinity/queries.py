@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from awb.attention.limits import hidden_width
-from awb.attention.precision import as_float32, finite, like_weights, scaled, without_autocast
+from awb.attention.precision import as_float32, cleaned, finite, like_weights, scaled, without_autocast
 
 
 class QueryKeyValue(nn.Module):
@@ -29,8 +29,7 @@ class QueryKeyValue(nn.Module):
     def projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each N×?×H×W, in float32 where `x` is in half precision."""
         with without_autocast(x):
-            # what is not finite stays where it is in x, and does not spread
-            clean = like_weights(as_float32(x).nan_to_num(0.0, 0.0, 0.0), self.query_conv)
+            clean = like_weights(cleaned(as_float32(x)), self.query_conv)
             query, key, value = (finite(conv(clean)) for conv in (self.query_conv, self.key_conv, self.value_conv))
         return as_float32(query), as_float32(key), as_float32(value)
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import require_odd
 from awb.attention.precision import like_weights, map_mean, without_autocast
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
 
 
 def adaptive_kernel(channels: int, gamma: float = 2.0, b: float = 1.0, smallest: int = 1) -> int:
@@ -64,8 +64,7 @@ class EfficientChannelAttention(Gate):
     def __init__(self, channels: int, kernel_size: int | None = None) -> None:
         super().__init__()
         size = adaptive_kernel(channels, smallest=3) if kernel_size is None else kernel_size
-        if size < 1 or size % 2 == 0:
-            raise AWBError(f"kernel_size={size}: expected an odd number, so that each channel has its gate")
+        require_odd("kernel_size", size, "each channel has its gate")
         self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
 
     def gates(self, x: Tensor) -> Mapping[str, Tensor]:

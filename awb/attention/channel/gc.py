@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.limits import hidden_width, require_position
-from awb.attention.precision import as_float32, finite, like_weights, without_autocast
+from awb.attention.limits import hidden_width, require_choice, require_position
+from awb.attention.precision import as_float32, cleaned, finite, like_weights, without_autocast
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
 
 
 @register_attention(
@@ -51,8 +50,7 @@ class GlobalContext(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 16, fusion: Literal["add", "mul"] = "add") -> None:
         super().__init__()
-        if fusion not in ("add", "mul"):
-            raise AWBError(f"fusion={fusion!r}: expected 'add' or 'mul'")
+        require_choice("fusion", fusion, ("add", "mul"))
         self.fusion = fusion
         hidden = hidden_width(channels, reduction)
         self.attend = nn.Conv2d(channels, 1, 1)
@@ -66,7 +64,7 @@ class GlobalContext(nn.Module):
     def query_map(self, x: Tensor, row: int, column: int) -> Tensor:
         """Shares of all positions in the context, N×1×H×W, the same for every position; they sum to 1."""
         require_position(x, row, column)
-        return self._shares(as_float32(x).nan_to_num(0.0, 0.0, 0.0))
+        return self._shares(cleaned(as_float32(x)))
 
     def _shares(self, x: Tensor) -> Tensor:
         with without_autocast(x):
@@ -74,8 +72,7 @@ class GlobalContext(nn.Module):
             return logits.flatten(2).softmax(dim=2).view(logits.shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        # values that are not finite stay where they are in x, and do not spread
-        full = as_float32(x).nan_to_num(0.0, 0.0, 0.0)
+        full = cleaned(as_float32(x))
         with without_autocast(x):
             context = torch.einsum("nchw,nohw->nc", full, self._shares(full))[:, :, None, None]
             change = self.norm(self.reduce(like_weights(context, self.reduce))).relu()

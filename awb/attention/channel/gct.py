@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import require_choice
 from awb.attention.precision import as_float32, scaled
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
 
 
 @register_attention(
@@ -52,8 +52,7 @@ class GatedChannelTransformation(Gate):
 
     def __init__(self, channels: int, norm: Literal["l2", "l1"] = "l2", eps: float = 1e-5) -> None:
         super().__init__()
-        if norm not in ("l2", "l1"):
-            raise AWBError(f"norm={norm!r}: expected 'l2' or 'l1'")
+        require_choice("norm", norm, ("l2", "l1"))
         self.norm, self.eps = norm, eps
         self.alpha = nn.Parameter(torch.ones(1, channels, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))

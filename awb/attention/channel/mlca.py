@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from awb.attention.channel.eca import adaptive_kernel
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import require_positive
 from awb.attention.precision import as_float32, like_weights, without_autocast
 from awb.attention.registry import register_attention
 from awb.errors import AWBError
@@ -52,8 +53,7 @@ class MixedLocalChannelAttention(Gate):
 
     def __init__(self, channels: int, local_size: int = 5, local_weight: float = 0.5) -> None:
         super().__init__()
-        if local_size < 1:
-            raise AWBError(f"local_size={local_size}: expected a positive int")
+        require_positive("local_size", local_size)
         if not 0 <= local_weight <= 1:
             raise AWBError(f"local_weight={local_weight}: expected a share from 0 to 1")
         self.local_size, self.local_weight = local_size, local_weight

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import require_choice
 from awb.attention.precision import as_float32, like_weights, without_autocast
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
 
 
 @register_attention(
@@ -51,8 +51,7 @@ class NormalizationAttention(Gate):
 
     def __init__(self, channels: int, variant: Literal["paper", "official"] = "paper") -> None:
         super().__init__()
-        if variant not in ("paper", "official"):
-            raise AWBError(f"variant={variant!r}: expected 'paper' or 'official'")
+        require_choice("variant", variant, ("paper", "official"))
         self.variant = variant
         self.norm = nn.BatchNorm2d(channels)
 

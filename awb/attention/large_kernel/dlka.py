@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
-from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.large_kernel.projected import open_gate
-from awb.attention.precision import as_float32, finite, like_weights, without_autocast
+from awb.attention.precision import as_float32, cleaned, finite, like_weights, without_autocast
 from awb.attention.registry import register_attention
+from awb.attention.starts import PointwiseGate
 
 
 class DeformableDepthwise(nn.Module):
@@ -62,7 +60,7 @@ class DeformableDepthwise(nn.Module):
         notes="The dense convolutions of the offsets cost 44 times what LKA does at 64 channels. Needs torchvision.",
     ),
 )
-class DeformableLKA(Gate):
+class DeformableLKA(PointwiseGate):
     """Deformable large kernel attention, x · 1×1(deformable dilated 7×7(deformable 5×5(x))).
 
     Args:
@@ -76,10 +74,5 @@ class DeformableLKA(Gate):
         self.pointwise = nn.Conv2d(channels, channels, 1)
 
     def gates(self, x: Tensor) -> Mapping[str, Tensor]:
-        y = self.far(self.near(x.nan_to_num(0.0, 0.0, 0.0)))  # what is not finite stays where it is in x
+        y = self.far(self.near(cleaned(x)))
         return {"element": self.pointwise(finite(like_weights(y, self.pointwise)))}
-
-    @torch.no_grad()
-    def reset_identity(self) -> None:
-        """Make the map exactly 1: pointwise weight 0 and bias 1."""
-        open_gate(self.pointwise)

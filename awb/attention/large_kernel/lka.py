@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
-from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.large_kernel.projected import open_gate
-from awb.attention.precision import finite
+from awb.attention.limits import require_choice, require_odd, require_positive
+from awb.attention.precision import cleaned, finite
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
+from awb.attention.starts import PointwiseGate
 from awb.kernels import BACKENDS, Backend, polyphase_lka_map, use_polyphase
 
 VAN_PAPER = Paper(
@@ -42,7 +40,7 @@ VAN_PAPER = Paper(
         notes="The map is not bounded, and sees 23×23 positions.",
     ),
 )
-class LKA(Gate):
+class LKA(PointwiseGate):
     """Large Kernel Attention, x · pointwise(dilated(depthwise(x))): 23×23 receptive field, C·(25 + 49 + C + 3) weights.
 
     Args:
@@ -70,13 +68,10 @@ class LKA(Gate):
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
-        if backend not in BACKENDS:
-            raise AWBError(f"backend={backend!r}: expected one of {', '.join(map(repr, BACKENDS))}")
+        require_choice("backend", backend, tuple(BACKENDS))
         for name, size in (("kernel_size", kernel_size), ("dilated_kernel_size", dilated_kernel_size)):
-            if size < 1 or size % 2 == 0:
-                raise AWBError(f"{name}={size}: expected an odd number, so that the map keeps its size")
-        if dilation < 1:
-            raise AWBError(f"dilation={dilation}: expected a positive int")
+            require_odd(name, size, "the map keeps its size")
+        require_positive("dilation", dilation)
         self.backend = backend
         # padding as numbers: fvcore does not count convolutions with padding="same"
         reach = dilation * (dilated_kernel_size // 2)
@@ -94,7 +89,7 @@ class LKA(Gate):
 
         Values that are not finite count as 0 here: they stay where they are in `x`, and do not spread to neighbours.
         """
-        x = x.nan_to_num(0.0, 0.0, 0.0)
+        x = cleaned(x)
         if use_polyphase(self.backend, x, (self.depthwise, self.dilated, self.pointwise)):
             return self._polyphase_map(x)
         attention: Tensor = self.dilated(finite(self.depthwise(x)))
@@ -111,11 +106,3 @@ class LKA(Gate):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.attention_map(x)
-
-    @torch.no_grad()
-    def reset_identity(self) -> None:
-        """Make the map exactly 1: pointwise weight 0 and bias 1.
-
-        The pointwise weight gets a gradient at the first step, the depthwise ones from the second.
-        """
-        open_gate(self.pointwise)

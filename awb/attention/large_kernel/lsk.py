@@ -11,12 +11,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.large_kernel.projected import ProjectedGate, open_gate
+from awb.attention.large_kernel.projected import ProjectedGate
 from awb.attention.limits import hidden_width
-from awb.attention.precision import as_float32, finite, like_weights, without_autocast
+from awb.attention.precision import as_float32, cleaned, finite, like_weights, without_autocast
 from awb.attention.registry import register_attention
+from awb.attention.starts import PointwiseGate
 
 _PAPER = Paper(
     title="Large Selective Kernel Network for Remote Sensing Object Detection",
@@ -43,7 +43,7 @@ _PARAMETERS = "C*(25 + 49 + 2) + 3*C*max(1, C//2) + 2*max(1, C//2) + C + 198"
         notes="It sees 23×23 positions, and 6 more where it chooses; the map is not bounded.",
     ),
 )
-class LargeSelectiveKernel(Gate):
+class LargeSelectiveKernel(PointwiseGate):
     """Large selective kernel, x · W(a·s₀ + b·s₁): a 5×5 depthwise, b a dilated 7×7 of it, s their weights by position.
 
     Args:
@@ -61,7 +61,7 @@ class LargeSelectiveKernel(Gate):
         self.pointwise = nn.Conv2d(half, channels, 1)
 
     def gates(self, x: Tensor) -> Mapping[str, Tensor]:
-        a = finite(self.near(x.nan_to_num(0.0, 0.0, 0.0)))  # what is not finite stays where it is in x
+        a = finite(self.near(cleaned(x)))
         b = finite(self.far(a))
         a, b = finite(self.near_half(a)), finite(self.far_half(b))
         choice = self._choice(torch.cat([a, b], dim=1)).to(a.dtype)
@@ -73,11 +73,6 @@ class LargeSelectiveKernel(Gate):
         with without_autocast(maps):
             logits: Tensor = self.squeeze(like_weights(planes, self.squeeze))
             return logits.sigmoid()
-
-    @torch.no_grad()
-    def reset_identity(self) -> None:
-        """Make the map exactly 1: pointwise weight 0 and bias 1."""
-        open_gate(self.pointwise)
 
 
 @register_attention(

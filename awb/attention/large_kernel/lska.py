@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
-from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.large_kernel.projected import open_gate
-from awb.attention.precision import finite
+from awb.attention.precision import cleaned, finite
 from awb.attention.registry import register_attention
+from awb.attention.starts import PointwiseGate
 from awb.errors import AWBError
 
 _KERNELS = {7: (3, 3, 2), 11: (3, 5, 2), 23: (5, 7, 3), 35: (5, 11, 3), 41: (5, 13, 3), 53: (5, 17, 3)}
@@ -40,7 +38,7 @@ _KERNELS = {7: (3, 3, 2), 11: (3, 5, 2), 23: (5, 7, 3), 35: (5, 11, 3), 41: (5, 
         notes="kernel_size=23 sees 23×23 positions as LKA does; the map is not bounded.",
     ),
 )
-class LSKA(Gate):
+class LSKA(PointwiseGate):
     """Large Separable Kernel Attention, x · 1×1(K×1(1×K(k×1(1×k(x))))), the last two strips dilated.
 
     Args:
@@ -71,12 +69,7 @@ class LSKA(Gate):
         self.pointwise = nn.Conv2d(channels, channels, 1)
 
     def gates(self, x: Tensor) -> Mapping[str, Tensor]:
-        y = x.nan_to_num(0.0, 0.0, 0.0)  # what is not finite stays where it is in x
+        y = cleaned(x)
         for strip in (self.row, self.column, self.dilated_row, self.dilated_column):
             y = finite(strip(y))
         return {"element": self.pointwise(y)}
-
-    @torch.no_grad()
-    def reset_identity(self) -> None:
-        """Make the map exactly 1: pointwise weight 0 and bias 1."""
-        open_gate(self.pointwise)

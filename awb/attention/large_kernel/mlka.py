@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from awb.attention.info import AttentionInfo, Paper
 from awb.attention.limits import require_multiple
-from awb.attention.precision import as_float32, finite, like_weights, scaled, without_autocast
+from awb.attention.precision import as_float32, cleaned, finite, like_weights, scaled, without_autocast
 from awb.attention.registry import register_attention
 
 _SIZES = ((3, 5, 2), (5, 7, 3), (7, 9, 4))  # kernel, dilated kernel, dilation of each third
@@ -71,7 +71,7 @@ class MultiScaleLargeKernelAttention(nn.Module):
     def _normalised(self, x: Tensor) -> Tensor:
         """Layer norm over the channels of each position; what is not finite counts as 0, and stays in x."""
         with without_autocast(x):
-            full = as_float32(x).nan_to_num(0.0, 0.0, 0.0).permute(0, 2, 3, 1)
+            full = cleaned(as_float32(x)).permute(0, 2, 3, 1)
             y: Tensor = self.norm(like_weights(full, self.norm)).permute(0, 3, 1, 2)
         return y.to(x.dtype)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
-from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.large_kernel.projected import ProjectedGate, open_gate
+from awb.attention.large_kernel.projected import ProjectedGate
 from awb.attention.large_kernel.strips import Strips
+from awb.attention.precision import cleaned
 from awb.attention.registry import register_attention
+from awb.attention.starts import PointwiseGate
 
 _PAPER = Paper(
     title="SegNeXt: Rethinking Convolutional Attention Design for Semantic Segmentation",
@@ -41,7 +41,7 @@ _HALF = "nothing; its maps are clamped in float16"
         notes="It sees 25×25 positions; the map is not bounded.",
     ),
 )
-class MultiScaleConvolutionalAttention(Gate):
+class MultiScaleConvolutionalAttention(PointwiseGate):
     """Multi-scale convolutional attention, x · 1×1(a + Σ strips(a)), a = 5×5 depthwise of x.
 
     Args:
@@ -54,13 +54,7 @@ class MultiScaleConvolutionalAttention(Gate):
         self.pointwise = nn.Conv2d(channels, channels, 1)
 
     def gates(self, x: Tensor) -> Mapping[str, Tensor]:
-        # what is not finite stays where it is in x
-        return {"element": self.pointwise(self.strips(x.nan_to_num(0.0, 0.0, 0.0)))}
-
-    @torch.no_grad()
-    def reset_identity(self) -> None:
-        """Make the map exactly 1: pointwise weight 0 and bias 1."""
-        open_gate(self.pointwise)
+        return {"element": self.pointwise(self.strips(cleaned(x)))}
 
 
 @register_attention(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from awb.attention.precision import finite
+from awb.attention.precision import cleaned, finite
+from awb.attention.starts import zero
 
 
 class ProjectedGate(nn.Module):
@@ -45,21 +45,9 @@ class ProjectedGate(nn.Module):
         return x + update
 
     def _projected(self, x: Tensor) -> Tensor:
-        # values that are not finite stay where they are in x, and do not spread
-        y: Tensor = self.activation(finite(self.project_in(x.nan_to_num(0.0, 0.0, 0.0))))
+        y: Tensor = self.activation(finite(self.project_in(cleaned(x))))
         return y
 
-    @torch.no_grad()
     def reset_identity(self) -> None:
         """Make the block return its input: the branch beside the shortcut ends in zeros."""
-        self.project_out.weight.zero_()
-        assert self.project_out.bias is not None
-        self.project_out.bias.zero_()
-
-
-@torch.no_grad()
-def open_gate(last: nn.Conv2d) -> None:
-    """Make a gate's map exactly 1: the last convolution's weight is 0, its bias 1."""
-    last.weight.zero_()
-    assert last.bias is not None
-    last.bias.fill_(1.0)
+        zero(self.project_out)

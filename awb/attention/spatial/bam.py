@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.limits import hidden_width, require_batch
+from awb.attention.limits import hidden_width, require_batch, require_choice, require_positive
 from awb.attention.precision import as_float32, like_weights, map_mean, without_autocast
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
 
 
 @register_attention(
@@ -58,10 +57,8 @@ class BAM(Gate):
         self, channels: int, reduction: int = 16, dilation: int = 4, variant: Literal["paper", "official"] = "paper"
     ) -> None:
         super().__init__()
-        if variant not in ("paper", "official"):
-            raise AWBError(f"variant={variant!r}: expected 'paper' or 'official'")
-        if dilation < 1:
-            raise AWBError(f"dilation={dilation}: expected a positive int")
+        require_choice("variant", variant, ("paper", "official"))
+        require_positive("dilation", dilation)
         self.variant = variant
         hidden, inside = hidden_width(channels, reduction), variant == "official"
 

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import require_odd
 from awb.attention.precision import finite
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
 
 
 @register_attention(
@@ -51,8 +51,7 @@ class ContextAnchorAttention(Gate):
     def __init__(self, channels: int, h_kernel_size: int = 11, v_kernel_size: int = 11) -> None:
         super().__init__()
         for name, size in (("h_kernel_size", h_kernel_size), ("v_kernel_size", v_kernel_size)):
-            if size < 1 or size % 2 == 0:
-                raise AWBError(f"{name}={size}: expected an odd number, so that the map keeps its size")
+            require_odd(name, size, "the map keeps its size")
         self.conv1 = _pointwise(channels)
         self.h_conv = nn.Conv2d(
             channels, channels, (1, h_kernel_size), padding=(0, h_kernel_size // 2), groups=channels

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from awb.attention.gate import Gate, GatesInARow
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.limits import hidden_width
+from awb.attention.limits import hidden_width, require_odd
 from awb.attention.precision import as_float32, like_weights, map_max, map_mean, without_autocast
 from awb.attention.registry import register_attention
 
@@ -76,9 +76,13 @@ class CBAM(GatesInARow):
         channels: Number of channels of the N×C×H×W maps.
         reduction: Ratio r of channels and the MLP's hidden width; the width is at least 1.
         kernel_size: Side of the spatial gate's kernel.
+
+    Raises:
+        AWBError: The ratio is not positive, or the kernel size is even.
     """
 
     def __init__(self, channels: int, reduction: int = 16, kernel_size: int = 7) -> None:
         super().__init__()
+        require_odd("kernel_size", kernel_size, "the map keeps its size")
         self.channel = ChannelGate(channels, reduction)
         self.spatial = SpatialGate(kernel_size)

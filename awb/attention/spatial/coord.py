@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import hidden_width
 from awb.attention.precision import as_float32, like_weights, without_autocast
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
 
 
 @register_attention(
@@ -50,9 +50,7 @@ class CoordinateAttention(Gate):
 
     def __init__(self, channels: int, reduction: int = 32) -> None:
         super().__init__()
-        if reduction < 1:
-            raise AWBError(f"reduction={reduction}: expected a positive int")
-        hidden = max(8, channels // reduction)
+        hidden = hidden_width(channels, reduction, smallest=8)
         self.conv1 = nn.Conv2d(channels, hidden, 1)
         self.bn1 = nn.BatchNorm2d(hidden)
         self.conv_h = nn.Conv2d(hidden, channels, 1)

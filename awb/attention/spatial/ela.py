@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.limits import require_multiple
+from awb.attention.limits import require_multiple, require_odd
 from awb.attention.precision import as_float32, like_weights, without_autocast
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
 
 
 @register_attention(
@@ -52,8 +51,7 @@ class EfficientLocalAttention(Gate):
 
     def __init__(self, channels: int, kernel_size: int = 7, num_groups: int = 16) -> None:
         super().__init__()
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise AWBError(f"kernel_size={kernel_size}: expected an odd number, so that the axes keep their length")
+        require_odd("kernel_size", kernel_size, "the axes keep their length")
         require_multiple(channels, num_groups, f"ela with num_groups={num_groups}")
         self.height = _axis(channels, kernel_size, num_groups)
         self.width = _axis(channels, kernel_size, num_groups)

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.precision import as_float32, finite, like_weights, map_mean, without_autocast
+from awb.attention.limits import require_choice
+from awb.attention.precision import as_float32, cleaned, finite, like_weights, map_mean, without_autocast
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
+from awb.attention.starts import zero
 
 Variant = Literal["paper", "official"]
 Mode = Literal["parallel", "sequential"]
@@ -109,10 +110,8 @@ class PolarizedSelfAttention(Gate):
 
     def __init__(self, channels: int, mode: Mode = "parallel", variant: Variant = "paper") -> None:
         super().__init__()
-        if mode not in ("parallel", "sequential"):
-            raise AWBError(f"mode={mode!r}: expected 'parallel' or 'sequential'")
-        if variant not in ("paper", "official"):
-            raise AWBError(f"variant={variant!r}: expected 'paper' or 'official'")
+        require_choice("mode", mode, ("parallel", "sequential"))
+        require_choice("variant", variant, ("paper", "official"))
         self.mode, self.variant = mode, variant
         self.channel = ChannelGate(channels, variant, mode)
         self.spatial = SpatialGate(channels, variant, mode)
@@ -123,21 +122,15 @@ class PolarizedSelfAttention(Gate):
         return self.mode == "parallel" and self.variant == "paper"
 
     def gates(self, x: Tensor) -> Mapping[str, Tensor]:
-        full = as_float32(x).nan_to_num(0.0, 0.0, 0.0)  # what is not finite stays where it is in x
+        full = cleaned(as_float32(x))
         channel = self.channel.attention_map(full)
         if self.mode == "parallel":
             return {"element": channel + self.spatial.attention_map(full)}
         return {"channel": channel, "spatial": self.spatial.attention_map(full * channel)}
 
-    @torch.no_grad()
     def reset_identity(self) -> None:
         """Make both gates ½: the layer norm before one and the values of the other are 0."""
-        norm = self.channel.up[1]
-        assert isinstance(norm, nn.LayerNorm)
-        norm.weight.zero_()
-        assert norm.bias is not None
-        norm.bias.zero_()
-        self.spatial.conv_v_left.weight.zero_()
+        zero(self.channel.up[1], self.spatial.conv_v_left)
 
 
 def _over_positions(x: Tensor) -> Tensor:

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
-from awb.attention.limits import hidden_width
-from awb.attention.precision import as_float32, like_weights, map_mean, without_autocast
+from awb.attention.limits import hidden_width, require_choice
+from awb.attention.precision import as_float32, cleaned, like_weights, map_mean, without_autocast
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
+from awb.attention.starts import zero
 
 
 @register_attention(
@@ -54,8 +54,7 @@ class ConcurrentSqueezeExcitation(Gate):
 
     def __init__(self, channels: int, reduction: int = 2, fusion: Literal["sum", "max"] = "sum") -> None:
         super().__init__()
-        if fusion not in ("sum", "max"):
-            raise AWBError(f"fusion={fusion!r}: expected 'sum' or 'max'")
+        require_choice("fusion", fusion, ("sum", "max"))
         self.fusion = fusion
         hidden = hidden_width(channels, reduction)
         self.reduce = nn.Conv2d(channels, hidden, 1)
@@ -68,7 +67,7 @@ class ConcurrentSqueezeExcitation(Gate):
         return self.fusion == "sum"
 
     def gates(self, x: Tensor) -> Mapping[str, Tensor]:
-        full = as_float32(x).nan_to_num(0.0, 0.0, 0.0)  # what is not finite stays where it is in x
+        full = cleaned(as_float32(x))
         with without_autocast(x):
             hidden = self.reduce(like_weights(map_mean(full), self.reduce)).relu()
             channel = self.expand(hidden).sigmoid()
@@ -78,10 +77,6 @@ class ConcurrentSqueezeExcitation(Gate):
         # the larger product: of a negative input with the smaller gate
         return {"element": torch.where(full >= 0, torch.maximum(channel, spatial), torch.minimum(channel, spatial))}
 
-    @torch.no_grad()
     def reset_identity(self) -> None:
         """Make both gates ½: their last layers are 0."""
-        for layer in (self.expand, self.spatial):
-            assert layer.bias is not None
-            layer.weight.zero_()
-            layer.bias.zero_()
+        zero(self.expand, self.spatial)

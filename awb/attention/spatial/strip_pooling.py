@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from awb.attention.info import AttentionInfo, Paper
 from awb.attention.limits import hidden_width
-from awb.attention.precision import as_float32, finite
+from awb.attention.precision import as_float32, cleaned, finite
 from awb.attention.registry import register_attention
+from awb.attention.starts import zero
 
 
 @register_attention(
@@ -65,7 +66,7 @@ class StripPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[2:]
-        y = x.nan_to_num(0.0, 0.0, 0.0)  # what is not finite stays where it is in x
+        y = cleaned(x)
         grids, strips = finite(self.grid_in(y)), finite(self.strip_in(y))
         fine = _spread(self.fine(F.adaptive_avg_pool2d(grids, 20)), size)
         coarse = _spread(self.coarse(F.adaptive_avg_pool2d(grids, 12)), size)
@@ -76,13 +77,9 @@ class StripPooling(nn.Module):
         total: Tensor = x + self.join(finite(torch.cat([grids, strips], dim=1)))
         return total.relu() if self.last_relu else total
 
-    @torch.no_grad()
     def reset_identity(self) -> None:
         """Make the sum the input: the last norm's scale and shift are 0."""
-        norm = self.join[1]
-        assert isinstance(norm, nn.BatchNorm2d)
-        norm.weight.zero_()
-        norm.bias.zero_()
+        zero(self.join[1])
 
 
 def _layer(channels: int, width: int, kernel: tuple[int, int]) -> tuple[nn.Module, nn.Module]:

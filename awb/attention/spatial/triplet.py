@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from awb.attention.gate import Gate
 from awb.attention.info import AttentionInfo, Paper
+from awb.attention.limits import require_odd
 from awb.attention.precision import as_float32, like_weights, without_autocast
 from awb.attention.registry import register_attention
-from awb.errors import AWBError
 
 
 class PlaneGate(nn.Module):
@@ -73,8 +73,7 @@ class TripletAttention(Gate):
 
     def __init__(self, channels: int, kernel_size: int = 7) -> None:
         super().__init__()
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise AWBError(f"kernel_size={kernel_size}: expected an odd number, so that the planes keep their size")
+        require_odd("kernel_size", kernel_size, "the planes keep their size")
         self.cw = PlaneGate(kernel_size)
         self.hc = PlaneGate(kernel_size)
         self.hw = PlaneGate(kernel_size)
