@@ -26,9 +26,7 @@ _PORT = "a port that is not the paper's"
 _REPLACES = "no kind of ours: it takes the place of a convolution, and is not put after one"
 NO_CRITERION = {
     **dict.fromkeys(("acmix", "cot", "epsa", "parnet_port", "sk_port_paper"), _REPLACES),
-    **dict.fromkeys(
-        ("bra", "irmb", "irmb_w7"), "no kind of ours: a whole block of a backbone, with windows of its own"
-    ),
+    **dict.fromkeys(("bra", "irmb_h16", "irmb_h64"), "no kind of ours: a backbone's block, with windows of its own"),
     "a2_port_batch_softmax": f"{_PORT}: its softmax runs over the batch",
     "bam_port": f"{_PORT}: its padding fits 7×7 maps only",
     "ela_port_k1": f"{_PORT}: a dense convolution of kernel 1 that both axes share",
