@@ -13,13 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import awb
-from benchmarks.abilities.results import read, table
+from benchmarks.abilities.results import CSV, read, table
 from benchmarks.abilities.runs import run_all
 from benchmarks.abilities.tasks import BY_NAME
 from benchmarks.abilities.train import CONTROL, NONE
 from benchmarks.environment import environment
-
-CSV = Path(__file__).with_name("results.csv")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,6 +14,8 @@ from awb import Table
 from benchmarks.abilities.tasks import Task
 from benchmarks.abilities.train import CONTROL, NONE
 
+CSV = Path(__file__).with_name("results.csv")
+
 
 @dataclass(frozen=True)
 class Result:

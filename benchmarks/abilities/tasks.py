@@ -82,7 +82,10 @@ def place(n: int, generator: torch.Generator) -> Sample:
 
 
 def distance(d: int) -> Callable[[int, torch.Generator], Sample]:
-    """The sign d columns to the right of the mark; two others, one of them in the same row, are distractors."""
+    """The sign d columns to the right of the mark; the opposite one in its row, and one in another, are distractors.
+
+    So the sums of the row, of the column and of the whole map say nothing of the answer.
+    """
 
     def draw(n: int, generator: torch.Generator) -> Sample:
         height, width = _WIDE
@@ -92,7 +95,7 @@ def distance(d: int) -> Callable[[int, torch.Generator], Sample]:
         column = torch.randint(0, width - d, (n,), generator=generator)
         sign = _signs((n,), generator)
         elsewhere = torch.randint(1, width, (n,), generator=generator)  # columns away from the answer
-        maps[every, 1, row, (column + d + elsewhere) % width] += _signs((n,), generator)
+        maps[every, 1, row, (column + d + elsewhere) % width] -= sign
         other_row = (row + torch.randint(1, height, (n,), generator=generator)) % height
         maps[every, 1, other_row, torch.randint(0, width, (n,), generator=generator)] += _signs((n,), generator)
         maps[every, 1, row, column + d] += sign
