@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal 
 .NOTPARALLEL:
 .PHONY: test test-rest quick example finetune lint ruff-check ruff-format mypy docs install
 
-# on two idle cores: up to 20 minutes, 2 and 40 (the markers are in pyproject.toml)
+# on two idle cores: up to 20 minutes, 2 and 60 (the markers are in pyproject.toml)
 test: install
 	$(PYTEST) -m "not rest"
 
