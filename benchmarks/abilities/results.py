@@ -63,7 +63,8 @@ def append(path: Path, result: Result) -> None:
 def table(results: Iterable[Result], tasks: Sequence[Task], seeds: int) -> Table:
     """One row per kind, controls first; one column per task: mean accuracy over the seeds, and its interval.
 
-    `yes` marks a mean whose interval lies above those of both controls. A cell without all of its seeds is empty.
+    `yes` marks a mean whose interval lies above those of both controls, and above half of the way from chance to 1.
+    A cell without all of its seeds is empty.
     """
     found: dict[tuple[str, str], list[float]] = {}
     refused = {}
@@ -73,7 +74,12 @@ def table(results: Iterable[Result], tasks: Sequence[Task], seeds: int) -> Table
         else:
             found.setdefault((one.kind, one.task), []).append(one.accuracy)
     kinds = dict.fromkeys([NONE, CONTROL, *sorted(kind for kind, _ in found)])
-    bars = {task.name: max(interval(found.get((kind, task.name), []))[1] for kind in (NONE, CONTROL)) for task in tasks}
+    bars = {
+        task.name: max(
+            (1 + 1 / task.classes) / 2, *(interval(found.get((kind, task.name), []))[1] for kind in (NONE, CONTROL))
+        )
+        for task in tasks
+    }
 
     def cell(kind: str, task: Task) -> str | None:
         scores = found.get((kind, task.name), [])

@@ -82,24 +82,19 @@ def place(n: int, generator: torch.Generator) -> Sample:
 
 
 def distance(d: int) -> Callable[[int, torch.Generator], Sample]:
-    """The sign d columns to the right of the mark; the opposite one in its row, and one in another, are distractors.
+    """The sign d columns to the right of the mark; every other position has a sign of its own.
 
-    So the sums of the row, of the column and of the whole map say nothing of the answer.
+    The other signs say nothing of the answer, and it is a small part of the sums of its row, column and map.
     """
 
     def draw(n: int, generator: torch.Generator) -> Sample:
         height, width = _WIDE
         maps = _NOISE * torch.randn(n, 3, height, width, generator=generator)
-        every = torch.arange(n)
+        signs = _signs((n, height, width), generator)
+        maps[:, 1] += signs
         row = torch.randint(0, height, (n,), generator=generator)
         column = torch.randint(0, width - d, (n,), generator=generator)
-        sign = _signs((n,), generator)
-        elsewhere = torch.randint(1, width, (n,), generator=generator)  # columns away from the answer
-        maps[every, 1, row, (column + d + elsewhere) % width] -= sign
-        other_row = (row + torch.randint(1, height, (n,), generator=generator)) % height
-        maps[every, 1, other_row, torch.randint(0, width, (n,), generator=generator)] += _signs((n,), generator)
-        maps[every, 1, row, column + d] += sign
-        return _at_mark(maps, row, column, (sign > 0).long())
+        return _at_mark(maps, row, column, (signs[torch.arange(n), row, column + d] > 0).long())
 
     return draw
 

@@ -17,17 +17,17 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("d", [5, 11, 21, 40])
-def test_the_answer_stands_at_its_distance_and_in_no_sum(d: int) -> None:
+def test_the_answer_stands_at_its_distance_and_is_a_small_part_of_sums(d: int) -> None:
     sample = BY_NAME[f"distance {d}"].draw(4000, torch.Generator().manual_seed(0))
     assert sample.asked is not None
     n, row, column = sample.asked.nonzero(as_tuple=True)
     assert torch.equal(n, torch.arange(4000))
     label = sample.labels[n, row, column] * 2 - 1
     signs = sample.maps[:, 1].round()
-    assert (signs[n, row, column + d].sign() == label).float().mean() > 0.97  # another sign may stand on it
+    assert torch.equal(signs[n, row, column + d], label.float())
     of_row, of_map = signs[n, row].sum(dim=1), signs.sum(dim=(1, 2))
-    for total in (of_row, of_map):
-        assert abs(float((total * label).mean())) < 0.06
+    for total, most in ((of_row, 0.6), (of_map, 0.57)):  # the answer is one of 48, or of 192, signs
+        assert float((total.sign() == label).float().mean()) < most
 
 
 def test_orientation_is_in_no_sum() -> None:
@@ -48,6 +48,7 @@ def test_yes_needs_all_seeds_and_an_interval_above_the_controls() -> None:
     tasks = [BY_NAME["channels"]]
     scores = {
         NONE: [0.5, 0.52, 0.51], CONTROL: [0.6, 0.62, 0.61], "se": [0.9, 0.91, 0.92], "eca": [0.6, 0.63, 0.66],
+        "ese": [0.7, 0.71, 0.72],
         "gct": [0.9, 0.9],
     }  # fmt: skip
     rows = [
@@ -57,6 +58,7 @@ def test_yes_needs_all_seeds_and_an_interval_above_the_controls() -> None:
     shown = {row["kind"]: row["channels"] for row in table(rows, tasks, 3)}
     assert shown["se"] == "0.91 (0.89–0.93) yes"
     assert shown["eca"] == "0.63 (0.56–0.70)"
+    assert shown["ese"] == "0.71 (0.69–0.73)"  # above the controls, but less than half of the way to 1
     assert shown["gct"] is None
     assert table(rows, tasks, 3).notes == ("mlka does not fit: 48 is no multiple of 7",)
     assert interval([0.5]) == (0.0, 1.0)
