@@ -24,7 +24,7 @@ from examples.chestxray14.explanation.cases import find_cases
 from examples.chestxray14.explanation.layers import Layer, find_layer
 from examples.chestxray14.explanation.localisation import localise
 from examples.chestxray14.explanation.maps import Inputs, case_maps, enlarge
-from examples.chestxray14.explanation.methods.attention import attention_change
+from examples.chestxray14.explanation.methods.attention import attention_change, has_attention_maps
 from examples.chestxray14.explanation.methods.grad_cam import grad_cam
 from examples.chestxray14.phantoms import draw_phantoms
 from examples.chestxray14.phantoms.write import write_phantoms
@@ -169,6 +169,17 @@ def test_attention_is_as_far_from_one_as_its_map_says(images: Tensor) -> None:
     for stage, change in changes.items():
         torch.testing.assert_close(change, (kept[stage] - 1).abs().mean(1).detach())
         assert change.amax() > 0
+
+
+def test_blocks_that_treat_all_positions_alike_have_no_picture(images: Tensor) -> None:
+    """A channel gate's map is one number per channel: enlarged, it would be a picture of nothing."""
+    model = seeded(awb.attach_awb(resnet().eval(), {3: "se", 4: ["cbam", "eca"]}, input_size=SIZE))
+    assert has_attention_maps(model)
+    changes = attention_change(model, images)
+    assert list(changes) == ["layer4.0.awb"]
+    assert changes["layer4.0.awb"].shape == (len(images), 2, 2)
+    assert not has_attention_maps(awb.attach_awb(resnet().eval(), [3, 4], attention="se", input_size=SIZE))
+    assert not has_attention_maps(awb.attach_awb(resnet().eval(), 4, attention="grn", input_size=SIZE))
 
 
 def test_what_cannot_be_explained_is_refused(images: Tensor) -> None:
