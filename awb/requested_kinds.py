@@ -141,12 +141,19 @@ def _checked(kind: Kind, arguments: Sequence[str] = ()) -> Kind:
         if key in known:
             continue
         near = difflib.get_close_matches(str(key), [*arguments, *known], n=1)
-        hint = f"; did you mean {near[0]}=?" if near else ""
+        hint = f"; did you mean {near[0]}=?" if near else _of_timm(kind.name, key)
         has = f"its options are {', '.join(known)}" if known else "it has none"
         whose = "neither attach_awb nor " if arguments else ""
         verb = "has an" if arguments else "has no"
         raise AWBError(f"{whose}attention {kind.name!r} {verb} option {key!r}{hint} ({has})")
     return kind
+
+
+def _of_timm(name: str, option: object) -> str:
+    """Hint for an option that timm's layer of the same name has; empty if there is none."""
+    layer = f"timm_{name}"
+    has_it = layer in list_attention() and option in (attention_options(layer) or ())
+    return f"; timm's layer, {layer!r}, has it" if has_it else ""
 
 
 def _refuse_pairs(stages: list[Any]) -> None:

@@ -87,6 +87,7 @@ def test_options_belong_to_their_kind() -> None:
         ({3: "cbma"}, {}, "did you mean 'cbam'"),
         ({3: "ge"}, {}, "'ge' is not offered"),
         ({3: ("lka", {"kernel": 3})}, {}, "attention 'lka' has no option 'kernel'; did you mean kernel_size="),
+        ({3: ("cbam", {"rd_channels": 8})}, {}, "has no option 'rd_channels'; timm's layer, 'timm_cbam', has it"),
         ({3: ("cbam", "lka")}, {}, r"are a list, \{4: \['cbam', 'lka'\]\}"),
         ({3: ["cbam", {"reduction": 4}]}, {}, "a kind with options is a tuple"),
         ({3: {"cbam": {"reduction": 4}}}, {}, "a kind with options is a tuple"),

@@ -144,6 +144,7 @@ class _Additions(TorchFunctionMode):
                 if leaf and not any(tensor is given for given in tensors_in(args)):
                     self._set(tensor, (self._of(tensors_in(args)) or 0) + 1)
                 self._made.setdefault((id(tensor), tensor._version), []).append(name)
+                self._alive.append(tensor)
 
         return hook
 
