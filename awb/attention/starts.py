@@ -22,14 +22,14 @@ def zero(*layers: Any) -> None:
 class PointwiseGate(Gate):
     """A gate whose map is the output of a last 1×1 convolution with a bias, `pointwise`."""
 
-    pointwise: nn.Conv2d
-
     @torch.no_grad()
     def reset_identity(self) -> None:
         """Make the map exactly 1: pointwise weight 0 and bias 1.
 
         The pointwise weight gets a gradient at the first step, what is before it from the second.
         """
-        self.pointwise.weight.zero_()
-        assert self.pointwise.bias is not None
-        self.pointwise.bias.fill_(1.0)
+        last = self.pointwise
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        last.weight.zero_()
+        last.bias.fill_(1.0)

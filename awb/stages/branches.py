@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from awb.errors import AWBError
 from awb.places import Stage
+from awb.private_apis import version
 from awb.stages.tensors import tensors_in
 from awb.stages.trace import Trace
 
@@ -143,7 +144,7 @@ class _Additions(TorchFunctionMode):
             for tensor in outputs:
                 if leaf and not any(tensor is given for given in tensors_in(args)):
                     self._set(tensor, (self._of(tensors_in(args)) or 0) + 1)
-                self._made.setdefault((id(tensor), tensor._version), []).append(name)
+                self._made.setdefault((id(tensor), version(tensor)), []).append(name)
                 self._alive.append(tensor)
 
         return hook
@@ -167,7 +168,7 @@ class _Additions(TorchFunctionMode):
         shortcut, branch = sorted((a, b), key=lambda tensor: self._depth[id(tensor)])
         near, far = (self._depth[id(tensor)] for tensor in (shortcut, branch))
         if near < far and 0 <= near - frame.depth <= _SHORTCUT:
-            makers = self._made.get((id(branch), branch._version), [])
+            makers = self._made.get((id(branch), version(branch)), [])
             frame.sums.append((Branch(frame.name, _end(frame.name, makers), self._count), branch.numel()))
 
     def _of(self, tensors: Iterable[Tensor]) -> int | None:

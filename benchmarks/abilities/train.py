@@ -31,9 +31,6 @@ class PointwiseGate(nn.Module):
         return y
 
 
-awb.register_attention(CONTROL)(PointwiseGate)
-
-
 class Network(nn.Module):
     """1×1 convolutions before and after the place of the block, and a linear classifier of each position."""
 
@@ -63,6 +60,8 @@ def run(kind: str, task: Task, seed: int) -> tuple[float, float]:
     torch.manual_seed(seed)
     network = Network(task.classes)
     generator = torch.Generator().manual_seed(seed + 1)
+    if kind == CONTROL and CONTROL not in awb.list_attention():
+        awb.register_attention(CONTROL)(PointwiseGate)
     if kind != NONE:
         example = task.draw(2, generator).maps
         awb.attach_awb(network, "stem", attention=kind, example_input=example, **OPTIONS.get(kind, {}))
