@@ -144,7 +144,7 @@ def _match(numbered: _Numbered, selector: Selector) -> list[Stage]:
         return [find_after(numbered.model, numbered.traced, numbered.stages)]
     if branches := _BRANCHES.fullmatch(selector):
         numbers = None if branches[1] is None else (int(branches[1]), int(branches[2] or branches[1]))
-        return _make_stages(numbered, branch_ends(numbered.traced, numbered.if_known, numbers))
+        return _by_branches(numbered, selector, numbers)
     return _by_path(numbered, selector)
 
 
@@ -165,6 +165,18 @@ def _by_number(numbered: _Numbered, number: int) -> Stage:
     if number == 0 or not 0 <= index < count:
         raise AWBError(f"no stage {number}: {_known(numbered)}")
     return numbered.stages[index]
+
+
+def _by_branches(numbered: _Numbered, selector: str, numbers: tuple[int, int] | None) -> list[Stage]:
+    """Ends of residual branches: of given stages every one, of the whole model every live one, as with `"all"`."""
+    ends = branch_ends(numbered.traced, numbered.if_known, numbers)
+    try:
+        stages = _make_stages(numbered, ends)
+    except AWBError as error:
+        raise AWBError(f"{selector!r}: {error}; or choose stages, such as 'all'") from error
+    if numbers is not None:
+        return stages
+    return [stage for stage in numbered.liveness(stages) if stage.live] or stages
 
 
 def _by_path(numbered: _Numbered, pattern: str) -> list[Stage]:
