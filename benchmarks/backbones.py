@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
 
 import awb
 from benchmarks.environment import environment
 from benchmarks.memory import peak_allocated_mb
+from benchmarks.networks import build_network
 from benchmarks.timing import forward, keep_freed_memory, paired_ratios, training_step
 
 BATCHES = {"densenet121": 4, "vgg16_bn": 1}
@@ -60,11 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build(network: str, kind: str | None, layout: str) -> nn.Module:
     """Build a network with 14 classes, plain or with blocks after all its stages."""
-    torch.manual_seed(0)
-    model = torchvision.models.get_model(network, weights=None, num_classes=14)
-    if kind is not None:
-        awb.attach_awb(model, "all", **KINDS[kind])
-    return model.to(memory_format=LAYOUTS[layout])
+    return build_network(network, None if kind is None else KINDS[kind]).to(memory_format=LAYOUTS[layout])
 
 
 def measure(network: str, layout: str, kinds: Sequence[str], pairs: int) -> list[tuple[Any, ...]]:

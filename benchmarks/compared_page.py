@@ -8,8 +8,7 @@ import awb
 from benchmarks import kinds
 from benchmarks.abilities import results
 from benchmarks.abilities.tasks import TASKS
-
-SEEDS = 5
+from benchmarks.csv_rows import read_rows
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -21,8 +20,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 def abilities() -> str:
     """The table of kinds and tasks, and the kinds that were not run with all seeds."""
-    found = results.read(results.CSV)
-    shown = results.table(found, TASKS, SEEDS)
+    found = read_rows(results.CSV, results.Result)
+    shown = results.table(found, TASKS, results.SEEDS)
     whole = [row for row in shown if all(row[task.name] for task in TASKS)]
     missing = sorted({*awb.list_attention()} - {row["kind"] for row in whole})
     shown = awb.Table(shown.headers, tuple(tuple(row.values()) for row in whole), shown.notes)
@@ -31,7 +30,7 @@ def abilities() -> str:
 
 def prices() -> str:
     """The table of prices of each network that was measured."""
-    rows = kinds.read(kinds.CSV)
+    rows = read_rows(kinds.CSV, kinds.Price)
     networks = dict.fromkeys(row.network for row in rows)
     return "\n\n".join(
         f"### {name}\n\n{kinds.table([row for row in rows if row.network == name]).to_markdown()}" for name in networks

@@ -13,21 +13,21 @@ fresh module lets through, ‖f(x)‖ / ‖x‖ for standard normal maps of the 
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 import awb
+from benchmarks.csv_rows import append_row, read_rows
 from benchmarks.environment import environment
 from benchmarks.memory import peak_allocated_mb
+from benchmarks.networks import build_network
 from benchmarks.timing import forward, keep_freed_memory, paired_ratios, training_step
 
 CSV = Path(__file__).with_name("kinds.csv")
@@ -80,14 +80,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.table:
         keep_freed_memory()
         torch.set_num_threads(1)
-        done = {(row.network, row.kind, row.device) for row in read(args.out)}
+        done = {(row.network, row.kind, row.device) for row in read_rows(args.out, Price)}
         images = torch.randn(args.batch, 3, args.size, args.size, generator=torch.Generator().manual_seed(0))
         for kind in args.kinds:
             for network in args.networks:
                 if (network, kind, DEVICE) not in done:
-                    append(args.out, price(network, kind, images, args.pairs))
+                    append_row(args.out, price(network, kind, images, args.pairs))
                     print(f"{network} {kind}", file=sys.stderr, flush=True)
-    rows = [row for row in read(args.out) if row.network in args.networks and row.kind in args.kinds]
+    rows = [row for row in read_rows(args.out, Price) if row.network in args.networks and row.kind in args.kinds]
     for network in args.networks:
         result = table([row for row in rows if row.network == network])
         print(f"\n{network}\n\n{result.to_markdown() if args.markdown else result}")
@@ -113,15 +113,14 @@ def price(network: str, kind: str, images: Tensor, pairs: int) -> Price:
     fresh = [statistics.mean(passed(kind, shape, train) for shape in shapes) for train in (False, True)]
     return Price(
         network, kind, DEVICE, sum(row["params"] for row in costs), sum(row["MACs"] for row in costs),
-        *times, peak / plain_peak(network, images), *fresh,
+        *(round(ratio, 4) for ratio in (*times, peak / plain_peak(network, images), *fresh)),
     )  # fmt: skip
 
 
 def build(network: str, kind: str | None, size: int) -> nn.Module:
     """Build a network with 14 classes, plain or with blocks after all its stages."""
-    torch.manual_seed(0)
-    model: nn.Module = torchvision.models.get_model(network, weights=None, num_classes=14)
-    return model if kind is None else awb.attach_awb(model, "all", attention=kind, init="default", input_size=size)
+    options = None if kind is None else {"attention": kind, "init": "default", "input_size": size}
+    return build_network(network, options)
 
 
 @cache
@@ -136,32 +135,6 @@ def passed(kind: str, shape: tuple[int, ...], train: bool) -> float:
     torch.manual_seed(0)
     x = torch.randn(shape)
     return float(awb.create_attention(kind, shape[1]).train(train)(x).norm() / x.norm())
-
-
-def read(path: Path) -> list[Price]:
-    """Rows of a file; none if there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [Price(**dict(_parsed(row))) for row in csv.DictReader(file)]
-
-
-def _parsed(row: dict[str, str]) -> Iterator[tuple[str, str | int | float]]:
-    kinds = {"int": int, "float": float, "str": str}
-    for field in fields(Price):
-        yield field.name, kinds[str(field.type)](row[field.name])
-
-
-def append(path: Path, row: Price) -> None:
-    """Add a row to the file, and its header to a new one."""
-    fresh = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Price)], lineterminator="\n")
-        if fresh:
-            writer.writeheader()
-        writer.writerow(
-            {key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(row).items()}
-        )
 
 
 def table(rows: Sequence[Price]) -> awb.Table:

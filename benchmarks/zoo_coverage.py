@@ -20,11 +20,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any
+
+from benchmarks.csv_rows import header, parse_rows, read_rows
 
 CSV = Path(__file__).with_suffix(".csv")
 BATCH = 4
@@ -76,22 +78,16 @@ def architectures() -> list[str]:
 
 
 def read() -> dict[str, Row]:
-    if not CSV.exists():
-        return {}
-    with CSV.open(newline="") as file:
-        return parse(file.read().splitlines()[1:])
+    return by_name(read_rows(CSV, Row))
 
 
-def parse(lines: Sequence[str]) -> dict[str, Row]:
-    kinds = {f.name: {"int": int, "float": float}.get(str(f.type), str) for f in fields(Row)}
-    cells = csv.DictReader(lines, list(kinds))
-    rows = [Row(**{key: kinds[key](value) for key, value in line.items()}) for line in cells]
+def by_name(rows: Sequence[Row]) -> dict[str, Row]:
     return {f"{row.library}:{row.architecture}": row for row in rows}
 
 
 def write(rows: dict[str, Row]) -> None:
     with CSV.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(Row)], lineterminator="\n")
+        writer = csv.DictWriter(file, header(Row), lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(rows[name]) for name in sorted(rows))
 
@@ -128,7 +124,7 @@ def run_batch(names: list[str]) -> dict[str, Row]:
         except subprocess.TimeoutExpired as error:
             output = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
             end = "time ran out"
-        found |= parse(output.splitlines())
+        found |= by_name(parse_rows(output.splitlines(), Row))
         names = [name for name in names if name not in found]
         if names:
             library, _, architecture = names[0].partition(":")
@@ -156,7 +152,7 @@ def work(names: list[str]) -> None:
 
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    writer = csv.DictWriter(sys.stdout, [f.name for f in fields(Row)], lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, header(Row), lineterminator="\n")
     for name in names:
         library, _, architecture = name.partition(":")
         row, start = Row(library, architecture), time.monotonic()

@@ -11,20 +11,14 @@ import torch
 from torch import Tensor, nn
 
 import awb
-from tests.attention.shapes import some_channels
+from tests.attention.shapes import attached, some_channels
 from tests.levels import slow_but
 
 KINDS = awb.list_attention()
 
 
 def block(kind: str, least: int = 64, side: int = 16) -> nn.Module:
-    channels = some_channels(kind, least)
-    net = nn.Sequential()
-    net.body = nn.Conv2d(channels, channels, 1)
-    example = torch.zeros(1, channels, side, side)
-    awb.attach_awb(net, "body", attention=kind, example_input=example, allow_dead=True)
-    (attached,) = awb.awb_blocks(net).values()
-    return attached
+    return attached(kind, some_channels(kind, least), side, side)[1]
 
 
 def same(x: Tensor, y: Tensor) -> bool:

@@ -27,6 +27,14 @@ def backbone() -> nn.Module:
     return timm.create_model("test_resnet").eval()
 
 
+def kind_after_pickling(model: nn.Module) -> str:
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    buffer.seek(0)
+    (again,) = awb.awb_blocks(torch.load(buffer, weights_only=False)).values()
+    return again.planned.attention
+
+
 @pytest.mark.parametrize("name", CLASHING)
 def test_the_papers_kind_is_another_than_timms(name: str) -> None:
     ours, theirs = (awb.create_attention(kind, 32) for kind in (name, f"timm_{name}"))
@@ -75,18 +83,10 @@ def test_a_model_pickled_before_knows_its_layer_by_its_name_of_now() -> None:
     model = awb.attach_awb(backbone(), 4, attention="timm_cbam")
     (block,) = awb.awb_blocks(model).values()
     object.__setattr__(block.planned, "attention", "cbam")  # as it was pickled then
-    buffer = io.BytesIO()
-    torch.save(model, buffer)
-    buffer.seek(0)
-    (again,) = awb.awb_blocks(torch.load(buffer, weights_only=False)).values()
-    assert again.planned.attention == "timm_cbam"
+    assert kind_after_pickling(model) == "timm_cbam"
     # the paper's of now stays the paper's
     model = awb.attach_awb(backbone(), 4, attention="cbam")
-    buffer = io.BytesIO()
-    torch.save(model, buffer)
-    buffer.seek(0)
-    (again,) = awb.awb_blocks(torch.load(buffer, weights_only=False)).values()
-    assert again.planned.attention == "cbam"
+    assert kind_after_pickling(model) == "cbam"
 
 
 def test_former_names_are_timms_and_no_others() -> None:

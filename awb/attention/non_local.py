@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import torch
 from timm.layers import NonLocalAttn
 from torch import Tensor, nn
-from torch.amp import is_autocast_available
 
-from awb.attention.precision import cleaned, finite
+from awb.attention.precision import as_float32, cleaned, finite, without_autocast
 
 
 class NonLocal(NonLocalAttn):  # type: ignore[misc]
@@ -32,11 +29,6 @@ class NonLocal(NonLocalAttn):  # type: ignore[misc]
 
     def _weights(self, query: Tensor, key: Tensor) -> Tensor:
         """Attention weights, N×HW×HW: the share that each position takes from every other."""
-        if query.dtype not in (torch.float16, torch.bfloat16):
-            return self._softmax(query, key)
-        device = query.device.type
-        with torch.autocast(device, enabled=False) if is_autocast_available(device) else nullcontext():
-            return self._softmax(query.float(), key.float())
-
-    def _softmax(self, query: Tensor, key: Tensor) -> Tensor:
-        return nn.functional.softmax(torch.bmm(query.transpose(1, 2), key) * self.scale, dim=2)
+        with without_autocast(query):
+            logits = torch.bmm(as_float32(query).transpose(1, 2), as_float32(key)) * self.scale
+            return nn.functional.softmax(logits, dim=2)

@@ -116,15 +116,16 @@ def list_attention(
     ]
     if max_params is None:
         return [info.name for info in found]
-    return [info.name for info in found if _count(info.name, channels, more=max_params + 1) <= max_params]
+    counted = ((info.name, parameters_if_built(info.name, channels)) for info in found)
+    return [name for name, number in counted if number is not None and number <= max_params]
 
 
-def _count(name: str, channels: int, more: int) -> int:
-    """Number of a kind's parameters; `more` if it cannot be built for these channels."""
+def parameters_if_built(name: str, channels: int) -> int | None:
+    """Number of a kind's parameters; None if it cannot be built for these channels."""
     try:
         return count_parameters(name, channels)
     except AWBError:
-        return more
+        return None
 
 
 def count_parameters(name: str, channels: int, **options: object) -> int:

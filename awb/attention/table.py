@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from awb.attention.info import AttentionInfo
-from awb.attention.registry import attention_info, count_parameters
-from awb.errors import AWBError
+from awb.attention.registry import attention_info, parameters_if_built
 from awb.table import Table
 
 _STARTS = {
@@ -21,7 +20,7 @@ def kinds_table(names: list[str], channels: int = 256) -> Table:
         paper = info.paper
         rows.append((
             info.name, paper and str(paper.year), paper and (paper.arxiv or paper.doi), _gates(info), info.identity,
-            info.complexity, _number(info, channels), info.has_map,
+            info.complexity, parameters_if_built(info.name, channels), info.has_map,
         ))  # fmt: skip
     headers = ("attention", "year", "arXiv or DOI", "gates", "identity", "grows with", f"params, C={channels}", "map")
     note = f"{len(names)} kinds; `awb attention NAME` prints all that is known of one"
@@ -42,7 +41,7 @@ def facts_table(name: str, channels: int = 256) -> Table:
         "address": info.paper and info.paper.url,
         "gates": _gates(info),
         "parameters": info.parameters or None,
-        f"parameters, C={channels}": _number(info, channels),
+        f"parameters, C={channels}": parameters_if_built(info.name, channels),
         "grows with": info.complexity,
         "identity": f"{info.identity}: {_STARTS[info.identity]}",
         "map": info.has_map,
@@ -61,11 +60,3 @@ def facts_table(name: str, channels: int = 256) -> Table:
 
 def _gates(info: AttentionInfo) -> str:
     return ", ".join(info.gates) or "adds or replaces"
-
-
-def _number(info: AttentionInfo, channels: int) -> int | None:
-    """Number of parameters; None if the kind cannot be built for these channels."""
-    try:
-        return count_parameters(info.name, channels)
-    except AWBError:
-        return None

@@ -66,6 +66,7 @@ class _Numbered:
 
     def __init__(self, model: nn.Module, traced: Trace) -> None:
         self.model, self.traced = model, traced
+        self._live: dict[tuple[Site, ...], bool] = {}
 
     @cached_property
     def stages(self) -> list[Stage]:
@@ -79,7 +80,7 @@ class _Numbered:
     @cached_property
     def measured(self) -> list[Stage]:
         """Stages, with `live` measured."""
-        return mark_dead(self.model, self.traced, self.stages)
+        return self.liveness(self.stages)
 
     @property
     def if_known(self) -> list[Stage]:
@@ -91,10 +92,9 @@ class _Numbered:
 
     def liveness(self, stages: Sequence[Stage]) -> list[Stage]:
         """Given stages with `live` measured; one run covers all whose liveness is not yet known."""
-        known = {stage.sites: stage for stage in vars(self).get("measured", ())}
-        fresh = {stage.sites: stage for stage in stages if stage.sites not in known}
-        known |= {stage.sites: stage for stage in mark_dead(self.model, self.traced, list(fresh.values()))}
-        return [replace(stage, live=known[stage.sites].live) for stage in stages]
+        fresh = {stage.sites: stage for stage in stages if stage.sites not in self._live}
+        self._live |= {stage.sites: stage.live for stage in mark_dead(self.model, self.traced, list(fresh.values()))}
+        return [replace(stage, live=self._live[stage.sites]) for stage in stages]
 
 
 def _refuse_dead(numbered: _Numbered, stages: list[Stage]) -> None:

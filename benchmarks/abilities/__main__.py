@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import awb
-from benchmarks.abilities.results import CSV, read, table
+from benchmarks.abilities.results import CSV, SEEDS, Result, table
 from benchmarks.abilities.runs import run_all
 from benchmarks.abilities.tasks import BY_NAME
 from benchmarks.abilities.train import CONTROL, NONE
+from benchmarks.csv_rows import read_rows
 from benchmarks.environment import environment
 
 
@@ -25,17 +26,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="What can each attention kind do?")
     parser.add_argument("--kinds", nargs="+", default=_kinds(), metavar="KIND")
     parser.add_argument("--tasks", nargs="+", choices=BY_NAME, default=list(BY_NAME), metavar="TASK")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes, of one thread each")
     parser.add_argument("--out", type=Path, default=CSV, help="CSV file that grows row by row")
     parser.add_argument("--table", action="store_true", help="run nothing")
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args(argv)
     if not args.table:
-        done = {(one.kind, one.task, one.seed) for one in read(args.out)}
+        done = {(one.kind, one.task, one.seed) for one in read_rows(args.out, Result)}
         wanted = [(k, t, s) for k in args.kinds for s in range(args.seeds) for t in args.tasks]
         run_all([one for one in wanted if one not in done], args.jobs, args.out)
-    shown = [one for one in read(args.out) if one.kind in args.kinds and one.seed < args.seeds]
+    shown = [one for one in read_rows(args.out, Result) if one.kind in args.kinds and one.seed < args.seeds]
     result = table(shown, [BY_NAME[name] for name in args.tasks], args.seeds)
     print(result.to_markdown() if args.markdown else result)
     print(f"\n{environment('torch', 'timm')}; {sum(one.seconds for one in shown) / 60:.0f} minutes of one core")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from scipy.stats import t as student
@@ -15,6 +14,7 @@ from benchmarks.abilities.tasks import Task
 from benchmarks.abilities.train import CONTROL, NONE
 
 CSV = Path(__file__).with_name("results.csv")
+SEEDS = 5
 
 
 @dataclass(frozen=True)
@@ -36,28 +36,6 @@ class Result:
     accuracy: float | None
     seconds: float
     refused: str = ""
-
-
-def read(path: Path) -> list[Result]:
-    """Results in a file; none if there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [
-            Result(row["kind"], row["task"], int(row["seed"]), float(row["accuracy"]) if row["accuracy"] else None,
-                   float(row["seconds"]), row["refused"])
-            for row in csv.DictReader(file)
-        ]  # fmt: skip
-
-
-def append(path: Path, result: Result) -> None:
-    """Add a row to the file, and its header to a new one."""
-    fresh = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if fresh:
-            writer.writerow([field.name for field in fields(Result)])
-        writer.writerow(["" if value is None else value for value in astuple(result)])
 
 
 def table(results: Iterable[Result], tasks: Sequence[Task], seeds: int) -> Table:

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 
 import awb
-from benchmarks.abilities.results import Result, append
+from benchmarks.abilities.results import Result
 from benchmarks.abilities.tasks import BY_NAME
 from benchmarks.abilities.train import run
+from benchmarks.csv_rows import append_row
 
 
 def run_all(wanted: list[tuple[str, str, int]], jobs: int, out: Path) -> None:
@@ -22,7 +23,7 @@ def run_all(wanted: list[tuple[str, str, int]], jobs: int, out: Path) -> None:
         runs = [pool.submit(_run, *one) for one in wanted]
         for number, future in enumerate(as_completed(runs), 1):
             one = future.result()
-            append(out, one)
+            append_row(out, one)
             score = one.refused if one.accuracy is None else f"{one.accuracy:.3f} in {one.seconds:.1f} s"
             print(f"{number}/{len(runs)} {one.kind}, {one.task}, seed {one.seed}: {score}", file=sys.stderr, flush=True)
 

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 import awb
-from tests.attention.shapes import some_channels
+from tests.attention.shapes import attached, some_channels
 
 
 def module_of(kind: str, channels: int | None = None) -> Any:
@@ -38,11 +38,7 @@ def maps(kind: str, *shape: int) -> Tensor:
 def block_of(kind: str, channels: int | None = None) -> Any:
     """An attached block that starts as the identity."""
     torch.manual_seed(0)
-    channels = channels or some_channels(kind, 16)
-    model = nn.Sequential(nn.Conv2d(channels, channels, 1))
-    awb.attach_awb(model, "0", attention=kind, example_input=torch.zeros(1, channels, 9, 8))
-    (block,) = awb.awb_blocks(model).values()
-    return block
+    return attached(kind, channels or some_channels(kind, 16), 9, 8)[1]
 
 
 def assert_close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:

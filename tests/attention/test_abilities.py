@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks.abilities.results import Result, append, interval, read, table
+from benchmarks.abilities.results import Result, interval, table
 from benchmarks.abilities.tasks import BY_NAME, TASKS
 from benchmarks.abilities.train import CONTROL, NONE, run
 from benchmarks.compared_page import on_page_markdown
+from benchmarks.csv_rows import append_row, read_rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,8 +68,8 @@ def test_yes_needs_all_seeds_and_an_interval_above_the_controls() -> None:
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     rows = [Result("se", "place", 1, 0.75, 2.5), Result("scsa", "place", 0, None, 0.0, "maps, of 7×7")]
     for row in rows:
-        append(tmp_path / "results.csv", row)
-    assert read(tmp_path / "results.csv") == rows
+        append_row(tmp_path / "results.csv", row)
+    assert read_rows(tmp_path / "results.csv", Result) == rows
 
 
 def test_a_run_repeats() -> None:

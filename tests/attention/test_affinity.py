@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -10,23 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-CLASSES = {
-    "a2": "DoubleAttention",
-    "criss_cross": "CrissCrossAttention",
-    "danet": "DualAttention",
-    "efficient": "EfficientAttention",
-}
+import awb
 
 
-@pytest.fixture
-def make(_kinds: None) -> Any:
-    """Builds a class of a module of `awb.attention.affinity`, whose registration ends with the test."""
-
-    def build(module: str, name: str, channels: int) -> Any:
-        torch.manual_seed(0)
-        return getattr(import_module(f"awb.attention.affinity.{module}"), name)(channels)
-
-    return build
+def make(kind: str, channels: int) -> Any:
+    torch.manual_seed(0)
+    return awb.create_attention(kind, channels)
 
 
 def open_scales(module: nn.Module) -> None:
@@ -35,9 +23,9 @@ def open_scales(module: nn.Module) -> None:
             nn.init.constant_(parameter, 0.5)
 
 
-@pytest.mark.parametrize(("module", "name"), CLASSES.items())
-def test_shares_and_sums_are_float32_under_autocast(module: str, name: str, make: Any) -> None:
-    attention = make(module, name, 64).eval()
+@pytest.mark.parametrize("kind", ["a2", "criss_cross", "danet", "efficient"])
+def test_shares_and_sums_are_float32_under_autocast(kind: str) -> None:
+    attention = make(kind, 64).eval()
     open_scales(attention)
     x = 300 * torch.randn(2, 64, 16, 16)
     with torch.no_grad():
@@ -49,9 +37,9 @@ def test_shares_and_sums_are_float32_under_autocast(module: str, name: str, make
     torch.testing.assert_close(y, expected)
 
 
-def test_position_attention_stores_no_matrix_of_all_pairs(make: Any) -> None:
+def test_position_attention_stores_no_matrix_of_all_pairs() -> None:
     """The operator that needs none accepts its tensors, and gives the values of the formula."""
-    attention = make("danet", "PositionAttention", 16).double()
+    attention = make("danet_position", 16).double()
     open_scales(attention)
     x = torch.randn(2, 16, 7, 5, dtype=torch.float64, requires_grad=True)
     query, key, value = (part.flatten(2) for part in attention.projected(x))
@@ -64,7 +52,7 @@ def test_position_attention_stores_no_matrix_of_all_pairs(make: Any) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["ChannelAttention", "DualAttention", "PositionAttention"])
-def test_dual_attention_runs_on_the_meta_device(name: str, make: Any) -> None:
+@pytest.mark.parametrize("kind", ["danet_channel", "danet", "danet_position"])
+def test_dual_attention_runs_on_the_meta_device(kind: str) -> None:
     x = torch.zeros(1, 16, 4, 3, device="meta")
-    assert make("danet", name, 16).to("meta")(x).shape == x.shape
+    assert make(kind, 16).to("meta")(x).shape == x.shape

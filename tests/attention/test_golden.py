@@ -1,4 +1,4 @@
-"""The kinds of the collection compute what the official code does, in a process of its own: it registers them."""
+"""The kinds of the collection compute what the official code does; the command says so."""
 
 from __future__ import annotations
 

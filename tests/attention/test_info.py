@@ -13,6 +13,7 @@ import torch
 import awb
 from awb.attention.registry import count_parameters
 from benchmarks.kinds_page import on_page_markdown
+from tests.attention.shapes import some_channels
 
 ROOT = Path(__file__).parents[2]
 KINDS = awb.list_attention()
@@ -34,7 +35,7 @@ def test_parameters_follow_their_formula(kind: str, times: int) -> None:
 def test_the_limits_are_the_limits(kind: str) -> None:
     """The smallest channels and map work; one less, and what the multiple does not divide, is refused in words."""
     info = awb.attention_info(kind)
-    least = -(-info.min_channels // info.channel_multiple) * info.channel_multiple
+    least = some_channels(kind, info.min_channels)
     module = awb.create_attention(kind, least).eval()
     x = torch.randn(2, least, info.min_map, info.min_map)
     assert module(x).shape == x.shape
@@ -60,7 +61,7 @@ def test_a_batch_of_one_is_refused_in_words(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_starts_as_the_identity_in_the_way_that_it_says(kind: str) -> None:
     info = awb.attention_info(kind)
-    channels = 48 if 48 % info.channel_multiple == 0 else 48 * info.channel_multiple
+    channels = some_channels(kind)
     torch.manual_seed(0)
     module = awb.create_attention(kind, channels)
     x = torch.randn(2, channels, 9, 8)

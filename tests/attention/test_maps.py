@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import awb
 from awb.attention.gate import Gate, product
-from tests.attention.shapes import some_channels
+from tests.attention.shapes import attached, some_channels
 
 SIDES = {"channel": (1, 1), "height": (8, 1), "width": (1, 9), "spatial": (8, 9), "element": (8, 9)}
 GATES = [name for name in awb.list_attention() if hasattr(awb.create_attention(name, some_channels(name)), "gates")]
@@ -17,16 +17,10 @@ OF_POSITIONS = ["a2", "criss_cross", "danet", "danet_position", "efficient", "gc
 
 def model_with(kind: str, gamma: float) -> nn.Module:
     """One block whose parameters have been moved, and whose γ, if it has one, is set."""
-    channels = some_channels(kind)
-    model = awb.attach_awb(
-        nn.Sequential(nn.Conv2d(channels, channels, 1)),
-        "0",
-        attention=kind,
-        example_input=torch.zeros(1, channels, 8, 9),
-    )
+    model, block = attached(kind, some_channels(kind), 8, 9)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for name, parameter in awb.awb_blocks(model)["0.awb"].named_parameters():
+        for name, parameter in block.named_parameters():
             moved = parameter + 0.3 * torch.randn(parameter.shape, generator=generator)
             parameter.copy_(torch.full_like(parameter, gamma) if name == "gamma" else moved)
     return model.eval()

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.kinds import Price, append, build, passed, read, table
+from benchmarks.csv_rows import append_row, read_rows
+from benchmarks.kinds import Price, build, passed, table
 
 
 def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -16,9 +17,9 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
         Price("resnet18", "mlka", refused="channels=64: mlka, with kernels, needs a multiple of 3"),
     ]
     for row in rows:
-        append(tmp_path / "kinds.csv", row)
-    assert read(tmp_path / "kinds.csv") == rows
-    assert read(tmp_path / "none.csv") == []
+        append_row(tmp_path / "kinds.csv", row)
+    assert read_rows(tmp_path / "kinds.csv", Price) == rows
+    assert read_rows(tmp_path / "none.csv", Price) == []
     shown = table(rows)
     assert [row["kind"] for row in shown] == ["se"]
     assert shown.notes == ("mlka does not fit: channels=64: mlka, with kernels, needs a multiple of 3",)

@@ -15,7 +15,7 @@ def notes_on(recipe: Recipe) -> list[str]:
 def _former_kinds(recipe: Recipe) -> str:
     """Sentence on names that are timm's layers here and the papers' kinds elsewhere; empty if there are none."""
     model = recipe.model
-    if model.attention is None or model.named_attention == model.model_copy(update={"kinds": "papers"}).named_attention:
+    if model.named_attention == model.attention:
         return ""
     return (
         f"the blocks are timm's layers, {attention_in_words(model)}, as these names have meant in recipes: write the "
